@@ -1,1 +1,22 @@
-//! Wayleave.
+//! Wayleave: an OAuth 2.1 authorization server whose clients need no registration.
+//!
+//! Four rings; imports point down. `docs/architecture.md` has the picture.
+//!
+//! | ring | modules |
+//! |---|---|
+//! | 3: speaks HTTP and HTML | [`cli`], [`server`], `endpoints`, `pages`, `web` |
+//! | 2: acts for one request | `grants`, `tokens`, [`app`] |
+//! | 1: touches the world | [`clients`], [`keys`], [`accounts`], [`store`], [`fetch`], [`config`] |
+//! | 0: knows nothing but values | [`policy`], [`protocol`], [`time`], [`secret`] |
+
+pub mod accounts;
+pub mod app;
+pub mod clients;
+pub mod config;
+pub mod fetch;
+pub mod keys;
+pub mod policy;
+pub mod protocol;
+pub mod secret;
+pub mod store;
+pub mod time;

@@ -1,0 +1,252 @@
+//! People: names, passwords (Argon2id, a hash per core at a time), and the first account.
+
+use std::{
+    fmt,
+    str::FromStr,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
+
+use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
+use tokio::sync::Semaphore;
+use unicode_normalization::UnicodeNormalization;
+
+use crate::{
+    secret::{Secret, SecretHash, Setup, random_id},
+    store::{Account, AccountError, Store, StoreError},
+    time::UnixTime,
+};
+
+/// Longest wait for a core to hash on.
+const QUEUE: Duration = Duration::from_secs(10);
+
+/// What a person signs in with. Lower case; compared as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Username(String);
+
+impl Username {
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Username {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let name = text.trim().to_ascii_lowercase();
+        let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'@' | b'+');
+        if name.is_empty() || name.len() > 64 || !name.bytes().all(fits) {
+            return Err("A user name has 1 to 64 characters: letters a to z, digits, and . _ - @ +");
+        }
+        Ok(Self(name))
+    }
+}
+
+/// A password in the clear, in one Unicode form. Never shown.
+pub struct Password(String);
+
+impl Password {
+    /// A password that somebody chooses: at least 8 characters.
+    ///
+    /// # Errors
+    ///
+    /// A sentence for the person.
+    pub fn chosen(text: &str) -> Result<Self, &'static str> {
+        match text.chars().count() {
+            0..8 => Err("A password has at least 8 characters. A few words in a row are easy to remember."),
+            129.. => Err("A password has at most 128 characters."),
+            _ if text.len() > 512 => Err("This password is too long."),
+            _ => Ok(Self(text.nfc().collect())),
+        }
+    }
+
+    /// A password that somebody enters; `None` when it is longer than any can be.
+    pub fn entered(text: &str) -> Option<Self> {
+        (text.len() <= 512).then(|| Self(text.nfc().collect()))
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password(…)")
+    }
+}
+
+/// Why nobody was signed in or made.
+#[derive(Debug, thiserror::Error)]
+pub enum AccountsError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("too many passwords wait to be hashed")]
+    Busy,
+    #[error("hashing failed: {0}")]
+    Hash(String),
+}
+
+/// Makes accounts and signs people in.
+#[derive(Debug)]
+pub struct Accounts {
+    store: Store,
+    cores: Arc<Semaphore>,
+}
+
+/// 19,456 KiB, two passes, one lane: the cost of every hash.
+static ARGON2: LazyLock<Argon2<'static>> = LazyLock::new(|| {
+    let params = Params::new(19_456, 2, 1, None).unwrap_or_default();
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+});
+
+/// Verified in place of the hash of an account that does not exist, so that both take as long.
+static NOBODY: LazyLock<String> = LazyLock::new(|| hash_now(&random_id()).unwrap_or_default());
+
+impl Accounts {
+    /// On this store, hashing on as many cores as there are.
+    pub fn new(store: Store) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self { store, cores: Arc::new(Semaphore::new(cores)) }
+    }
+
+    /// The account, if the name and the password are right and it is not disabled. Takes as long for every answer.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails or the queue for hashing is too long.
+    pub async fn sign_in(&self, username: &str, password: &str) -> Result<Option<Account>, AccountsError> {
+        let account = match username.parse::<Username>() {
+            Ok(name) => self.store.account(name.as_str()).await?,
+            Err(_) => None,
+        };
+        let hash = account.as_ref().map(|account| account.password_hash.clone());
+        let Some(password) = Password::entered(password) else { return Ok(None) };
+        let matches = self
+            .on_a_core(move || {
+                let known = hash.is_some();
+                let hash = hash.unwrap_or_else(|| NOBODY.clone());
+                known & ARGON2.verify_password(password.0.as_bytes(), hash.as_str()).is_ok()
+            })
+            .await?;
+        Ok(account.filter(|account| matches && account.disabled_at.is_none()))
+    }
+
+    /// Adds an account.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails or the queue for hashing is too long.
+    pub async fn add(
+        &self,
+        username: Username,
+        password: Password,
+        is_admin: bool,
+        now: UnixTime,
+    ) -> Result<Result<(), AccountError>, AccountsError> {
+        let account = self.prepare(username, password, is_admin, now).await?;
+        Ok(self.store.add_account(account).await?)
+    }
+
+    /// Makes the first account, an administrator, with the set-up link.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails or the queue for hashing is too long.
+    pub async fn add_first(
+        &self,
+        link: SecretHash<Setup>,
+        username: Username,
+        password: Password,
+        now: UnixTime,
+    ) -> Result<Result<String, AccountError>, AccountsError> {
+        let account = self.prepare(username, password, true, now).await?;
+        let subject = account.subject.clone();
+        Ok(self.store.add_first_account(link, account, now).await?.map(|()| subject))
+    }
+
+    /// Gives an account another password. False: there is no such account.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails or the queue for hashing is too long.
+    pub async fn set_password(&self, username: &Username, password: Password) -> Result<bool, AccountsError> {
+        let hash = self.hash(password).await?;
+        Ok(self.store.set_password(username.0.clone(), hash).await?)
+    }
+
+    /// A new set-up link, as long as there is no account.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub async fn setup_link(&self, now: UnixTime, lifetime: i64) -> Result<Option<Secret<Setup>>, StoreError> {
+        if self.store.has_accounts().await? {
+            return Ok(None);
+        }
+        let link = Secret::generate();
+        self.store.add_setup_link(link.hash(), now + lifetime).await?;
+        Ok(Some(link))
+    }
+
+    async fn prepare(&self, name: Username, password: Password, is_admin: bool, now: UnixTime) -> Result<Account, AccountsError> {
+        let password_hash = self.hash(password).await?;
+        Ok(Account { subject: random_id(), username: name.0, password_hash, is_admin, created_at: now, disabled_at: None })
+    }
+
+    async fn hash(&self, password: Password) -> Result<String, AccountsError> {
+        self.on_a_core(move || hash_now(&password.0)).await?
+    }
+
+    async fn on_a_core<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, AccountsError> {
+        let place = tokio::time::timeout(QUEUE, self.cores.clone().acquire_owned()).await;
+        let Ok(Ok(place)) = place else { return Err(AccountsError::Busy) };
+        let done = tokio::task::spawn_blocking(move || {
+            let _place = place;
+            work()
+        });
+        done.await.map_err(|error| AccountsError::Hash(error.to_string()))
+    }
+}
+
+fn hash_now(password: &str) -> Result<String, AccountsError> {
+    let hash = ARGON2.hash_password(password.as_bytes()).map_err(|error| AccountsError::Hash(error.to_string()))?;
+    Ok(hash.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_name_is_one_spelling() {
+        for (text, expected) in [
+            ("ada", Some("ada")),
+            (" Ada ", Some("ada")),
+            ("ada.lovelace+x@example.com", Some("ada.lovelace+x@example.com")),
+            ("", None),
+            ("ada lovelace", None),
+            ("аda", None), // Cyrillic
+            ("a\u{202e}", None),
+        ] {
+            assert_eq!(text.parse::<Username>().ok().as_ref().map(Username::as_str), expected, "{text}");
+        }
+        assert!("a".repeat(65).parse::<Username>().is_err());
+    }
+
+    #[test]
+    fn a_password_is_the_same_however_its_accents_are_typed() {
+        let composed = hash_now(&Password::chosen("caf\u{e9} au lait").unwrap().0).unwrap();
+        let decomposed = Password::entered("cafe\u{301} au lait").unwrap();
+        assert!(ARGON2.verify_password(decomposed.0.as_bytes(), composed.as_str()).is_ok());
+        assert!(composed.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{composed}");
+    }
+
+    #[test]
+    fn a_chosen_password_is_neither_short_nor_endless() {
+        assert!(Password::chosen("seven77").is_err());
+        assert!(Password::chosen("password").is_ok());
+        assert!(Password::chosen(&"a".repeat(128)).is_ok());
+        assert!(Password::chosen(&"a".repeat(129)).is_err());
+        assert!(Password::chosen(&"\u{1f511}".repeat(128)).is_ok());
+        assert!(Password::entered(&"a".repeat(513)).is_none());
+    }
+}

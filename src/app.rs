@@ -1,0 +1,69 @@
+//! What every request has at hand.
+
+use std::sync::Arc;
+
+use crate::{
+    accounts::Accounts, clients::Clients, config::Config, fetch::Resolver, keys::Keys, secret::MacKey, store::Store,
+    time::Clock,
+};
+
+/// The parts of the server. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct App(Arc<Parts>);
+
+/// What [`App`] holds.
+#[derive(Debug)]
+pub struct Parts {
+    pub clock: Clock,
+    pub config: Config,
+    pub store: Store,
+    pub clients: Clients,
+    pub keys: Keys,
+    pub accounts: Accounts,
+    /// Authenticates the tokens of our forms.
+    pub form_key: MacKey,
+    /// Authenticates refresh tokens.
+    pub refresh_key: MacKey,
+}
+
+impl std::ops::Deref for App {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+impl App {
+    /// Puts the server together on a migrated database; makes its keys if there are none.
+    ///
+    /// # Errors
+    ///
+    /// When the database, a key or a file that the configuration names cannot be used.
+    pub async fn new(config: Config, store: Store, clock: Clock, resolver: Resolver) -> Result<Self, AppError> {
+        let keys = Keys::load(&config, &store, clock.now()).await?;
+        let clients = Clients::new(&config, store.clone(), resolver, &clock)?;
+        let root = keys.root();
+        Ok(Self(Arc::new(Parts {
+            form_key: MacKey::derive(&root, "forms"),
+            refresh_key: MacKey::derive(&root, "refresh tokens"),
+            accounts: Accounts::new(store.clone()),
+            clock,
+            config,
+            store,
+            clients,
+            keys,
+        })))
+    }
+}
+
+/// Why the server cannot be put together.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    #[error(transparent)]
+    Keys(#[from] crate::keys::KeyError),
+    #[error(transparent)]
+    Fetcher(#[from] crate::fetch::FetcherError),
+    #[error(transparent)]
+    Store(#[from] crate::store::StoreError),
+}

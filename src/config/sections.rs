@@ -1,0 +1,300 @@
+//! The sections of the configuration, each with its defaults. Times are seconds, sizes bytes.
+
+use std::{fmt, net::SocketAddr, num::NonZeroU32, path::PathBuf, str::FromStr};
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize, de::Error as _};
+
+/// (De)serialises a value by its text.
+pub(super) mod text {
+    use std::{fmt::Display, str::FromStr};
+
+    use serde::{Deserialize, Deserializer, Serializer, de::Error as _};
+
+    pub(crate) fn serialize<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(value)
+    }
+
+    pub(crate) fn deserialize<'de, T, D>(deserializer: D) -> Result<T, D::Error>
+    where
+        T: FromStr<Err: Display>,
+        D: Deserializer<'de>,
+    {
+        String::deserialize(deserializer)?.parse().map_err(|e| D::Error::custom(format!("expected {e}")))
+    }
+}
+
+macro_rules! section {
+    ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $ty:ty = $default:expr,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
+        #[serde(deny_unknown_fields, default)]
+        pub struct $name { $($(#[$field_doc])* pub $field: $ty,)+ }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self { $($field: $default,)+ }
+            }
+        }
+    };
+}
+
+section! {
+    /// `[server]`: where it listens.
+    Server {
+        /// Socket address.
+        listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 8080)),
+        /// TLS in process.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        tls: Option<Tls> = None,
+        /// Proxies whose `X-Forwarded-For` is believed, as networks.
+        trusted_proxies: Vec<IpNet> = Vec::new(),
+    }
+}
+
+/// `[server.tls]`: certificate chain and key, PEM.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    pub cert_file: PathBuf,
+    pub key_file: PathBuf,
+}
+
+section! {
+    /// `[database]`: where state lives.
+    Database {
+        /// `sqlite:PATH` or `postgres://…`.
+        #[serde(with = "text")]
+        url: DatabaseUrl = DatabaseUrl::Sqlite(PathBuf::from("wayleave-data/wayleave.db")),
+        /// Most connections to PostgreSQL.
+        max_connections: NonZeroU32 = at_least_one(10),
+    }
+}
+
+/// Which database, and where. Its `Debug` and `Display` show no password.
+#[derive(Clone, PartialEq, Eq)]
+pub enum DatabaseUrl {
+    Sqlite(PathBuf),
+    Postgres(String),
+}
+
+impl FromStr for DatabaseUrl {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const EXPECTED: &str = "sqlite:PATH or postgres://USER:PASSWORD@HOST/DATABASE";
+        if let Some(path) = text.strip_prefix("sqlite:") {
+            // sqlite:a, sqlite:/a and sqlite:///a: the path after any authority, which is always empty.
+            let path = path.strip_prefix("//").unwrap_or(path);
+            if path.is_empty() || path.contains('?') || path == ":memory:" {
+                return Err("sqlite:PATH, the path of a file");
+            }
+            Ok(Self::Sqlite(PathBuf::from(path)))
+        } else if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+            url::Url::parse(text).map_err(|_| EXPECTED)?;
+            Ok(Self::Postgres(text.to_owned()))
+        } else {
+            Err(EXPECTED)
+        }
+    }
+}
+
+impl fmt::Display for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
+            Self::Postgres(text) => {
+                let Ok(mut url) = url::Url::parse(text) else { return f.write_str("postgres://…") };
+                if url.password().is_some() {
+                    _ = url.set_password(Some("…"));
+                }
+                write!(f, "{}", url.as_str().replace("%E2%80%A6", "…"))
+            }
+        }
+    }
+}
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+section! {
+    /// `[fetch]`: limits on what is downloaded from strangers.
+    Fetch {
+        /// PEM file with additional roots for outbound TLS.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        extra_ca_file: Option<PathBuf> = None,
+        /// Longest time for one document in all.
+        timeout: NonZeroU32 = at_least_one(5),
+        /// Longest time for resolving its host.
+        dns_timeout: NonZeroU32 = at_least_one(2),
+        /// Longest time for connecting, TLS included.
+        connect_timeout: NonZeroU32 = at_least_one(2),
+        /// Largest document.
+        max_bytes: NonZeroU32 = at_least_one(10_240),
+        /// Fetches under way at once.
+        max_in_flight: NonZeroU32 = at_least_one(32),
+        /// Fetches under way at once to one host.
+        max_in_flight_per_host: NonZeroU32 = at_least_one(2),
+    }
+}
+
+section! {
+    /// `[clients]`: how clients' documents are read and kept.
+    Clients {
+        /// How long a document counts as fresh.
+        fresh: Fresh = Fresh { least: 60, absent: 600, most: 86_400 },
+        /// How long after that the last good copy serves new authorizations while its host is down.
+        stale_authorization: u32 = 3_600,
+        /// May a client_id have a query?
+        allow_query: bool = true,
+        /// The only ports a client_id may have; empty: 443 and the harmless ones from 1024.
+        allowed_ports: Vec<u16> = Vec::new(),
+        /// Documents kept in memory.
+        cache_entries: NonZeroU32 = at_least_one(4_096),
+    }
+}
+
+/// Bounds of a lifetime that a stranger's header proposes.
+#[derive(Clone, Copy, Debug, Serialize, PartialEq, Eq)]
+pub struct Fresh {
+    pub least: u32,
+    /// When the header says nothing.
+    pub absent: u32,
+    pub most: u32,
+}
+
+impl<'de> Deserialize<'de> for Fresh {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Raw {
+            least: u32,
+            absent: u32,
+            most: u32,
+        }
+        let Raw { least, absent, most } = Raw::deserialize(deserializer)?;
+        if least > most || !(least..=most).contains(&absent) {
+            return Err(D::Error::custom("expected least <= absent <= most"));
+        }
+        Ok(Self { least, absent, most })
+    }
+}
+
+section! {
+    /// `[tokens]`: how long what we issue lives.
+    Tokens {
+        /// An authorization code.
+        code: NonZeroU32 = at_least_one(60),
+        /// An access token.
+        access: NonZeroU32 = at_least_one(600),
+        /// A refresh token that is not used.
+        refresh_idle: NonZeroU32 = at_least_one(14 * 86_400),
+        /// A family of refresh tokens, however much it is used.
+        refresh_absolute: NonZeroU32 = at_least_one(90 * 86_400),
+        /// How long a used refresh token still gives the same successor.
+        refresh_grace: u32 = 30,
+    }
+}
+
+section! {
+    /// `[login]`: people's sessions.
+    Login {
+        /// A session that is not used.
+        session_idle: NonZeroU32 = at_least_one(12 * 3_600),
+        /// A session, however much it is used.
+        session_absolute: NonZeroU32 = at_least_one(7 * 86_400),
+        /// The time a person has for one page.
+        interaction: NonZeroU32 = at_least_one(900),
+        /// The set-up link.
+        setup: NonZeroU32 = at_least_one(3_600),
+    }
+}
+
+section! {
+    /// `[policy]`: what is asked, and how often.
+    Policy {
+        /// How long a consent is remembered.
+        consent: u32 = 90 * 86_400,
+    }
+}
+
+section! {
+    /// `[keys]`: our signing keys.
+    Keys {
+        /// 32 bytes, base64: signing keys and secrets are encrypted with it in the database.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        encryption_key: Option<Sensitive> = None,
+        /// A file with such a key.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        encryption_key_file: Option<PathBuf> = None,
+    }
+}
+
+/// A secret of the administrator's: shown nowhere.
+#[derive(Clone, Deserialize, PartialEq)]
+#[serde(transparent)]
+pub struct Sensitive(String);
+
+impl Sensitive {
+    /// The clear text.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Sensitive {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("…")
+    }
+}
+
+impl Serialize for Sensitive {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str("…")
+    }
+}
+
+section! {
+    /// `[limits]`.
+    Limits {
+        /// Multiplies every rate limit and budget.
+        scale: NonZeroU32 = at_least_one(1),
+    }
+}
+
+section! {
+    /// `[log]`.
+    Log {
+        /// `auto`: text on a terminal, JSON elsewhere.
+        format: LogFormat = LogFormat::Auto,
+        /// Which events, in `tracing`'s filter syntax.
+        filter: String = "info".to_owned(),
+    }
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Auto,
+    Text,
+    Json,
+}
+
+section! {
+    /// `[danger]`: what weakens security.
+    Danger {
+        /// Development only: clients on this machine.
+        allow_loopback_clients: bool = false,
+    }
+}
+
+const fn at_least_one(value: u32) -> NonZeroU32 {
+    match NonZeroU32::new(value) {
+        Some(value) => value,
+        None => NonZeroU32::MIN,
+    }
+}

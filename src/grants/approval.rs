@@ -1,0 +1,97 @@
+//! One approval by one person: from an authorization request to the code that carries it.
+
+use std::sync::Arc;
+
+use crate::{
+    app::App,
+    policy::metadata_change,
+    protocol::{
+        authorize::{self, AuthorizationRequest},
+        client::Client,
+        client_metadata::GrantType,
+        error::OAuthError,
+        params::Params,
+        redirect_uri::RedirectUri,
+        scope::Scope,
+    },
+    secret::{Code, Secret},
+    store::{NewCode, StoreError},
+    time::UnixTime,
+};
+
+/// A request that this client may make, and what it would be granted.
+#[derive(Debug)]
+pub struct Proposal {
+    pub request: AuthorizationRequest,
+    pub client: Arc<Client>,
+    pub scope: Scope,
+    pub may_refresh: bool,
+}
+
+/// What a person agreed to before.
+#[derive(Debug, Default)]
+pub struct Remembered {
+    /// Does it cover the proposal?
+    pub covers: bool,
+    /// What changed about the client since, as sentences.
+    pub changed: Vec<&'static str>,
+}
+
+impl Proposal {
+    /// Judges a request of a client whose redirect URI is proven.
+    ///
+    /// # Errors
+    ///
+    /// The error that goes back to the client.
+    pub fn new(app: &App, params: &Params, client: Arc<Client>, redirect_uri: RedirectUri) -> Result<Self, OAuthError> {
+        let request = authorize::parse(params, client.id().clone(), redirect_uri)?;
+        client.check_code_flow()?;
+        let catalog = &app.config.resources;
+        catalog.check(&request.resources)?;
+        let may_refresh = client.may_use(GrantType::RefreshToken);
+        let scope =
+            catalog.grantable(request.scope.as_ref(), client.metadata.scope.as_deref(), &request.resources, may_refresh)?;
+        Ok(Self { request, client, scope, may_refresh })
+    }
+
+    /// What the person agreed to before, as far as it concerns this.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub async fn remembered(&self, app: &App, subject: &str, now: UnixTime) -> Result<Remembered, StoreError> {
+        let consents = app.store.consents(subject, self.client.id(), now).await?;
+        let mut remembered = Remembered::default();
+        let covering =
+            consents.iter().find(|c| c.scope.covers(&self.scope) && c.resources.covers(&self.request.resources));
+        let Some(latest) = covering.or(consents.first()) else { return Ok(remembered) };
+        if latest.digest != self.client.digest {
+            // A version that cannot be read any more counts as changed.
+            remembered.changed = match app.clients.version(self.client.id(), &latest.digest, now).await {
+                Ok(then) => metadata_change::since_consent(&then.metadata, &self.client.metadata),
+                Err(_) => vec!["Its description changed."],
+            };
+        }
+        remembered.covers = covering.is_some() && remembered.changed.is_empty();
+        Ok(remembered)
+    }
+
+    /// The code for this proposal, and the row that keeps it.
+    pub fn code(&self, app: &App, subject: &str, signed_in_at: UnixTime, now: UnixTime) -> (Secret<Code>, NewCode) {
+        let code = Secret::generate();
+        let row = NewCode {
+            hash: code.hash(),
+            client_id: self.client.id().clone(),
+            digest: self.client.digest.clone(),
+            subject: subject.to_owned(),
+            redirect_uri: self.request.redirect_uri.as_str().to_owned(),
+            code_challenge: self.request.code_challenge.clone(),
+            scope: self.scope.clone(),
+            resources: self.request.resources.clone(),
+            signed_in_at,
+            may_refresh: self.may_refresh,
+            expires_at: now + i64::from(app.config.tokens.code.get()),
+        };
+        (code, row)
+    }
+}

@@ -1,0 +1,73 @@
+//! The authorization code grant: RFC 6749 §4.1.3.
+
+use super::{Request, store_failed};
+use crate::{
+    protocol::{
+        authorization_code::{Binding, Presented, check},
+        error::OAuthError,
+        refresh::RefreshToken,
+        resource::Resources,
+    },
+    secret::{Code, Secret},
+    store::{NewGrant, Redeemed},
+    tokens::{Granted, TokenResponse, issue},
+};
+
+pub(super) async fn redeem(request: Request<'_>) -> Result<TokenResponse, OAuthError> {
+    let Request { app, client, params, now } = request;
+    let code = params.require("code")?;
+    let asked = Resources::from_params(params)?;
+    let unknown = || OAuthError::invalid_grant("the code is unknown, expired, or was used before");
+    let code: Secret<Code> = code.parse().map_err(|_| unknown())?;
+
+    let presented = Presented {
+        client_id: client.id().clone(),
+        redirect_uri: params.optional("redirect_uri").map(str::to_owned),
+        code_verifier: params.optional("code_verifier").map(str::to_owned),
+    };
+    let tokens = &app.config.tokens;
+    let (access, idle, absolute) = (tokens.access.get(), tokens.refresh_idle.get(), tokens.refresh_absolute.get());
+    let family = RefreshToken::new_family();
+    let family_hash = family.family();
+    let rule_asked = asked.clone();
+    let redeemed = app
+        .store
+        .redeem_code(code.hash(), now, move |issued| {
+            let binding = Binding {
+                client_id: issued.client_id.clone(),
+                redirect_uri: issued.redirect_uri.clone(),
+                code_challenge: issued.code_challenge.clone(),
+            };
+            check(&binding, &presented)?;
+            issued.resources.narrow(rule_asked)?;
+            let lifetime = if issued.may_refresh { absolute } else { access };
+            Ok(NewGrant {
+                ends_at: now + i64::from(lifetime),
+                idle_until: now + i64::from(if issued.may_refresh { idle } else { access }),
+                family: issued.may_refresh.then_some(family_hash),
+            })
+        })
+        .await
+        .map_err(store_failed)?;
+
+    let issued = match redeemed {
+        Redeemed::Granted(issued) => issued,
+        Redeemed::Refused(refusal) => return Err(refusal),
+        Redeemed::Unknown => return Err(unknown()),
+        Redeemed::Reused { grant_id } => {
+            return Err(unknown().because(format!("code used twice: grant {grant_id} is revoked")));
+        }
+    };
+    let lifetime = i64::from(if issued.may_refresh { absolute } else { access });
+    let granted = Granted {
+        grant_id: issued.grant_id,
+        client_id: issued.client_id,
+        subject: issued.subject,
+        scope: issued.scope,
+        resources: issued.resources.narrow(asked)?,
+        signed_in_at: issued.signed_in_at,
+        ends_at: now + lifetime,
+    };
+    let refresh_token = issued.may_refresh.then(|| family.seal(&app.refresh_key));
+    issue(app, &granted, refresh_token, now)
+}

@@ -1,0 +1,139 @@
+//! Our decisions, pure: what happens next to a valid authorization request.
+
+pub mod catalog;
+pub mod client_url;
+pub mod metadata_change;
+
+use crate::{
+    protocol::{
+        authorize::AuthorizationRequest,
+        error::{ErrorCode, OAuthError},
+    },
+    time::UnixTime,
+};
+
+/// All that a decision looks at.
+#[derive(Debug)]
+pub struct Facts<'a> {
+    pub request: &'a AuthorizationRequest,
+    /// When the browser's session began; `None` without one.
+    pub signed_in_at: Option<UnixTime>,
+    /// When the person was last sent to sign in for this request, if they were.
+    pub sent_to_login_at: Option<UnixTime>,
+    /// Does a remembered consent cover what would be granted?
+    pub consent_covers: bool,
+    /// Has this very request just been allowed?
+    pub just_allowed: bool,
+}
+
+/// What happens next.
+#[derive(Debug)]
+pub enum Verdict {
+    /// Issue the code.
+    Pass,
+    /// Show the sign-in page.
+    Login,
+    /// Show the consent page.
+    Consent,
+    /// Tell the client no.
+    Refuse(OAuthError),
+}
+
+/// One reason to stop a request, and what to do then.
+struct Policy {
+    applies: fn(&Facts<'_>) -> bool,
+    verdict: Verdict,
+    /// The error when `prompt=none` forbids a page.
+    silent: ErrorCode,
+}
+
+/// Asked in this order; the first that applies decides.
+const ALL: &[Policy] = &[
+    Policy { applies: needs_login, verdict: Verdict::Login, silent: ErrorCode::LoginRequired },
+    Policy { applies: needs_consent, verdict: Verdict::Consent, silent: ErrorCode::ConsentRequired },
+];
+
+/// The one place that decides what happens next, however often the person leaves for a page.
+pub fn decide(facts: &Facts<'_>) -> Verdict {
+    let Some(policy) = ALL.iter().find(|policy| (policy.applies)(facts)) else { return Verdict::Pass };
+    if facts.request.prompt.none {
+        return Verdict::Refuse(OAuthError::new(policy.silent, "prompt none was asked for, but the user has to be asked"));
+    }
+    match policy.verdict {
+        Verdict::Login => Verdict::Login,
+        _ => Verdict::Consent,
+    }
+}
+
+fn needs_login(facts: &Facts<'_>) -> bool {
+    match (facts.signed_in_at, facts.request.prompt.login) {
+        (None, _) => true,
+        (Some(_), false) => false,
+        // prompt=login is met by a sign-in that happened after we asked for one.
+        (Some(at), true) => !facts.just_allowed && facts.sent_to_login_at.is_none_or(|sent| at < sent),
+    }
+}
+
+/// Consent is asked every time when the answer goes to this computer: anything on it can listen there
+/// in this client's name (RFC 8252 §8.6).
+fn needs_consent(facts: &Facts<'_>) -> bool {
+    !facts.just_allowed
+        && (facts.request.prompt.consent || facts.request.redirect_uri.is_loopback() || !facts.consent_covers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::{authorize, params::Params, redirect_uri::RedirectUri};
+
+    fn request(redirect: &str, prompt: &str) -> AuthorizationRequest {
+        let query = format!(
+            "response_type=code&code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM&code_challenge_method=S256&prompt={prompt}"
+        );
+        let redirect = RedirectUri::registered(redirect).unwrap();
+        authorize::parse(&Params::parse(query.as_bytes()).unwrap(), "https://a.example.com/c".parse().unwrap(), redirect)
+            .unwrap()
+    }
+
+    #[test]
+    fn the_first_reason_to_stop_decides() {
+        const WEB: &str = "https://a.example.com/cb";
+        const LOOPBACK: &str = "http://127.0.0.1/cb";
+        // redirect, prompt, signed in at, sent to login at, consent covers, just allowed → verdict
+        let table = [
+            (WEB, "", None, None, true, false, "login"),
+            (WEB, "", Some(5), None, true, false, "pass"),
+            (WEB, "", Some(5), None, false, false, "consent"),
+            (WEB, "", Some(5), None, false, true, "pass"),
+            (LOOPBACK, "", Some(5), None, true, false, "consent"),
+            (LOOPBACK, "", Some(5), None, true, true, "pass"),
+            (WEB, "consent", Some(5), None, true, false, "consent"),
+            (WEB, "consent", Some(5), None, true, true, "pass"),
+            (WEB, "login", Some(5), None, true, false, "login"),
+            (WEB, "login", Some(5), Some(6), true, false, "login"),
+            (WEB, "login", Some(6), Some(6), true, false, "pass"),
+            (WEB, "none", None, None, true, false, "login_required"),
+            (WEB, "none", Some(5), None, false, false, "consent_required"),
+            (LOOPBACK, "none", Some(5), None, true, false, "consent_required"),
+            (WEB, "none", Some(5), None, true, false, "pass"),
+        ];
+        for row in table {
+            let (redirect, prompt, signed_in, sent, consent_covers, just_allowed, expected) = row;
+            let request = request(redirect, prompt);
+            let facts = Facts {
+                request: &request,
+                signed_in_at: signed_in.map(UnixTime),
+                sent_to_login_at: sent.map(UnixTime),
+                consent_covers,
+                just_allowed,
+            };
+            let got = match decide(&facts) {
+                Verdict::Pass => "pass",
+                Verdict::Login => "login",
+                Verdict::Consent => "consent",
+                Verdict::Refuse(error) => error.code.as_str(),
+            };
+            assert_eq!(got, expected, "{row:?}");
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! JWT access tokens: RFC 9068 §2.
+
+use serde::Serialize;
+
+use super::{client_id::ClientId, issuer::IssuerUrl, resource::Resources, scope::Scope};
+use crate::{secret::random_id, time::UnixTime};
+
+/// The claims of an access token, RFC 9068 §2.2.
+#[derive(Debug, Serialize)]
+pub struct Claims {
+    iss: String,
+    sub: String,
+    aud: Audience,
+    client_id: String,
+    iat: i64,
+    exp: i64,
+    jti: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    scope: String,
+    /// When the person signed in, RFC 9068 §2.2.1.
+    auth_time: i64,
+    /// Our own: the grant it came from, so that a revoked grant is known at once.
+    grant_id: String,
+}
+
+/// RFC 7519 §4.1.3: one string, or an array when there are several.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Audience {
+    One(String),
+    Many(Vec<String>),
+}
+
+/// What a token says, in named parts.
+#[derive(Debug)]
+pub struct Subject<'a> {
+    pub subject: &'a str,
+    pub client_id: &'a ClientId,
+    pub grant_id: &'a str,
+    pub scope: &'a Scope,
+    pub resources: &'a Resources,
+    pub auth_time: UnixTime,
+}
+
+/// The claims of a token issued `now` that expires at `expires_at`.
+pub fn claims(issuer: &IssuerUrl, about: &Subject<'_>, now: UnixTime, expires_at: UnixTime) -> Claims {
+    let mut resources: Vec<String> = about.resources.0.iter().map(|r| r.as_str().to_owned()).collect();
+    let aud = match resources.len() {
+        0 => Audience::One(issuer.as_str().to_owned()),
+        1 => Audience::One(resources.swap_remove(0)),
+        _ => Audience::Many(resources),
+    };
+    Claims {
+        iss: issuer.as_str().to_owned(),
+        sub: about.subject.to_owned(),
+        aud,
+        client_id: about.client_id.as_str().to_owned(),
+        iat: now.0,
+        exp: expires_at.0,
+        jti: random_id(),
+        scope: about.scope.to_string(),
+        auth_time: about.auth_time.0,
+        grant_id: about.grant_id.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_audience_is_the_resource_or_else_the_issuer() {
+        let issuer = "https://id.example.com".parse().unwrap();
+        let client_id = "https://client.example.com/c".parse().unwrap();
+        let table = [
+            ("", serde_json::json!("https://id.example.com")),
+            ("https://a.example/", serde_json::json!("https://a.example/")),
+            ("https://a.example/ https://b.example/x", serde_json::json!(["https://a.example/", "https://b.example/x"])),
+        ];
+        for (resources, aud) in table {
+            let about = Subject {
+                subject: "s",
+                client_id: &client_id,
+                grant_id: "g",
+                scope: &Scope::default(),
+                resources: &resources.parse().unwrap(),
+                auth_time: UnixTime(5),
+            };
+            let json = serde_json::to_value(claims(&issuer, &about, UnixTime(10), UnixTime(610))).unwrap();
+            assert_eq!(json["aud"], aud);
+            assert!(json.get("scope").is_none(), "an empty scope is left out: {json}");
+            assert_eq!((&json["iat"], &json["exp"]), (&10.into(), &610.into()));
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! The authorization request: RFC 6749 §4.1.1, RFC 7636 §4.3, RFC 8707 §2, OpenID Connect Core §3.1.2.1.
+
+use super::{
+    client_id::ClientId,
+    error::{ErrorCode, OAuthError},
+    params::Params,
+    pkce::CodeChallenge,
+    prompt::Prompt,
+    redirect_uri::RedirectUri,
+    resource::Resources,
+    scope::Scope,
+};
+
+/// Longest `state`, in bytes.
+const STATE: usize = 2_048;
+/// Longest `nonce`, in bytes.
+const NONCE: usize = 512;
+
+/// An authorization request of a client whose redirect URI is proven. Only [`parse`] makes one.
+#[derive(Clone, Debug)]
+pub struct AuthorizationRequest {
+    /// Who asks.
+    pub client_id: ClientId,
+    /// Where the answer goes, exactly as requested.
+    pub redirect_uri: RedirectUri,
+    /// RFC 7636.
+    pub code_challenge: CodeChallenge,
+    /// What the client asked for; `None` when it left the choice to us.
+    pub scope: Option<Scope>,
+    /// RFC 8707.
+    pub resources: Resources,
+    /// What the person is to be asked again.
+    pub prompt: Prompt,
+}
+
+/// Reads a request whose client and redirect URI are known.
+///
+/// # Errors
+///
+/// The error that goes back to the client by redirect.
+pub fn parse(params: &Params, client_id: ClientId, redirect_uri: RedirectUri) -> Result<AuthorizationRequest, OAuthError> {
+    state(params)?;
+    check_unsupported(params)?;
+    match params.require("response_type")? {
+        "code" => {}
+        _ => return Err(OAuthError::new(ErrorCode::UnsupportedResponseType, "response_type must be code")),
+    }
+    if params.optional("response_mode").is_some_and(|mode| mode != "query") {
+        return Err(OAuthError::invalid_request("response_mode must be query"));
+    }
+    if params.optional("nonce").is_some_and(|nonce| nonce.len() > NONCE) {
+        return Err(OAuthError::invalid_request("nonce is longer than 512 bytes"));
+    }
+    Ok(AuthorizationRequest {
+        client_id,
+        redirect_uri,
+        code_challenge: CodeChallenge::from_params(params)?,
+        scope: params.optional("scope").map(str::parse).transpose()?,
+        resources: Resources::from_params(params)?,
+        prompt: Prompt::parse(params.optional("prompt"))?,
+    })
+}
+
+/// The `state` to send back, byte for byte.
+///
+/// # Errors
+///
+/// `invalid_request` when it is too long to be carried.
+pub fn state(params: &Params) -> Result<Option<&str>, OAuthError> {
+    match params.optional("state") {
+        Some(state) if state.len() > STATE => Err(OAuthError::invalid_request("state is longer than 2048 bytes")),
+        state => Ok(state),
+    }
+}
+
+fn check_unsupported(params: &Params) -> Result<(), OAuthError> {
+    let table = [
+        ("request", ErrorCode::RequestNotSupported, "request objects are not supported"),
+        ("request_uri", ErrorCode::RequestUriNotSupported, "request_uri is not supported"),
+        ("registration", ErrorCode::RegistrationNotSupported, "registration is not supported"),
+    ];
+    match table.into_iter().find(|(name, ..)| params.optional(name).is_some()) {
+        Some((_, code, description)) => Err(OAuthError::new(code, description)),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CHALLENGE: &str = "code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM&code_challenge_method=S256";
+
+    fn read(query: &str) -> Result<AuthorizationRequest, ErrorCode> {
+        let params = Params::parse(query.as_bytes()).unwrap();
+        let client = "https://client.example.com/c".parse().unwrap();
+        let redirect = RedirectUri::registered("https://client.example.com/cb").unwrap();
+        parse(&params, client, redirect).map_err(|e| e.code)
+    }
+
+    #[test]
+    fn an_authorization_request_is_refused_by_its_rule() {
+        use ErrorCode::{InvalidRequest, InvalidScope, InvalidTarget, UnsupportedResponseType};
+        let long_state = format!("&state={}", "a".repeat(2_049));
+        let long_nonce = format!("&nonce={}", "a".repeat(513));
+        let table = [
+            ("response_type=code", "", None),
+            ("response_type=code", "&state=xyz&scope=a&resource=https://rs.example.com/&prompt=consent", None),
+            ("response_type=code", "&response_mode=query&unknown=1", None),
+            ("", "", Some(InvalidRequest)),
+            ("response_type=token", "", Some(UnsupportedResponseType)),
+            ("response_type=code%20id_token", "", Some(UnsupportedResponseType)),
+            ("response_type=CODE", "", Some(UnsupportedResponseType)),
+            ("response_type=code", "&response_mode=fragment", Some(InvalidRequest)),
+            ("response_type=code", "&request=x", Some(ErrorCode::RequestNotSupported)),
+            ("response_type=code", "&request_uri=https://169.254.169.254/", Some(ErrorCode::RequestUriNotSupported)),
+            ("response_type=code", "&registration=x", Some(ErrorCode::RegistrationNotSupported)),
+            ("response_type=code", "&scope=%22", Some(InvalidScope)),
+            ("response_type=code", "&resource=nowhere", Some(InvalidTarget)),
+            ("response_type=code", "&prompt=none%20login", Some(InvalidRequest)),
+            ("response_type=code", long_state.as_str(), Some(InvalidRequest)),
+            ("response_type=code", long_nonce.as_str(), Some(InvalidRequest)),
+        ];
+        for (first, rest, expected) in table {
+            assert_eq!(read(&format!("{first}&{CHALLENGE}{rest}")).err(), expected, "{first}{rest}");
+        }
+        assert_eq!(read("response_type=code").err(), Some(InvalidRequest), "without a code challenge");
+    }
+}

@@ -1,0 +1,42 @@
+//! The rules: no async, no IO, no clock. They take values and `now`.
+//!
+//! | document | file |
+//! |---|---|
+//! | RFC 6749 §3.1, §3.2 parameters | [`params`] |
+//! | RFC 6749 §3.1.2, RFC 8252 §7.3 redirect URIs | [`redirect_uri`] |
+//! | RFC 6749 §3.3 scope | [`scope`] |
+//! | RFC 6749 §4.1.1 authorization request | [`authorize`] |
+//! | RFC 6749 §4.1.2, RFC 9207 authorization response | [`response`] |
+//! | RFC 6749 §4.1.3 redeeming a code | [`authorization_code`] |
+//! | RFC 6749 §5.2 errors | [`error`] |
+//! | RFC 6749 §6, RFC 9700 §4.14 refresh | [`refresh`] |
+//! | RFC 7591, CIMD §4, RP Metadata Choices | [`client_metadata`], [`json`] |
+//! | RFC 7636 PKCE | [`pkce`] |
+//! | RFC 8414 metadata | [`discovery`], [`issuer`] |
+//! | RFC 8707 resource indicators | [`resource`] |
+//! | RFC 9068 JWT access tokens | [`access_token`] |
+//! | RFC 9111 caching | [`http_cache`] |
+//! | CIMD §3 client identifier | [`client_id`] |
+//! | CIMD §8.6, IANA special-purpose registries | [`special_address`] |
+//! | OpenID Connect Core §3.1.2.1 prompt | [`prompt`] |
+
+pub mod access_token;
+pub mod authorization_code;
+pub mod authorize;
+pub mod client;
+pub mod client_id;
+pub mod client_metadata;
+pub mod discovery;
+pub mod error;
+pub mod http_cache;
+pub mod issuer;
+pub mod json;
+pub mod params;
+pub mod pkce;
+pub mod prompt;
+pub mod redirect_uri;
+pub mod refresh;
+pub mod resource;
+pub mod response;
+pub mod scope;
+pub mod special_address;

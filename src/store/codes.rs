@@ -1,0 +1,153 @@
+//! Rows of authorization codes, and the grants that redeeming them makes.
+
+use super::{Store, StoreError, columns::row, dialect::on_connection, statements};
+use crate::{
+    protocol::{
+        client::Digest, client_id::ClientId, error::OAuthError, pkce::CodeChallenge, resource::Resources, scope::Scope,
+    },
+    secret::{Code, RefreshFamily, SecretHash},
+    time::UnixTime,
+};
+
+statements! {
+    INSERT = "INSERT INTO authorization_codes (hash, grant_id, client_id, digest, subject, redirect_uri, code_challenge, \
+              scope, resources, signed_in_at, may_refresh, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+    SPEND = "UPDATE authorization_codes SET spent_at = $2 WHERE hash = $1 AND spent_at IS NULL AND expires_at > $2 \
+             AND EXISTS (SELECT 1 FROM users u WHERE u.subject = authorization_codes.subject AND u.disabled_at IS NULL) \
+             RETURNING grant_id, client_id, digest, subject, redirect_uri, code_challenge, scope, resources, signed_in_at, may_refresh";
+    SPENT = "SELECT grant_id FROM authorization_codes WHERE hash = $1 AND spent_at IS NOT NULL";
+    REVOKE = "UPDATE grants SET revoked_at = $2, revoked_because = $3 WHERE id = $1 AND revoked_at IS NULL";
+    GRANT = "INSERT INTO grants (id, client_id, digest, subject, scope, resources, signed_in_at, created_at, ends_at, \
+             family, generation, rotated_at, idle_until) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 1, $8, $11)";
+}
+
+/// A code to be issued.
+#[derive(Debug)]
+pub struct NewCode {
+    pub hash: SecretHash<Code>,
+    pub client_id: ClientId,
+    pub digest: Digest,
+    pub subject: String,
+    pub redirect_uri: String,
+    pub code_challenge: CodeChallenge,
+    pub scope: Scope,
+    pub resources: Resources,
+    pub signed_in_at: UnixTime,
+    pub may_refresh: bool,
+    pub expires_at: UnixTime,
+}
+
+row! {
+    /// A code that was just spent.
+    IssuedCode {
+        grant_id: String,
+        client_id: ClientId,
+        digest: Digest,
+        subject: String,
+        redirect_uri: String,
+        code_challenge: CodeChallenge,
+        scope: Scope,
+        resources: Resources,
+        signed_in_at: UnixTime,
+        may_refresh: bool,
+    }
+}
+
+/// What the grant of a code adds to it.
+#[derive(Debug)]
+pub struct NewGrant {
+    pub ends_at: UnixTime,
+    pub idle_until: UnixTime,
+    pub family: Option<SecretHash<RefreshFamily>>,
+}
+
+/// What became of a code.
+#[derive(Debug)]
+pub enum Redeemed {
+    /// Spent by this call; the grant is written.
+    Granted(Box<IssuedCode>),
+    /// Spent by this call, and worth nothing: the rule refused.
+    Refused(OAuthError),
+    /// Spent before: what it gave is revoked.
+    Reused { grant_id: String },
+    /// Never issued, or expired, or its person was disabled.
+    Unknown,
+}
+
+pub(super) async fn insert(connection: &mut super::dialect::Connection<'_>, code: &NewCode) -> Result<(), StoreError> {
+    on_connection!(connection, c => {
+        sqlx::query(INSERT)
+            .bind(code.hash.as_str())
+            .bind(crate::secret::random_id())
+            .bind(code.client_id.as_str())
+            .bind(code.digest.as_str())
+            .bind(&code.subject)
+            .bind(&code.redirect_uri)
+            .bind(code.code_challenge.as_str())
+            .bind(code.scope.to_string())
+            .bind(code.resources.to_string())
+            .bind(code.signed_in_at.0)
+            .bind(code.may_refresh)
+            .bind(code.expires_at.0)
+            .execute(c)
+            .await?;
+    });
+    Ok(())
+}
+
+impl Store {
+    /// Issues a code.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails, as for every method here.
+    pub async fn insert_code(&self, code: NewCode) -> Result<(), StoreError> {
+        self.write_one(move |mut connection| Box::pin(async move { insert(&mut connection, &code).await })).await
+    }
+
+    /// Spends a code and writes the grant that `rule` makes of it, in one unit of work.
+    ///
+    /// Of any number of concurrent callers one spends it. A code that its rule refuses is spent all the same.
+    pub async fn redeem_code(
+        &self,
+        hash: SecretHash<Code>,
+        now: UnixTime,
+        rule: impl FnOnce(&IssuedCode) -> Result<NewGrant, OAuthError> + Send + 'static,
+    ) -> Result<Redeemed, StoreError> {
+        self.write(move |mut connection| {
+            Box::pin(async move {
+                on_connection!(&mut connection, c => {
+                    let code: Option<IssuedCode> =
+                        sqlx::query_as(SPEND).bind(hash.as_str()).bind(now.0).fetch_optional(&mut *c).await?;
+                    let Some(code) = code else {
+                        let spent: Option<(String,)> =
+                            sqlx::query_as(SPENT).bind(hash.as_str()).fetch_optional(&mut *c).await?;
+                        let Some((grant_id,)) = spent else { return Ok(Redeemed::Unknown) };
+                        sqlx::query(REVOKE).bind(&grant_id).bind(now.0).bind("code used twice").execute(c).await?;
+                        return Ok(Redeemed::Reused { grant_id });
+                    };
+                    let grant = match rule(&code) {
+                        Ok(grant) => grant,
+                        Err(refusal) => return Ok(Redeemed::Refused(refusal)),
+                    };
+                    sqlx::query(GRANT)
+                        .bind(&code.grant_id)
+                        .bind(code.client_id.as_str())
+                        .bind(code.digest.as_str())
+                        .bind(&code.subject)
+                        .bind(code.scope.to_string())
+                        .bind(code.resources.to_string())
+                        .bind(code.signed_in_at.0)
+                        .bind(now.0)
+                        .bind(grant.ends_at.0)
+                        .bind(grant.family.as_ref().map(SecretHash::as_str))
+                        .bind(grant.idle_until.0)
+                        .execute(c)
+                        .await?;
+                    Ok(Redeemed::Granted(Box::new(code)))
+                })
+            })
+        })
+        .await
+    }
+}

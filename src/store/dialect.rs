@@ -1,0 +1,208 @@
+//! The two databases, and the only place that knows them apart.
+
+use std::{path::Path, time::Duration};
+
+use futures_util::future::BoxFuture;
+use sqlx::{
+    ConnectOptions, Connection as _, Executor, PgConnection, PgPool, SqliteConnection, SqlitePool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+
+use super::{StoreError, writer::Writer};
+use crate::config::DatabaseUrl;
+
+/// Longest wait for a connection.
+const ACQUIRE: Duration = Duration::from_secs(2);
+
+/// The state of the server. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Store {
+    pub(super) pool: Pool,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Pool {
+    /// Reads go to a pool of their own; one task owns the connection that writes.
+    Sqlite { reads: SqlitePool, writer: Writer },
+    Postgres(PgPool),
+}
+
+/// A connection inside a unit of work.
+pub(super) enum Connection<'c> {
+    Sqlite(&'c mut SqliteConnection),
+    Postgres(&'c mut PgConnection),
+}
+
+/// Runs one body on whichever connection a unit of work has.
+macro_rules! on_connection {
+    ($connection:expr, $c:ident => $body:expr) => {
+        match $connection {
+            $crate::store::dialect::Connection::Sqlite($c) => {
+                let $c = &mut **$c;
+                $body
+            }
+            $crate::store::dialect::Connection::Postgres($c) => {
+                let $c = &mut **$c;
+                $body
+            }
+        }
+    };
+}
+
+/// Runs one reading body on whichever database is configured.
+macro_rules! on_reads {
+    ($store:expr, $pool:ident => $body:expr) => {
+        match &$store.pool {
+            $crate::store::dialect::Pool::Sqlite { reads: $pool, .. } => $body,
+            $crate::store::dialect::Pool::Postgres($pool) => $body,
+        }
+    };
+}
+
+pub(super) use {on_connection, on_reads};
+
+impl Store {
+    /// Opens the database; makes the file and its folder if there is none. Migrates nothing.
+    ///
+    /// # Errors
+    ///
+    /// When the database cannot be reached, or does not keep what it promises.
+    pub async fn open(url: &DatabaseUrl, max_connections: u32) -> Result<Self, StoreError> {
+        let pool = match url {
+            DatabaseUrl::Sqlite(path) => open_sqlite(path).await?,
+            DatabaseUrl::Postgres(url) => {
+                let options: PgConnectOptions = url.parse().map_err(StoreError::Database)?;
+                let options = options
+                    .application_name("wayleave")
+                    .options([("statement_timeout", "5000"), ("idle_in_transaction_session_timeout", "10000")])
+                    .log_slow_statements(tracing::log::LevelFilter::Off, Duration::ZERO);
+                let pool = PgPoolOptions::new().max_connections(max_connections).acquire_timeout(ACQUIRE);
+                Pool::Postgres(pool.connect_with(options).await?)
+            }
+        };
+        Ok(Self { pool })
+    }
+
+    /// One unit of work: all of it is durable when this returns, or none of it ever was.
+    pub(super) async fn write<T, W>(&self, work: W) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        W: for<'c> FnOnce(Connection<'c>) -> BoxFuture<'c, Result<T, StoreError>> + Send + 'static,
+    {
+        match &self.pool {
+            Pool::Sqlite { writer, .. } => writer.run(true, work).await,
+            Pool::Postgres(pool) => {
+                let mut transaction = pool.begin().await?;
+                let result = work(Connection::Postgres(&mut transaction)).await?;
+                transaction.commit().await?;
+                Ok(result)
+            }
+        }
+    }
+
+    /// A unit of work that is one statement, which is all-or-nothing by itself.
+    pub(super) async fn write_one<T, W>(&self, work: W) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        W: for<'c> FnOnce(Connection<'c>) -> BoxFuture<'c, Result<T, StoreError>> + Send + 'static,
+    {
+        match &self.pool {
+            Pool::Sqlite { writer, .. } => writer.run(false, work).await,
+            Pool::Postgres(pool) => {
+                let mut connection = pool.acquire().await?;
+                work(Connection::Postgres(&mut connection)).await
+            }
+        }
+    }
+
+    /// Does the database answer?
+    ///
+    /// # Errors
+    ///
+    /// When it does not.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        on_reads!(self, pool => { pool.execute("SELECT 1").await?; });
+        Ok(())
+    }
+
+    /// Lets the work under way finish and closes the database.
+    pub async fn close(&self) {
+        match &self.pool {
+            Pool::Sqlite { reads, writer } => {
+                writer.stop().await;
+                reads.close().await;
+            }
+            Pool::Postgres(pool) => pool.close().await,
+        }
+    }
+
+    /// Runs a text that is not one of ours: for making the schemas of tests.
+    ///
+    /// # Errors
+    ///
+    /// What the database says.
+    #[doc(hidden)]
+    pub async fn execute_raw(&self, sql: String) -> Result<(), StoreError> {
+        on_reads!(self, pool => { pool.execute(sqlx::AssertSqlSafe(sql)).await?; });
+        Ok(())
+    }
+
+    #[cfg(test)]
+    pub(super) async fn prepare_all(&self, statements: &[(&'static str, &'static str)]) -> Vec<String> {
+        use sqlx::SqlSafeStr;
+        let mut bad = Vec::new();
+        for (name, sql) in statements {
+            let result = on_reads!(self, pool => pool.prepare(sql.into_sql_str()).await.map(drop));
+            bad.extend(result.err().map(|error| format!("{name}: {error}")));
+        }
+        bad
+    }
+}
+
+async fn open_sqlite(path: &Path) -> Result<Pool, StoreError> {
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        std::fs::create_dir_all(folder)
+            .map_err(|error| StoreError::Unusable(format!("cannot make the folder {}: {error}", folder.display())))?;
+    }
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(Duration::from_secs(5))
+        .pragma("trusted_schema", "OFF")
+        .log_slow_statements(tracing::log::LevelFilter::Off, Duration::ZERO);
+    let mut connection = options.connect().await?;
+    check_durability(&mut connection).await?;
+    keep_private(path)?;
+    let reads = SqlitePoolOptions::new().max_connections(4).acquire_timeout(ACQUIRE);
+    let reads = reads.connect_with(options).await?;
+    connection.ping().await?;
+    Ok(Pool::Sqlite { reads, writer: Writer::start(connection) })
+}
+
+/// A commit that is not synced is no commit: refuses a file system or a build that does not do as told.
+async fn check_durability(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    let (journal,): (String,) = sqlx::query_as("PRAGMA journal_mode").fetch_one(&mut *connection).await?;
+    let (synchronous,): (i64,) = sqlx::query_as("PRAGMA synchronous").fetch_one(connection).await?;
+    if (journal.as_str(), synchronous) != ("wal", 2) {
+        let told = format!("SQLite runs with journal_mode={journal}, synchronous={synchronous}; expected wal and 2 (FULL)");
+        return Err(StoreError::Unusable(told));
+    }
+    Ok(())
+}
+
+/// The file holds password hashes and keys: nobody else on the machine reads it.
+#[cfg(unix)]
+fn keep_private(path: &Path) -> Result<(), StoreError> {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
+        .map_err(|error| StoreError::Unusable(format!("cannot protect {}: {error}", path.display())))
+}
+
+#[cfg(not(unix))]
+fn keep_private(_: &Path) -> Result<(), StoreError> {
+    Ok(())
+}

@@ -1,0 +1,145 @@
+//! Rows of grants: rotation of their refresh tokens, and their end.
+
+use super::{
+    Store, StoreError, columns::row,
+    dialect::{on_connection, on_reads},
+    statements,
+};
+use crate::{
+    protocol::{
+        client_id::ClientId,
+        refresh::{Late, judge_late},
+        resource::Resources,
+        scope::Scope,
+    },
+    secret::{RefreshFamily, SecretHash},
+    time::UnixTime,
+};
+
+statements! {
+    ROTATE = "UPDATE grants SET generation = generation + 1, rotated_at = $4, idle_until = $5 \
+              WHERE family = $1 AND client_id = $2 AND generation = $3 AND revoked_at IS NULL \
+              AND idle_until > $4 AND ends_at > $4 \
+              AND EXISTS (SELECT 1 FROM users u WHERE u.subject = grants.subject AND u.disabled_at IS NULL) \
+              RETURNING id, client_id, subject, scope, resources, signed_in_at, ends_at, generation, rotated_at";
+    FIND = "SELECT id, client_id, subject, scope, resources, signed_in_at, ends_at, generation, rotated_at FROM grants \
+            WHERE family = $1 AND client_id = $2 AND revoked_at IS NULL AND idle_until > $3 AND ends_at > $3 \
+            AND EXISTS (SELECT 1 FROM users u WHERE u.subject = grants.subject AND u.disabled_at IS NULL)";
+    REVOKE = "UPDATE grants SET revoked_at = $2, revoked_because = $3 WHERE id = $1 AND revoked_at IS NULL";
+    REVOKE_FAMILY = "UPDATE grants SET revoked_at = $3, revoked_because = $4 \
+                     WHERE family = $1 AND client_id = $2 AND revoked_at IS NULL";
+}
+
+row! {
+    /// A live grant.
+    GrantRow {
+        id: String,
+        client_id: ClientId,
+        subject: String,
+        scope: Scope,
+        resources: Resources,
+        signed_in_at: UnixTime,
+        ends_at: UnixTime,
+        generation: i64,
+        rotated_at: UnixTime,
+    }
+}
+
+/// A refresh token that is to be replaced by its successor.
+#[derive(Debug)]
+pub struct RotateRequest {
+    pub family: SecretHash<RefreshFamily>,
+    pub client_id: ClientId,
+    pub generation: i64,
+    pub now: UnixTime,
+    pub idle_until: UnixTime,
+    /// Seconds in which a used token still gives the same successor.
+    pub grace: i64,
+}
+
+/// What became of a refresh token.
+#[derive(Debug)]
+pub enum Rotated {
+    /// The successor is valid: made by this call, or by the one whose answer was lost a moment ago.
+    Successor(Box<GrantRow>),
+    /// Used before, too long ago or too often: the grant is revoked.
+    Reused { grant_id: String },
+    /// No live grant of this client has such a token.
+    Unknown,
+}
+
+impl Store {
+    /// The live grant of a family of refresh tokens, if it is this client's.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails, as for every method here.
+    pub async fn grant(
+        &self,
+        family: SecretHash<RefreshFamily>,
+        client_id: &ClientId,
+        now: UnixTime,
+    ) -> Result<Option<GrantRow>, StoreError> {
+        Ok(on_reads!(self, pool => {
+            sqlx::query_as(FIND).bind(family.as_str()).bind(client_id.as_str()).bind(now.0).fetch_optional(pool).await?
+        }))
+    }
+
+    /// Replaces a refresh token by its successor, in one unit of work.
+    pub async fn rotate(&self, request: RotateRequest) -> Result<Rotated, StoreError> {
+        self.write(move |mut connection| {
+            Box::pin(async move {
+                let RotateRequest { family, client_id, generation, now, idle_until, grace } = request;
+                on_connection!(&mut connection, c => {
+                    let rotated: Option<GrantRow> = sqlx::query_as(ROTATE)
+                        .bind(family.as_str())
+                        .bind(client_id.as_str())
+                        .bind(generation)
+                        .bind(now.0)
+                        .bind(idle_until.0)
+                        .fetch_optional(&mut *c)
+                        .await?;
+                    if let Some(grant) = rotated {
+                        return Ok(Rotated::Successor(Box::new(grant)));
+                    }
+                    let grant: Option<GrantRow> = sqlx::query_as(FIND)
+                        .bind(family.as_str())
+                        .bind(client_id.as_str())
+                        .bind(now.0)
+                        .fetch_optional(&mut *c)
+                        .await?;
+                    let Some(grant) = grant else { return Ok(Rotated::Unknown) };
+                    match judge_late(generation, grant.generation, grant.rotated_at, now, grace) {
+                        Late::Grace => Ok(Rotated::Successor(Box::new(grant))),
+                        Late::FromTheFuture => Ok(Rotated::Unknown),
+                        Late::Reuse => {
+                            sqlx::query(REVOKE).bind(&grant.id).bind(now.0).bind("refresh token used twice")
+                                .execute(c).await?;
+                            Ok(Rotated::Reused { grant_id: grant.id })
+                        }
+                    }
+                })
+            })
+        })
+        .await
+    }
+
+    /// Ends the grant of a refresh token, if it is this client's.
+    pub async fn revoke_family(
+        &self,
+        family: SecretHash<RefreshFamily>,
+        client_id: ClientId,
+        now: UnixTime,
+    ) -> Result<(), StoreError> {
+        self.write_one(move |mut connection| {
+            Box::pin(async move {
+                on_connection!(&mut connection, c => {
+                    sqlx::query(REVOKE_FAMILY).bind(family.as_str()).bind(client_id.as_str()).bind(now.0)
+                        .bind("revoked by the client").execute(c).await?;
+                });
+                Ok(())
+            })
+        })
+        .await
+    }
+}

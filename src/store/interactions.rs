@@ -1,0 +1,134 @@
+//! Rows of questions put to a person: one authorization request that waits for a yes or no.
+
+use super::{
+    Store, StoreError,
+    codes::{self, NewCode},
+    columns::row,
+    dialect::{on_connection, on_reads},
+    statements,
+};
+use crate::{
+    protocol::client::Digest,
+    secret::{self, SecretHash, Session},
+    time::UnixTime,
+};
+
+statements! {
+    INSERT = "INSERT INTO interactions (hash, session_hash, request, digest, fetched_at, expires_at) \
+              VALUES ($1, $2, $3, $4, $5, $6)";
+    FIND = "SELECT request, digest, fetched_at FROM interactions \
+            WHERE hash = $1 AND session_hash = $2 AND spent_at IS NULL AND expires_at > $3";
+    SPEND = "UPDATE interactions SET spent_at = $3 \
+             WHERE hash = $1 AND session_hash = $2 AND spent_at IS NULL AND expires_at > $3";
+    CONSENT = "INSERT INTO consents (subject, client_id, scope, resources, digest, granted_at, expires_at) \
+               VALUES ($1, $2, $3, $4, $5, $6, $7) \
+               ON CONFLICT (subject, client_id, scope, resources) DO UPDATE SET digest = $5, granted_at = $6, expires_at = $7";
+}
+
+row! {
+    /// A request that waits for its person.
+    Interaction {
+        /// The authorization request's parameters, encoded.
+        request: String,
+        /// The version of the client's document that was shown.
+        digest: Digest,
+        /// When that version was read.
+        fetched_at: UnixTime,
+    }
+}
+
+/// A question to be put.
+#[derive(Debug)]
+pub struct NewInteraction {
+    pub hash: SecretHash<secret::Interaction>,
+    pub session: SecretHash<Session>,
+    pub request: String,
+    pub digest: Digest,
+    pub fetched_at: UnixTime,
+    pub expires_at: UnixTime,
+}
+
+/// What a person answered.
+#[derive(Debug)]
+pub enum Answer {
+    Deny,
+    /// Remember the consent until then, and issue the code.
+    Allow { code: Box<NewCode>, remember_until: UnixTime },
+}
+
+impl Store {
+    /// Parks a request until its person has answered.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails, as for every method here.
+    pub async fn park(&self, new: NewInteraction) -> Result<(), StoreError> {
+        self.write_one(move |mut connection| {
+            Box::pin(async move {
+                on_connection!(&mut connection, c => {
+                    sqlx::query(INSERT)
+                        .bind(new.hash.as_str())
+                        .bind(new.session.as_str())
+                        .bind(&new.request)
+                        .bind(new.digest.as_str())
+                        .bind(new.fetched_at.0)
+                        .bind(new.expires_at.0)
+                        .execute(c)
+                        .await?;
+                });
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// The question, while it is open, for the browser session that it was put to.
+    pub async fn interaction(
+        &self,
+        hash: &SecretHash<secret::Interaction>,
+        session: &SecretHash<Session>,
+        now: UnixTime,
+    ) -> Result<Option<Interaction>, StoreError> {
+        Ok(on_reads!(self, pool => {
+            sqlx::query_as(FIND).bind(hash.as_str()).bind(session.as_str()).bind(now.0).fetch_optional(pool).await?
+        }))
+    }
+
+    /// Spends the question and writes what the answer gives, in one unit of work. False: it was spent before.
+    pub async fn answer(
+        &self,
+        hash: SecretHash<secret::Interaction>,
+        session: SecretHash<Session>,
+        now: UnixTime,
+        answer: Answer,
+    ) -> Result<bool, StoreError> {
+        self.write(move |mut connection| {
+            Box::pin(async move {
+                let spent = on_connection!(&mut connection, c => {
+                    sqlx::query(SPEND).bind(hash.as_str()).bind(session.as_str()).bind(now.0).execute(c).await?.rows_affected()
+                });
+                if spent != 1 {
+                    return Ok(false);
+                }
+                let Answer::Allow { code, remember_until } = answer else { return Ok(true) };
+                if remember_until > now {
+                    on_connection!(&mut connection, c => {
+                        sqlx::query(CONSENT)
+                            .bind(&code.subject)
+                            .bind(code.client_id.as_str())
+                            .bind(code.scope.to_string())
+                            .bind(code.resources.to_string())
+                            .bind(code.digest.as_str())
+                            .bind(now.0)
+                            .bind(remember_until.0)
+                            .execute(c)
+                            .await?;
+                    });
+                }
+                codes::insert(&mut connection, &code).await?;
+                Ok(true)
+            })
+        })
+        .await
+    }
+}

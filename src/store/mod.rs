@@ -1,0 +1,119 @@
+//! State: one method is one unit of work. The only folder with SQL, one text for SQLite and PostgreSQL.
+
+mod accounts;
+mod clients;
+mod codes;
+mod columns;
+mod consents;
+mod dialect;
+mod grants;
+mod interactions;
+mod keys;
+mod migrate;
+mod sessions;
+mod sweep;
+mod writer;
+
+pub use self::{
+    accounts::{Account, AccountError},
+    clients::KeptClient,
+    codes::{IssuedCode, NewCode, NewGrant, Redeemed},
+    consents::Consent,
+    dialect::Store,
+    grants::{GrantRow, Rotated, RotateRequest},
+    interactions::{Answer, Interaction, NewInteraction},
+    keys::StoredKey,
+    sessions::SessionRow,
+};
+
+/// Why state could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("database: {0}")]
+    Database(#[from] sqlx::Error),
+    #[error("migration: {0}")]
+    Migrate(#[from] sqlx::migrate::MigrateError),
+    #[error("the writer of the database has stopped")]
+    WriterGone,
+    #[error("the commit that would have made this durable failed: {0}")]
+    Commit(String),
+    #[error("the work on the database panicked")]
+    Panicked,
+    #[error("{0}")]
+    Unusable(String),
+}
+
+impl StoreError {
+    /// May the same work succeed in a moment?
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            Self::Database(sqlx::Error::PoolTimedOut | sqlx::Error::Io(_) | sqlx::Error::PoolClosed) | Self::Commit(_) => true,
+            Self::Database(sqlx::Error::Database(error)) => {
+                // SQLITE_BUSY, SQLITE_FULL, SQLITE_IOERR; PostgreSQL classes 40, 53, 57.
+                error.code().is_some_and(|code| {
+                    matches!(&*code, "5" | "6" | "10" | "13")
+                        || ["40", "53", "57"].iter().any(|class| code.len() == 5 && code.starts_with(class))
+                })
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Names the SQL texts of a file and lists them, so that a test can prepare each on both databases.
+macro_rules! statements {
+    ($($name:ident = $sql:expr;)+) => {
+        $(const $name: &str = $sql;)+
+        pub(super) const STATEMENTS: &[(&str, &str)] = &[$((stringify!($name), $name)),+];
+    };
+}
+use statements;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn every_statement_is_valid_on_sqlite() {
+        let dir = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", dir.path().join("w.db").display()).parse().unwrap();
+        let store = Store::open(&url, 2).await.unwrap();
+        store.migrate().await.unwrap();
+        let bad = store.prepare_all(&all()).await;
+        assert!(bad.is_empty(), "{bad:#?}");
+    }
+
+    #[tokio::test]
+    async fn every_statement_is_valid_on_postgresql() {
+        #[expect(clippy::disallowed_methods, reason = "the test run says where its PostgreSQL is")]
+        let Ok(url) = std::env::var("WAYLEAVE_TEST_POSTGRES") else {
+            #[expect(clippy::disallowed_methods, reason = "in CI nothing may be left out")]
+            let ci = std::env::var("CI").is_ok();
+            assert!(!ci, "WAYLEAVE_TEST_POSTGRES is not set");
+            return;
+        };
+        let schema = format!("statements_{}", crate::secret::random_id().replace('-', "_").to_lowercase());
+        let admin = Store::open(&url.parse().unwrap(), 1).await.unwrap();
+        admin.execute_raw(format!("CREATE SCHEMA {schema}")).await.unwrap();
+        let store = Store::open(&format!("{url}?options=-csearch_path%3D{schema}").parse().unwrap(), 2).await.unwrap();
+        store.migrate().await.unwrap();
+        let bad = store.prepare_all(&all()).await;
+        admin.execute_raw(format!("DROP SCHEMA {schema} CASCADE")).await.unwrap();
+        assert!(bad.is_empty(), "{bad:#?}");
+    }
+
+    fn all() -> Vec<(&'static str, &'static str)> {
+        [
+            accounts::STATEMENTS,
+            clients::STATEMENTS,
+            codes::STATEMENTS,
+            consents::STATEMENTS,
+            grants::STATEMENTS,
+            interactions::STATEMENTS,
+            keys::STATEMENTS,
+            sessions::STATEMENTS,
+            sweep::STATEMENTS,
+        ]
+        .concat()
+    }
+}

@@ -1,0 +1,172 @@
+//! Shared commits on SQLite: one task owns the connection that writes.
+//!
+//! SQLite has one writer and one fsync a commit. The task takes the units of work that are waiting, runs each in a
+//! savepoint of one `BEGIN IMMEDIATE`, commits once, and only then answers them all.
+
+use std::panic::AssertUnwindSafe;
+
+use futures_util::{FutureExt, future::BoxFuture};
+use sqlx::{Connection as _, Executor, SqliteConnection};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{StoreError, dialect::Connection};
+
+/// Units of work that may wait.
+const QUEUE: usize = 1_024;
+/// Units of work in one commit, at most: bounds how long the first of them waits.
+const BATCH: usize = 256;
+
+#[derive(Clone, Debug)]
+pub(super) struct Writer(mpsc::Sender<Message>);
+
+enum Message {
+    Work { savepoint: bool, job: Job },
+    /// Outside any transaction: for work that makes its own.
+    Bare(Job),
+    Stop(oneshot::Sender<()>),
+}
+
+/// Runs on the connection; says whether its writes are to be kept, and how to answer once that is durable.
+/// Without a connection it only makes the answer: nothing runs outside a transaction.
+type Job = Box<dyn for<'c> FnOnce(Option<&'c mut SqliteConnection>) -> BoxFuture<'c, (bool, Reply)> + Send>;
+type Reply = Box<dyn FnOnce(Result<(), String>) + Send>;
+
+impl Writer {
+    pub(super) fn start(connection: SqliteConnection) -> Self {
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        tokio::spawn(work_off(connection, receiver));
+        Self(sender)
+    }
+
+    /// Has `work` done. A caller that goes away does not stop it.
+    pub(super) async fn run<T, W>(&self, savepoint: bool, work: W) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        W: for<'c> FnOnce(Connection<'c>) -> BoxFuture<'c, Result<T, StoreError>> + Send + 'static,
+    {
+        let (job, answered) = job(work);
+        self.0.send(Message::Work { savepoint, job }).await.map_err(|_| StoreError::WriterGone)?;
+        answered.await.map_err(|_| StoreError::WriterGone)?
+    }
+
+    /// Has `work` done outside any transaction: it makes its own.
+    pub(super) async fn run_bare<T, W>(&self, work: W) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        W: for<'c> FnOnce(Connection<'c>) -> BoxFuture<'c, Result<T, StoreError>> + Send + 'static,
+    {
+        let (job, answered) = job(work);
+        self.0.send(Message::Bare(job)).await.map_err(|_| StoreError::WriterGone)?;
+        answered.await.map_err(|_| StoreError::WriterGone)?
+    }
+
+    /// Finishes what is waiting and closes the connection.
+    pub(super) async fn stop(&self) {
+        let (done, stopped) = oneshot::channel();
+        if self.0.send(Message::Stop(done)).await.is_ok() {
+            _ = stopped.await;
+        }
+    }
+}
+
+/// Work as a job, and where its answer arrives.
+fn job<T, W>(work: W) -> (Job, oneshot::Receiver<Result<T, StoreError>>)
+where
+    T: Send + 'static,
+    W: for<'c> FnOnce(Connection<'c>) -> BoxFuture<'c, Result<T, StoreError>> + Send + 'static,
+{
+    let (answer, answered) = oneshot::channel();
+    let job: Job = Box::new(move |connection| {
+        Box::pin(async move {
+            let result = match connection {
+                Some(connection) => AssertUnwindSafe(work(Connection::Sqlite(connection))).catch_unwind().await,
+                None => Ok(Err(StoreError::Commit("no transaction".to_owned()))),
+            };
+            let result = result.unwrap_or(Err(StoreError::Panicked));
+            let keep = result.is_ok();
+            let reply: Reply = Box::new(move |durable| {
+                // A caller that went away has nobody to tell.
+                _ = answer.send(match durable {
+                    Ok(()) => result,
+                    Err(error) => Err(StoreError::Commit(error)),
+                });
+            });
+            (keep, reply)
+        })
+    });
+    (job, answered)
+}
+
+async fn work_off(mut connection: SqliteConnection, mut receiver: mpsc::Receiver<Message>) {
+    let mut next = None;
+    loop {
+        let first = match next.take() {
+            Some(message) => message,
+            None => match receiver.recv().await {
+                Some(message) => message,
+                None => return,
+            },
+        };
+        let (savepoint, job) = match first {
+            Message::Work { savepoint, job } => (savepoint, job),
+            Message::Bare(job) => {
+                job(Some(&mut connection)).await.1(Ok(()));
+                continue;
+            }
+            Message::Stop(done) => {
+                _ = connection.close().await;
+                _ = done.send(());
+                return;
+            }
+        };
+        if let Err(error) = connection.execute("BEGIN IMMEDIATE").await {
+            refuse(job, error.to_string()).await(Ok(()));
+            continue;
+        }
+        let mut replies = vec![run_one(&mut connection, savepoint, job).await];
+        while replies.len() < BATCH {
+            match receiver.try_recv() {
+                Ok(Message::Work { savepoint, job }) => replies.push(run_one(&mut connection, savepoint, job).await),
+                Ok(later) => {
+                    next = Some(later);
+                    break;
+                }
+                Err(_) => break,
+            }
+        }
+        let committed = connection.execute("COMMIT").await.map(drop).map_err(|error| error.to_string());
+        if committed.is_err() {
+            _ = connection.execute("ROLLBACK").await;
+        }
+        for reply in replies {
+            reply(committed.clone());
+        }
+    }
+}
+
+async fn run_one(connection: &mut SqliteConnection, savepoint: bool, job: Job) -> Reply {
+    if !savepoint {
+        return job(Some(connection)).await.1;
+    }
+    if let Err(error) = connection.execute("SAVEPOINT unit").await {
+        return refuse(job, error.to_string()).await;
+    }
+    let (keep, reply) = job(Some(connection)).await;
+    let ended = match keep {
+        true => connection.execute("RELEASE unit").await,
+        false => connection.execute("ROLLBACK TO unit; RELEASE unit").await,
+    };
+    match ended {
+        Ok(_) => reply,
+        Err(error) => {
+            let error = error.to_string();
+            Box::new(move |_| reply(Err(error)))
+        }
+    }
+}
+
+/// The answer to a job that did not run.
+async fn refuse(job: Job, error: String) -> Reply {
+    let (_, reply) = job(None).await;
+    Box::new(move |_| reply(Err(error)))
+}

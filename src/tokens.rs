@@ -1,0 +1,61 @@
+//! What a client gets: RFC 6749 §5.1.
+
+use serde::Serialize;
+
+use crate::{
+    app::App,
+    protocol::{access_token, client_id::ClientId, error::OAuthError, resource::Resources, scope::Scope},
+    time::UnixTime,
+};
+
+/// A successful token response: no null members, RFC 6749 §5.1.
+#[derive(Debug, Serialize)]
+pub struct TokenResponse {
+    pub access_token: String,
+    pub token_type: &'static str,
+    /// Seconds.
+    pub expires_in: i64,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub scope: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refresh_token: Option<String>,
+}
+
+/// What a grant allows, and what of it this token is for.
+#[derive(Debug)]
+pub struct Granted {
+    pub grant_id: String,
+    pub client_id: ClientId,
+    pub subject: String,
+    pub scope: Scope,
+    pub resources: Resources,
+    pub signed_in_at: UnixTime,
+    /// No token outlives its grant.
+    pub ends_at: UnixTime,
+}
+
+/// Issues an access token for what is granted. The grant is durable already.
+///
+/// # Errors
+///
+/// `server_error` when signing fails.
+pub fn issue(app: &App, granted: &Granted, refresh_token: Option<String>, now: UnixTime) -> Result<TokenResponse, OAuthError> {
+    let lifetime = i64::from(app.config.tokens.access.get()).min(granted.ends_at - now);
+    let about = access_token::Subject {
+        subject: &granted.subject,
+        client_id: &granted.client_id,
+        grant_id: &granted.grant_id,
+        scope: &granted.scope,
+        resources: &granted.resources,
+        auth_time: granted.signed_in_at,
+    };
+    let claims = access_token::claims(&app.config.issuer, &about, now, now + lifetime);
+    let access_token = app.keys.sign_access_token(&claims).map_err(OAuthError::internal)?;
+    Ok(TokenResponse {
+        access_token,
+        token_type: "Bearer",
+        expires_in: lifetime,
+        scope: granted.scope.to_string(),
+        refresh_token,
+    })
+}
