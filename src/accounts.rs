@@ -36,9 +36,12 @@ impl FromStr for Username {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let name = text.trim().to_ascii_lowercase();
-        let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'@' | b'+');
+        let fits =
+            |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'@' | b'+');
         if name.is_empty() || name.len() > 64 || !name.bytes().all(fits) {
-            return Err("A user name has 1 to 64 characters: letters a to z, digits, and . _ - @ +");
+            return Err(
+                "A user name has 1 to 64 characters: letters a to z, digits, and . _ - @ +",
+            );
         }
         Ok(Self(name))
     }
@@ -55,7 +58,9 @@ impl Password {
     /// A sentence for the person.
     pub fn chosen(text: &str) -> Result<Self, &'static str> {
         match text.chars().count() {
-            0..8 => Err("A password has at least 8 characters. A few words in a row are easy to remember."),
+            0..8 => Err(
+                "A password has at least 8 characters. A few words in a row are easy to remember.",
+            ),
             129.. => Err("A password has at most 128 characters."),
             _ if text.len() > 512 => Err("This password is too long."),
             _ => Ok(Self(text.nfc().collect())),
@@ -105,7 +110,10 @@ impl Accounts {
     /// On this store, hashing on as many cores as there are.
     pub fn new(store: Store) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { store, cores: Arc::new(Semaphore::new(cores)) }
+        Self {
+            store,
+            cores: Arc::new(Semaphore::new(cores)),
+        }
     }
 
     /// The account, if the name and the password are right and it is not disabled. Takes as long for every answer.
@@ -113,18 +121,29 @@ impl Accounts {
     /// # Errors
     ///
     /// When the database fails or the queue for hashing is too long.
-    pub async fn sign_in(&self, username: &str, password: &str) -> Result<Option<Account>, AccountsError> {
+    pub async fn sign_in(
+        &self,
+        username: &str,
+        password: &str,
+    ) -> Result<Option<Account>, AccountsError> {
         let account = match username.parse::<Username>() {
             Ok(name) => self.store.account(name.as_str()).await?,
             Err(_) => None,
         };
-        let hash = account.as_ref().map(|account| account.password_hash.clone());
-        let Some(password) = Password::entered(password) else { return Ok(None) };
+        let hash = account
+            .as_ref()
+            .map(|account| account.password_hash.clone());
+        let Some(password) = Password::entered(password) else {
+            return Ok(None);
+        };
         let matches = self
             .on_a_core(move || {
                 let known = hash.is_some();
                 let hash = hash.unwrap_or_else(|| NOBODY.clone());
-                known & ARGON2.verify_password(password.0.as_bytes(), hash.as_str()).is_ok()
+                known
+                    & ARGON2
+                        .verify_password(password.0.as_bytes(), hash.as_str())
+                        .is_ok()
             })
             .await?;
         Ok(account.filter(|account| matches && account.disabled_at.is_none()))
@@ -160,7 +179,11 @@ impl Accounts {
     ) -> Result<Result<String, AccountError>, AccountsError> {
         let account = self.prepare(username, password, true, now).await?;
         let subject = account.subject.clone();
-        Ok(self.store.add_first_account(link, account, now).await?.map(|()| subject))
+        Ok(self
+            .store
+            .add_first_account(link, account, now)
+            .await?
+            .map(|()| subject))
     }
 
     /// Gives an account another password. False: there is no such account.
@@ -168,7 +191,11 @@ impl Accounts {
     /// # Errors
     ///
     /// When the database fails or the queue for hashing is too long.
-    pub async fn set_password(&self, username: &Username, password: Password) -> Result<bool, AccountsError> {
+    pub async fn set_password(
+        &self,
+        username: &Username,
+        password: Password,
+    ) -> Result<bool, AccountsError> {
         let hash = self.hash(password).await?;
         Ok(self.store.set_password(username.0.clone(), hash).await?)
     }
@@ -178,37 +205,64 @@ impl Accounts {
     /// # Errors
     ///
     /// When the database fails.
-    pub async fn setup_link(&self, now: UnixTime, lifetime: i64) -> Result<Option<Secret<Setup>>, StoreError> {
+    pub async fn setup_link(
+        &self,
+        now: UnixTime,
+        lifetime: i64,
+    ) -> Result<Option<Secret<Setup>>, StoreError> {
         if self.store.has_accounts().await? {
             return Ok(None);
         }
         let link = Secret::generate();
-        self.store.add_setup_link(link.hash(), now + lifetime).await?;
+        self.store
+            .add_setup_link(link.hash(), now + lifetime)
+            .await?;
         Ok(Some(link))
     }
 
-    async fn prepare(&self, name: Username, password: Password, is_admin: bool, now: UnixTime) -> Result<Account, AccountsError> {
+    async fn prepare(
+        &self,
+        name: Username,
+        password: Password,
+        is_admin: bool,
+        now: UnixTime,
+    ) -> Result<Account, AccountsError> {
         let password_hash = self.hash(password).await?;
-        Ok(Account { subject: random_id(), username: name.0, password_hash, is_admin, created_at: now, disabled_at: None })
+        Ok(Account {
+            subject: random_id(),
+            username: name.0,
+            password_hash,
+            is_admin,
+            created_at: now,
+            disabled_at: None,
+        })
     }
 
     async fn hash(&self, password: Password) -> Result<String, AccountsError> {
         self.on_a_core(move || hash_now(&password.0)).await?
     }
 
-    async fn on_a_core<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, AccountsError> {
+    async fn on_a_core<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, AccountsError> {
         let place = tokio::time::timeout(QUEUE, self.cores.clone().acquire_owned()).await;
-        let Ok(Ok(place)) = place else { return Err(AccountsError::Busy) };
+        let Ok(Ok(place)) = place else {
+            return Err(AccountsError::Busy);
+        };
         let done = tokio::task::spawn_blocking(move || {
             let _place = place;
             work()
         });
-        done.await.map_err(|error| AccountsError::Hash(error.to_string()))
+        done.await
+            .map_err(|error| AccountsError::Hash(error.to_string()))
     }
 }
 
 fn hash_now(password: &str) -> Result<String, AccountsError> {
-    let hash = ARGON2.hash_password(password.as_bytes()).map_err(|error| AccountsError::Hash(error.to_string()))?;
+    let hash = ARGON2
+        .hash_password(password.as_bytes())
+        .map_err(|error| AccountsError::Hash(error.to_string()))?;
     Ok(hash.to_string())
 }
 
@@ -221,13 +275,20 @@ mod tests {
         for (text, expected) in [
             ("ada", Some("ada")),
             (" Ada ", Some("ada")),
-            ("ada.lovelace+x@example.com", Some("ada.lovelace+x@example.com")),
+            (
+                "ada.lovelace+x@example.com",
+                Some("ada.lovelace+x@example.com"),
+            ),
             ("", None),
             ("ada lovelace", None),
             ("аda", None), // Cyrillic
             ("a\u{202e}", None),
         ] {
-            assert_eq!(text.parse::<Username>().ok().as_ref().map(Username::as_str), expected, "{text}");
+            assert_eq!(
+                text.parse::<Username>().ok().as_ref().map(Username::as_str),
+                expected,
+                "{text}"
+            );
         }
         assert!("a".repeat(65).parse::<Username>().is_err());
     }
@@ -236,8 +297,15 @@ mod tests {
     fn a_password_is_the_same_however_its_accents_are_typed() {
         let composed = hash_now(&Password::chosen("caf\u{e9} au lait").unwrap().0).unwrap();
         let decomposed = Password::entered("cafe\u{301} au lait").unwrap();
-        assert!(ARGON2.verify_password(decomposed.0.as_bytes(), composed.as_str()).is_ok());
-        assert!(composed.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{composed}");
+        assert!(
+            ARGON2
+                .verify_password(decomposed.0.as_bytes(), composed.as_str())
+                .is_ok()
+        );
+        assert!(
+            composed.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"),
+            "{composed}"
+        );
     }
 
     #[test]

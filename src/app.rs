@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::{
-    accounts::Accounts, clients::Clients, config::Config, fetch::Resolver, keys::Keys, secret::MacKey, store::Store,
-    time::Clock,
+    accounts::Accounts, clients::Clients, config::Config, fetch::Resolver, keys::Keys,
+    secret::MacKey, store::Store, time::Clock,
 };
 
 /// The parts of the server. Cheap to clone.
@@ -40,7 +40,12 @@ impl App {
     /// # Errors
     ///
     /// When the database, a key or a file that the configuration names cannot be used.
-    pub async fn new(config: Config, store: Store, clock: Clock, resolver: Resolver) -> Result<Self, AppError> {
+    pub async fn new(
+        config: Config,
+        store: Store,
+        clock: Clock,
+        resolver: Resolver,
+    ) -> Result<Self, AppError> {
         let keys = Keys::load(&config, &store, clock.now()).await?;
         let clients = Clients::new(&config, store.clone(), resolver, &clock)?;
         let root = keys.root();

@@ -27,9 +27,13 @@ use crate::{
 /// Why our keys cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    #[error("keys.encryption_key: expected 32 bytes in base64, as `openssl rand -base64 32` prints them")]
+    #[error(
+        "keys.encryption_key: expected 32 bytes in base64, as `openssl rand -base64 32` prints them"
+    )]
     EncryptionKey,
-    #[error("keys.encryption_key: the database's keys were encrypted, expected the key that did it")]
+    #[error(
+        "keys.encryption_key: the database's keys were encrypted, expected the key that did it"
+    )]
     Locked,
     #[error("the signing key {0} in the database cannot be read")]
     Damaged(String),
@@ -70,7 +74,16 @@ impl Keys {
         if stored.is_empty() {
             let (kid, document) = new_key()?;
             let private_key = wrap.wrap(&document, &kid)?;
-            store.add_signing_key(StoredKey { generation: 1, kid, private_key }, now).await?;
+            store
+                .add_signing_key(
+                    StoredKey {
+                        generation: 1,
+                        kid,
+                        private_key,
+                    },
+                    now,
+                )
+                .await?;
             stored = store.signing_keys().await?;
         }
         let mut published = Vec::new();
@@ -78,9 +91,12 @@ impl Keys {
         for key in stored {
             let (document, rewrap) = wrap.unwrap(&key.private_key, &key.kid)?;
             if rewrap {
-                store.rewrap(key.kid.clone(), wrap.wrap(&document, &key.kid)?, true).await?;
+                store
+                    .rewrap(key.kid.clone(), wrap.wrap(&document, &key.kid)?, true)
+                    .await?;
             }
-            let (pair, jwk) = read_key(&document, &key.kid).ok_or_else(|| KeyError::Damaged(key.kid.clone()))?;
+            let (pair, jwk) =
+                read_key(&document, &key.kid).ok_or_else(|| KeyError::Damaged(key.kid.clone()))?;
             published.push(jwk);
             newest = Some((pair, key.kid));
         }
@@ -88,7 +104,14 @@ impl Keys {
         let header = serde_json::json!({ "typ": "at+jwt", "alg": "ES256", "kid": kid });
         let access_token_header = BASE64_URL_SAFE_NO_PAD.encode(header.to_string());
         let root = load_root(store, &wrap).await?;
-        Ok(Self { signing: SigningKey { pair, access_token_header }, published: JwkSet { keys: published }, root })
+        Ok(Self {
+            signing: SigningKey {
+                pair,
+                access_token_header,
+            },
+            published: JwkSet { keys: published },
+            root,
+        })
     }
 
     /// An access token of these claims: a JWS in compact form, RFC 7515 §3.1, with `typ` `at+jwt`.
@@ -101,7 +124,11 @@ impl Keys {
         let mut token = self.signing.access_token_header.clone();
         token.push('.');
         BASE64_URL_SAFE_NO_PAD.encode_string(payload, &mut token);
-        let signature = self.signing.pair.sign(&SystemRandom::new(), token.as_bytes()).map_err(|_| KeyError::Signing)?;
+        let signature = self
+            .signing
+            .pair
+            .sign(&SystemRandom::new(), token.as_bytes())
+            .map_err(|_| KeyError::Signing)?;
         token.push('.');
         BASE64_URL_SAFE_NO_PAD.encode_string(signature, &mut token);
         Ok(token)
@@ -124,16 +151,26 @@ async fn load_root(store: &Store, wrap: &Wrap) -> Result<[u8; 32], KeyError> {
     let stored = store.server_secret(NAME, offered).await?;
     let (root, rewrap) = wrap.unwrap(&stored, NAME)?;
     if rewrap {
-        store.rewrap(NAME.to_owned(), wrap.wrap(&root, NAME)?, false).await?;
+        store
+            .rewrap(NAME.to_owned(), wrap.wrap(&root, NAME)?, false)
+            .await?;
     }
-    root.try_into().map_err(|_| KeyError::Damaged(NAME.to_owned()))
+    root.try_into()
+        .map_err(|_| KeyError::Damaged(NAME.to_owned()))
 }
 
 /// A fresh key: its thumbprint (RFC 7638), which is its `kid`, and its PKCS #8 document.
 fn new_key() -> Result<(String, Vec<u8>), KeyError> {
-    let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).map_err(|_| KeyError::Signing)?;
-    let document = pair.to_pkcs8v1().map_err(|_| KeyError::Signing)?.as_ref().to_vec();
-    let kid = jwk_of(&document).and_then(|jwk| jwk.thumbprint(ThumbprintHash::SHA256).ok()).ok_or(KeyError::Signing)?;
+    let pair =
+        EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).map_err(|_| KeyError::Signing)?;
+    let document = pair
+        .to_pkcs8v1()
+        .map_err(|_| KeyError::Signing)?
+        .as_ref()
+        .to_vec();
+    let kid = jwk_of(&document)
+        .and_then(|jwk| jwk.thumbprint(ThumbprintHash::SHA256).ok())
+        .ok_or(KeyError::Signing)?;
     Ok((kid, document))
 }
 
@@ -157,17 +194,26 @@ const SEALED: &str = "aes-256-gcm:";
 
 impl Wrap {
     fn new(config: &Config) -> Result<Self, KeyError> {
-        let Some(text) = &config.keys.encryption_key else { return Ok(Self(None)) };
-        let bytes = BASE64_STANDARD.decode(text.expose()).map_err(|_| KeyError::EncryptionKey)?;
-        let key = RandomizedNonceKey::new(&AES_256_GCM, &bytes).map_err(|_| KeyError::EncryptionKey)?;
+        let Some(text) = &config.keys.encryption_key else {
+            return Ok(Self(None));
+        };
+        let bytes = BASE64_STANDARD
+            .decode(text.expose())
+            .map_err(|_| KeyError::EncryptionKey)?;
+        let key =
+            RandomizedNonceKey::new(&AES_256_GCM, &bytes).map_err(|_| KeyError::EncryptionKey)?;
         Ok(Self(Some(key)))
     }
 
     /// `name` is bound to the text: one key's text does not open as another's.
     fn wrap(&self, clear: &[u8], name: &str) -> Result<String, KeyError> {
-        let Some(key) = &self.0 else { return Ok(format!("{PLAIN}{}", BASE64_STANDARD.encode(clear))) };
+        let Some(key) = &self.0 else {
+            return Ok(format!("{PLAIN}{}", BASE64_STANDARD.encode(clear)));
+        };
         let mut sealed = clear.to_vec();
-        let nonce = key.seal_in_place_append_tag(Aad::from(name), &mut sealed).map_err(|_| KeyError::EncryptionKey)?;
+        let nonce = key
+            .seal_in_place_append_tag(Aad::from(name), &mut sealed)
+            .map_err(|_| KeyError::EncryptionKey)?;
         let whole = [nonce.as_ref().as_slice(), &sealed].concat();
         Ok(format!("{SEALED}{}", BASE64_STANDARD.encode(whole)))
     }
@@ -176,14 +222,22 @@ impl Wrap {
     fn unwrap(&self, stored: &str, name: &str) -> Result<(Vec<u8>, bool), KeyError> {
         let damaged = || KeyError::Damaged(name.to_owned());
         if let Some(text) = stored.strip_prefix(PLAIN) {
-            return Ok((BASE64_STANDARD.decode(text).map_err(|_| damaged())?, self.0.is_some()));
+            return Ok((
+                BASE64_STANDARD.decode(text).map_err(|_| damaged())?,
+                self.0.is_some(),
+            ));
         }
-        let whole = stored.strip_prefix(SEALED).and_then(|text| BASE64_STANDARD.decode(text).ok()).ok_or_else(damaged)?;
+        let whole = stored
+            .strip_prefix(SEALED)
+            .and_then(|text| BASE64_STANDARD.decode(text).ok())
+            .ok_or_else(damaged)?;
         let key = self.0.as_ref().ok_or(KeyError::Locked)?;
         let (nonce, sealed) = whole.split_first_chunk::<12>().ok_or_else(damaged)?;
         let mut sealed = sealed.to_vec();
         let nonce = Nonce::assume_unique_for_key(*nonce);
-        let clear = key.open_in_place(nonce, Aad::from(name), &mut sealed).map_err(|_| KeyError::Locked)?;
+        let clear = key
+            .open_in_place(nonce, Aad::from(name), &mut sealed)
+            .map_err(|_| KeyError::Locked)?;
         Ok((clear.to_vec(), false))
     }
 }
@@ -200,17 +254,35 @@ mod tests {
     fn what_is_wrapped_opens_with_the_same_key_and_name_only() {
         let sealed = wrap(Some(&[1; 32])).wrap(b"private", "kid").unwrap();
         assert!(!sealed.contains(&BASE64_STANDARD.encode("private")));
-        assert_eq!(wrap(Some(&[1; 32])).unwrap(&sealed, "kid").unwrap(), (b"private".to_vec(), false));
-        assert!(matches!(wrap(Some(&[2; 32])).unwrap(&sealed, "kid"), Err(KeyError::Locked)));
-        assert!(matches!(wrap(Some(&[1; 32])).unwrap(&sealed, "other"), Err(KeyError::Locked)));
-        assert!(matches!(wrap(None).unwrap(&sealed, "kid"), Err(KeyError::Locked)));
+        assert_eq!(
+            wrap(Some(&[1; 32])).unwrap(&sealed, "kid").unwrap(),
+            (b"private".to_vec(), false)
+        );
+        assert!(matches!(
+            wrap(Some(&[2; 32])).unwrap(&sealed, "kid"),
+            Err(KeyError::Locked)
+        ));
+        assert!(matches!(
+            wrap(Some(&[1; 32])).unwrap(&sealed, "other"),
+            Err(KeyError::Locked)
+        ));
+        assert!(matches!(
+            wrap(None).unwrap(&sealed, "kid"),
+            Err(KeyError::Locked)
+        ));
     }
 
     #[test]
     fn an_open_text_is_to_be_wrapped_once_a_key_is_configured() {
         let open = wrap(None).wrap(b"private", "kid").unwrap();
-        assert_eq!(wrap(None).unwrap(&open, "kid").unwrap(), (b"private".to_vec(), false));
-        assert_eq!(wrap(Some(&[1; 32])).unwrap(&open, "kid").unwrap(), (b"private".to_vec(), true));
+        assert_eq!(
+            wrap(None).unwrap(&open, "kid").unwrap(),
+            (b"private".to_vec(), false)
+        );
+        assert_eq!(
+            wrap(Some(&[1; 32])).unwrap(&open, "kid").unwrap(),
+            (b"private".to_vec(), true)
+        );
     }
 
     #[test]
@@ -218,8 +290,18 @@ mod tests {
         let (kid, document) = new_key().unwrap();
         let (_, jwk) = read_key(&document, &kid).unwrap();
         let json = serde_json::to_value(&jwk).unwrap();
-        assert_eq!((json["kty"].as_str(), json["crv"].as_str(), json["alg"].as_str()), (Some("EC"), Some("P-256"), Some("ES256")));
-        assert_eq!((json["kid"].as_str(), json["use"].as_str()), (Some(kid.as_str()), Some("sig")));
+        assert_eq!(
+            (
+                json["kty"].as_str(),
+                json["crv"].as_str(),
+                json["alg"].as_str()
+            ),
+            (Some("EC"), Some("P-256"), Some("ES256"))
+        );
+        assert_eq!(
+            (json["kid"].as_str(), json["use"].as_str()),
+            (Some(kid.as_str()), Some("sig"))
+        );
         assert!(json.get("d").is_none());
     }
 }

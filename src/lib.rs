@@ -5,18 +5,25 @@
 //! | ring | modules |
 //! |---|---|
 //! | 3: speaks HTTP and HTML | [`cli`], [`server`], `endpoints`, `pages`, `web` |
-//! | 2: acts for one request | `grants`, `tokens`, [`app`] |
+//! | 2: acts for one request | [`grants`], [`tokens`], [`app`] |
 //! | 1: touches the world | [`clients`], [`keys`], [`accounts`], [`store`], [`fetch`], [`config`] |
 //! | 0: knows nothing but values | [`policy`], [`protocol`], [`time`], [`secret`] |
 
 pub mod accounts;
 pub mod app;
+pub mod cli;
 pub mod clients;
 pub mod config;
+mod endpoints;
 pub mod fetch;
+pub mod grants;
 pub mod keys;
+mod pages;
 pub mod policy;
 pub mod protocol;
 pub mod secret;
+pub mod server;
 pub mod store;
 pub mod time;
+pub mod tokens;
+mod web;

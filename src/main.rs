@@ -1,1 +1,5 @@
-fn main() {}
+//! `wayleave`: runs the command of its arguments.
+
+fn main() -> std::process::ExitCode {
+    wayleave::cli::run()
+}

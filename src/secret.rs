@@ -50,8 +50,15 @@ pub struct Secret<K> {
 impl<K: Kind> Secret<K> {
     /// A fresh secret.
     pub fn generate() -> Self {
-        let text = format!("{}{}", K::PREFIX, BASE64_URL_SAFE_NO_PAD.encode(random::<32>()));
-        Self { text, kind: PhantomData }
+        let text = format!(
+            "{}{}",
+            K::PREFIX,
+            BASE64_URL_SAFE_NO_PAD.encode(random::<32>())
+        );
+        Self {
+            text,
+            kind: PhantomData,
+        }
     }
 
     /// The clear text, to be sent to its owner.
@@ -61,7 +68,10 @@ impl<K: Kind> Secret<K> {
 
     /// What is stored of it.
     pub fn hash(&self) -> SecretHash<K> {
-        SecretHash { text: BASE64_URL_SAFE_NO_PAD.encode(sha256(self.text.as_bytes())), kind: PhantomData }
+        SecretHash {
+            text: BASE64_URL_SAFE_NO_PAD.encode(sha256(self.text.as_bytes())),
+            kind: PhantomData,
+        }
     }
 }
 
@@ -74,8 +84,18 @@ impl<K: Kind> FromStr for Secret<K> {
 
     fn from_str(text: &str) -> Result<Self, NotASecret> {
         let random = text.strip_prefix(K::PREFIX).ok_or(NotASecret)?;
-        let fits = random.len() == 43 && random.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
-        if fits { Ok(Self { text: text.to_owned(), kind: PhantomData }) } else { Err(NotASecret) }
+        let fits = random.len() == 43
+            && random
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+        if fits {
+            Ok(Self {
+                text: text.to_owned(),
+                kind: PhantomData,
+            })
+        } else {
+            Err(NotASecret)
+        }
     }
 }
 
@@ -87,7 +107,10 @@ impl<K: Kind> fmt::Debug for Secret<K> {
 
 impl<K> Clone for Secret<K> {
     fn clone(&self) -> Self {
-        Self { text: self.text.clone(), kind: PhantomData }
+        Self {
+            text: self.text.clone(),
+            kind: PhantomData,
+        }
     }
 }
 
@@ -110,13 +133,19 @@ impl<K> SecretHash<K> {
 
     /// A hash as read back from its column.
     pub fn from_column(text: String) -> Self {
-        Self { text, kind: PhantomData }
+        Self {
+            text,
+            kind: PhantomData,
+        }
     }
 }
 
 impl<K> Clone for SecretHash<K> {
     fn clone(&self) -> Self {
-        Self { text: self.text.clone(), kind: PhantomData }
+        Self {
+            text: self.text.clone(),
+            kind: PhantomData,
+        }
     }
 }
 
@@ -200,7 +229,10 @@ mod tests {
         let code = Secret::<Code>::generate();
         let again: Secret<Code> = code.expose().parse().unwrap();
         assert_eq!(code.hash(), again.hash());
-        assert_eq!(code.expose().parse::<Secret<Session>>().err(), Some(NotASecret));
+        assert_eq!(
+            code.expose().parse::<Secret<Session>>().err(),
+            Some(NotASecret)
+        );
         assert_ne!(code.expose(), Secret::<Code>::generate().expose());
     }
 
@@ -215,6 +247,9 @@ mod tests {
     fn a_mac_binds_where_one_part_ends() {
         let key = MacKey::derive(&[7; 32], "test");
         assert_ne!(key.sign(&[b"ab", b"c"]), key.sign(&[b"a", b"bc"]));
-        assert_ne!(key.sign(&[b"a"]), MacKey::derive(&[7; 32], "other").sign(&[b"a"]));
+        assert_ne!(
+            key.sign(&[b"a"]),
+            MacKey::derive(&[7; 32], "other").sign(&[b"a"])
+        );
     }
 }

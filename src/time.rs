@@ -42,12 +42,17 @@ enum Source {
 impl Clock {
     /// The machine's own clock.
     pub fn system() -> Self {
-        Self(Source::System { started: Instant::now() })
+        Self(Source::System {
+            started: Instant::now(),
+        })
     }
 
     /// A clock that stands still until [`Clock::advance`] moves it.
     pub fn manual(start: UnixTime) -> Self {
-        Self(Source::Manual { start: start.0, now: Arc::new(AtomicI64::new(start.0)) })
+        Self(Source::Manual {
+            start: start.0,
+            now: Arc::new(AtomicI64::new(start.0)),
+        })
     }
 
     /// The wall clock, for everything that is written down or sent.
@@ -55,7 +60,9 @@ impl Clock {
         match &self.0 {
             Source::System { .. } => {
                 #[expect(clippy::disallowed_methods, reason = "this is the clock")]
-                let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                let since = SystemTime::now()
+                    .duration_since(UNIX_EPOCH)
+                    .unwrap_or_default();
                 UnixTime(i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
             }
             Source::Manual { now, .. } => UnixTime(now.load(Ordering::SeqCst)),
@@ -100,14 +107,25 @@ mod tests {
     #[test]
     fn a_manual_clock_moves_only_when_told() {
         let clock = Clock::manual(UnixTime(100));
-        assert_eq!((clock.now(), clock.monotonic()), (UnixTime(100), Duration::ZERO));
+        assert_eq!(
+            (clock.now(), clock.monotonic()),
+            (UnixTime(100), Duration::ZERO)
+        );
         clock.advance(60);
-        assert_eq!((clock.now(), clock.monotonic()), (UnixTime(160), Duration::from_secs(60)));
+        assert_eq!(
+            (clock.now(), clock.monotonic()),
+            (UnixTime(160), Duration::from_secs(60))
+        );
     }
 
     #[test]
     fn a_length_of_time_reads_as_a_person_would_say_it() {
-        for (seconds, words) in [(1, "1 second"), (90, "90 seconds"), (600, "10 minutes"), (7_776_000, "90 days")] {
+        for (seconds, words) in [
+            (1, "1 second"),
+            (90, "90 seconds"),
+            (600, "10 minutes"),
+            (7_776_000, "90 days"),
+        ] {
             assert_eq!(in_words(seconds), words);
         }
     }

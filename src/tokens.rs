@@ -4,7 +4,9 @@ use serde::Serialize;
 
 use crate::{
     app::App,
-    protocol::{access_token, client_id::ClientId, error::OAuthError, resource::Resources, scope::Scope},
+    protocol::{
+        access_token, client_id::ClientId, error::OAuthError, resource::Resources, scope::Scope,
+    },
     time::UnixTime,
 };
 
@@ -39,7 +41,12 @@ pub struct Granted {
 /// # Errors
 ///
 /// `server_error` when signing fails.
-pub fn issue(app: &App, granted: &Granted, refresh_token: Option<String>, now: UnixTime) -> Result<TokenResponse, OAuthError> {
+pub fn issue(
+    app: &App,
+    granted: &Granted,
+    refresh_token: Option<String>,
+    now: UnixTime,
+) -> Result<TokenResponse, OAuthError> {
     let lifetime = i64::from(app.config.tokens.access.get()).min(granted.ends_at - now);
     let about = access_token::Subject {
         subject: &granted.subject,
@@ -50,7 +57,10 @@ pub fn issue(app: &App, granted: &Granted, refresh_token: Option<String>, now: U
         auth_time: granted.signed_in_at,
     };
     let claims = access_token::claims(&app.config.issuer, &about, now, now + lifetime);
-    let access_token = app.keys.sign_access_token(&claims).map_err(OAuthError::internal)?;
+    let access_token = app
+        .keys
+        .sign_access_token(&claims)
+        .map_err(OAuthError::internal)?;
     Ok(TokenResponse {
         access_token,
         token_type: "Bearer",

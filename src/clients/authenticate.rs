@@ -27,15 +27,28 @@ impl AuthenticatedClient {
 /// # Errors
 ///
 /// `invalid_client` for anything that is no bare `client_id` URL: a credential is never ignored. RFC 6749 §5.2.
-pub fn authenticate(params: &Params, has_authorization_header: bool) -> Result<AuthenticatedClient, OAuthError> {
+pub fn authenticate(
+    params: &Params,
+    has_authorization_header: bool,
+) -> Result<AuthenticatedClient, OAuthError> {
     let credentials = ["client_secret", "client_assertion", "client_assertion_type"];
-    if has_authorization_header || credentials.iter().any(|name| params.optional(name).is_some()) {
-        return Err(OAuthError::invalid_client().because("the request carries credentials, public clients have none"));
+    if has_authorization_header
+        || credentials
+            .iter()
+            .any(|name| params.optional(name).is_some())
+    {
+        return Err(OAuthError::invalid_client()
+            .because("the request carries credentials, public clients have none"));
     }
     let Some(client_id) = params.optional("client_id") else {
-        return Err(OAuthError::new(ErrorCode::InvalidClient, "the parameter client_id is missing"));
+        return Err(OAuthError::new(
+            ErrorCode::InvalidClient,
+            "the parameter client_id is missing",
+        ));
     };
-    let client_id = client_id.parse().map_err(|error| OAuthError::invalid_client().because(format!("client_id: {error}")))?;
+    let client_id = client_id
+        .parse()
+        .map_err(|error| OAuthError::invalid_client().because(format!("client_id: {error}")))?;
     Ok(AuthenticatedClient { client_id })
 }
 
@@ -47,10 +60,22 @@ mod tests {
     fn a_public_client_names_itself_and_shows_nothing_else() {
         let table = [
             ("client_id=https://a.example.com/c", false, true),
-            ("client_id=https://a.example.com/c&client_secret=", false, true),
+            (
+                "client_id=https://a.example.com/c&client_secret=",
+                false,
+                true,
+            ),
             ("client_id=https://a.example.com/c", true, false),
-            ("client_id=https://a.example.com/c&client_secret=x", false, false),
-            ("client_id=https://a.example.com/c&client_assertion=x", false, false),
+            (
+                "client_id=https://a.example.com/c&client_secret=x",
+                false,
+                false,
+            ),
+            (
+                "client_id=https://a.example.com/c&client_assertion=x",
+                false,
+                false,
+            ),
             ("client_id=app", false, false),
             ("", false, false),
         ];
@@ -58,7 +83,10 @@ mod tests {
             let params = Params::parse(body.as_bytes()).unwrap();
             let got = authenticate(&params, header).map_err(|error| error.code);
             assert_eq!(got.is_ok(), accepted, "{body}");
-            assert!(got.is_ok() || got.is_err_and(|code| code == ErrorCode::InvalidClient), "{body}");
+            assert!(
+                got.is_ok() || got.is_err_and(|code| code == ErrorCode::InvalidClient),
+                "{body}"
+            );
         }
     }
 }

@@ -6,7 +6,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use futures_util::{FutureExt, future::{BoxFuture, Shared}};
+use futures_util::{
+    FutureExt,
+    future::{BoxFuture, Shared},
+};
 use moka::sync::Cache;
 
 use crate::{
@@ -52,14 +55,28 @@ pub enum RefusalKind {
 impl Refusal {
     fn invalid(rule: &'static str, told: impl Into<String>) -> Self {
         let told = told.into();
-        Self { kind: RefusalKind::Invalid, rule, cause: told.clone(), told }
+        Self {
+            kind: RefusalKind::Invalid,
+            rule,
+            cause: told.clone(),
+            told,
+        }
     }
 }
 
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
-        let kind = if error.is_temporary() { RefusalKind::Temporary(5) } else { RefusalKind::Internal };
-        Self { kind, rule: "store", told: "the server could not look the client up".to_owned(), cause: error.to_string() }
+        let kind = if error.is_temporary() {
+            RefusalKind::Temporary(5)
+        } else {
+            RefusalKind::Internal
+        };
+        Self {
+            kind,
+            rule: "store",
+            told: "the server could not look the client up".to_owned(),
+            cause: error.to_string(),
+        }
     }
 }
 
@@ -111,8 +128,17 @@ impl Clients {
     /// # Errors
     ///
     /// When the additional roots cannot be read.
-    pub fn new(config: &Config, store: Store, resolver: Resolver, clock: &Clock) -> Result<Self, FetcherError> {
-        let origin = |id: &String| url::Url::parse(id).ok().map(|url| url.origin().ascii_serialization());
+    pub fn new(
+        config: &Config,
+        store: Store,
+        resolver: Resolver,
+        clock: &Clock,
+    ) -> Result<Self, FetcherError> {
+        let origin = |id: &String| {
+            url::Url::parse(id)
+                .ok()
+                .map(|url| url.origin().ascii_serialization())
+        };
         let entries = u64::from(config.clients.cache_entries.get());
         Ok(Self(Arc::new(Inner {
             fetcher: Fetcher::new(config, resolver, clock)?,
@@ -122,7 +148,13 @@ impl Clients {
             loopback: config.danger.allow_loopback_clients,
             own_host: config.issuer.host().to_owned(),
             own_origin: config.issuer.origin().to_owned(),
-            resource_origins: config.resources.0.iter().map(|resource| &resource.id).filter_map(origin).collect(),
+            resource_origins: config
+                .resources
+                .0
+                .iter()
+                .map(|resource| &resource.id)
+                .filter_map(origin)
+                .collect(),
             memory: Cache::new(entries),
             failures: Cache::new(entries),
             flights: Mutex::default(),
@@ -144,7 +176,8 @@ impl Clients {
             own_origin: &inner.own_origin,
             resource_origins: &inner.resource_origins,
         };
-        client_url::check(client_id, &rules).map_err(|refused| Refusal::invalid(refused.rule, refused.told))
+        client_url::check(client_id, &rules)
+            .map_err(|refused| Refusal::invalid(refused.rule, refused.told))
     }
 
     /// The client, if a fresh copy is at hand: no network.
@@ -152,8 +185,17 @@ impl Clients {
     /// # Errors
     ///
     /// When the database fails.
-    pub async fn known(&self, client_id: &ClientId, now: UnixTime) -> Result<Option<Arc<Client>>, Refusal> {
-        Ok(self.0.last_good(client_id).await?.filter(|cached| cached.fresh_until > now).map(|cached| cached.client))
+    pub async fn known(
+        &self,
+        client_id: &ClientId,
+        now: UnixTime,
+    ) -> Result<Option<Arc<Client>>, Refusal> {
+        Ok(self
+            .0
+            .last_good(client_id)
+            .await?
+            .filter(|cached| cached.fresh_until > now)
+            .map(|cached| cached.client))
     }
 
     /// The client, from its host if need be. `source` is the network that asks, to be charged for new clients.
@@ -163,14 +205,27 @@ impl Clients {
     /// # Errors
     ///
     /// Why there is no such client, or not now.
-    pub async fn resolve(&self, client_id: &ClientId, source: IpAddr, now: UnixTime) -> Result<Arc<Client>, Refusal> {
+    pub async fn resolve(
+        &self,
+        client_id: &ClientId,
+        source: IpAddr,
+        now: UnixTime,
+    ) -> Result<Arc<Client>, Refusal> {
         self.check_url(client_id)?;
         let last_good = self.0.last_good(client_id).await?;
         if let Some(cached) = last_good.as_ref().filter(|cached| cached.fresh_until > now) {
             return Ok(cached.client.clone());
         }
-        if let Some(failure) = self.0.failures.get(client_id).filter(|failure| failure.not_before > now) {
-            return self.0.stale(last_good, now).ok_or_else(|| failure.refusal_during_backoff(now));
+        if let Some(failure) = self
+            .0
+            .failures
+            .get(client_id)
+            .filter(|failure| failure.not_before > now)
+        {
+            return self
+                .0
+                .stale(last_good, now)
+                .ok_or_else(|| failure.refusal_during_backoff(now));
         }
         self.flight(client_id, last_good, source).await
     }
@@ -180,32 +235,60 @@ impl Clients {
     /// # Errors
     ///
     /// When it is not kept any more, or the database fails.
-    pub async fn version(&self, client_id: &ClientId, digest: &Digest, fetched_at: UnixTime) -> Result<Arc<Client>, Refusal> {
-        if let Some(cached) = self.0.memory.get(client_id).filter(|cached| cached.client.digest == *digest) {
+    pub async fn version(
+        &self,
+        client_id: &ClientId,
+        digest: &Digest,
+        fetched_at: UnixTime,
+    ) -> Result<Arc<Client>, Refusal> {
+        if let Some(cached) = self
+            .0
+            .memory
+            .get(client_id)
+            .filter(|cached| cached.client.digest == *digest)
+        {
             return Ok(cached.client);
         }
         let document = self.0.store.client_document(client_id, digest).await?;
-        let gone = || Refusal::invalid("document.version", "the version of the client's document that this is about is gone");
+        let gone = || {
+            Refusal::invalid(
+                "document.version",
+                "the version of the client's document that this is about is gone",
+            )
+        };
         let document = document.ok_or_else(gone)?;
         read(client_id, document.as_bytes(), fetched_at).map(Arc::new)
     }
 
     /// Joins the fetch that is under way for this identifier, or starts it.
     fn flight(&self, client_id: &ClientId, last_good: Option<Cached>, source: IpAddr) -> Flight {
-        let mut flights = self.0.flights.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut flights = self
+            .0
+            .flights
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(flight) = flights.get(client_id) {
             return flight.clone();
         }
         let (inner, id) = (self.0.clone(), client_id.clone());
         let task = tokio::spawn(async move {
             let result = inner.load(&id, last_good, source).await;
-            inner.flights.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+            inner
+                .flights
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .remove(&id);
             result
         });
         let flight: Flight = async move {
             task.await.unwrap_or_else(|error| {
                 let told = "the server could not read the client's document".to_owned();
-                Err(Refusal { kind: RefusalKind::Internal, rule: "internal", told, cause: error.to_string() })
+                Err(Refusal {
+                    kind: RefusalKind::Internal,
+                    rule: "internal",
+                    told,
+                    cause: error.to_string(),
+                })
             })
         }
         .boxed()
@@ -218,8 +301,15 @@ impl Clients {
 impl Failure {
     fn refusal_during_backoff(&self, now: UnixTime) -> Refusal {
         let wait = u32::try_from((self.not_before - now).max(1)).unwrap_or(1);
-        let told = format!("{} (the last attempt failed; the next one is made in {wait} seconds)", self.refusal.told);
-        Refusal { kind: RefusalKind::Temporary(wait), told, ..self.refusal.clone() }
+        let told = format!(
+            "{} (the last attempt failed; the next one is made in {wait} seconds)",
+            self.refusal.told
+        );
+        Refusal {
+            kind: RefusalKind::Temporary(wait),
+            told,
+            ..self.refusal.clone()
+        }
     }
 }
 
@@ -229,10 +319,18 @@ impl Inner {
         if let Some(cached) = self.memory.get(client_id) {
             return Ok(Some(cached));
         }
-        let Some(kept) = self.store.client(client_id).await? else { return Ok(None) };
+        let Some(kept) = self.store.client(client_id).await? else {
+            return Ok(None);
+        };
         // A copy that today's rules refuse is no copy.
-        let Ok(client) = read(client_id, kept.document.as_bytes(), kept.fetched_at) else { return Ok(None) };
-        let cached = Cached { client: Arc::new(client), fresh_until: kept.fresh_until, may_go_stale: true };
+        let Ok(client) = read(client_id, kept.document.as_bytes(), kept.fetched_at) else {
+            return Ok(None);
+        };
+        let cached = Cached {
+            client: Arc::new(client),
+            fresh_until: kept.fresh_until,
+            may_go_stale: true,
+        };
         self.memory.insert(client_id.clone(), cached.clone());
         Ok(Some(cached))
     }
@@ -240,20 +338,28 @@ impl Inner {
     /// The last good copy, while it may serve new authorizations although its host is down.
     fn stale(&self, last_good: Option<Cached>, now: UnixTime) -> Option<Arc<Client>> {
         let bound = i64::from(self.settings.stale_authorization);
-        last_good.filter(|cached| cached.may_go_stale && now - cached.fresh_until < bound).map(|cached| cached.client)
+        last_good
+            .filter(|cached| cached.may_go_stale && now - cached.fresh_until < bound)
+            .map(|cached| cached.client)
     }
 
     /// Fetches, validates and keeps a document. Nothing invalid is ever kept.
-    async fn load(&self, client_id: &ClientId, last_good: Option<Cached>, source: IpAddr) -> Result<Arc<Client>, Refusal> {
+    async fn load(
+        &self,
+        client_id: &ClientId,
+        last_good: Option<Cached>,
+        source: IpAddr,
+    ) -> Result<Arc<Client>, Refusal> {
         if last_good.is_none() {
-            self.fetcher.budgets().charge_source(source).map_err(|over| over_budget(over.whose, over.wait))?;
+            self.fetcher
+                .budgets()
+                .charge_source(source)
+                .map_err(|over| over_budget(over.whose, over.wait))?;
         }
         let fetched = self.fetcher.document(client_id).await;
         let now = self.clock.now();
         let read = match fetched {
-            Ok(fetched) => {
-                check_answer(client_id, &fetched, now).map(|client| (client, fetched))
-            }
+            Ok(fetched) => check_answer(client_id, &fetched, now).map(|client| (client, fetched)),
             Err(error) => Err(explain(&error)),
         };
         match read {
@@ -265,21 +371,49 @@ impl Inner {
         }
     }
 
-    async fn keep(&self, client: Client, fetched: &Fetched, now: UnixTime) -> Result<Arc<Client>, Refusal> {
+    async fn keep(
+        &self,
+        client: Client,
+        fetched: &Fetched,
+        now: UnixTime,
+    ) -> Result<Arc<Client>, Refusal> {
         let bounds = &self.settings.fresh;
-        let bounds =
-            Bounds { least: bounds.least.into(), absent: bounds.absent.into(), most: bounds.most.into() };
-        let headers: Vec<(&str, &str)> = fetched.headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+        let bounds = Bounds {
+            least: bounds.least.into(),
+            absent: bounds.absent.into(),
+            most: bounds.most.into(),
+        };
+        let headers: Vec<(&str, &str)> = fetched
+            .headers
+            .iter()
+            .map(|(n, v)| (n.as_str(), v.as_str()))
+            .collect();
         let freshness = http_cache::freshness(&headers, &bounds);
         // One fetch still serves all requests of the same second when nothing may be stored.
-        let lifetime = if freshness.store { jittered(freshness.lifetime, client.digest.as_str()) } else { 1 };
+        let lifetime = if freshness.store {
+            jittered(freshness.lifetime, client.digest.as_str())
+        } else {
+            1
+        };
         let fresh_until = now + lifetime;
         let document = String::from_utf8_lossy(&fetched.body).into_owned();
         let (id, digest) = (client.id().clone(), client.digest.clone());
-        self.store.keep_client(id.clone(), digest, document, now, freshness.store.then_some(fresh_until)).await?;
+        self.store
+            .keep_client(
+                id.clone(),
+                digest,
+                document,
+                now,
+                freshness.store.then_some(fresh_until),
+            )
+            .await?;
         let client = Arc::new(client);
         tracing::info!(client_id = %id, digest = client.digest.as_str(), lifetime, bytes = fetched.body.len(), "read a client's document");
-        let cached = Cached { client: client.clone(), fresh_until, may_go_stale: freshness.store };
+        let cached = Cached {
+            client: client.clone(),
+            fresh_until,
+            may_go_stale: freshness.store,
+        };
         self.memory.insert(id, cached);
         Ok(client)
     }
@@ -292,13 +426,23 @@ impl Inner {
         refusal: Refusal,
         now: UnixTime,
     ) -> Result<Arc<Client>, Refusal> {
-        let count = self.failures.get(client_id).map_or(0, |failure| failure.count);
+        let count = self
+            .failures
+            .get(client_id)
+            .map_or(0, |failure| failure.count);
         let wait = match refusal.kind {
             RefusalKind::Temporary(wait) => i64::from(wait),
             _ => 0,
         };
         let not_before = now + wait.clamp(BACKOFF[count.min(BACKOFF.len() - 1)], 60);
-        self.failures.insert(client_id.clone(), Failure { count: count + 1, not_before, refusal: refusal.clone() });
+        self.failures.insert(
+            client_id.clone(),
+            Failure {
+                count: count + 1,
+                not_before,
+                refusal: refusal.clone(),
+            },
+        );
         tracing::warn!(client_id = %client_id, rule = refusal.rule, cause = %refusal.cause.escape_debug(), "could not read a client's document");
         if refusal.kind == RefusalKind::Invalid {
             // 404, 410 and an invalid document are the host's own word: no copy outlives it.
@@ -311,9 +455,13 @@ impl Inner {
 }
 
 fn read(client_id: &ClientId, document: &[u8], fetched_at: UnixTime) -> Result<Client, Refusal> {
-    let metadata =
-        client_metadata::parse(client_id, document).map_err(|error| Refusal::invalid(error.rule(), error.to_string()))?;
-    Ok(Client { metadata, digest: Digest::of(document), fetched_at })
+    let metadata = client_metadata::parse(client_id, document)
+        .map_err(|error| Refusal::invalid(error.rule(), error.to_string()))?;
+    Ok(Client {
+        metadata,
+        digest: Digest::of(document),
+        fetched_at,
+    })
 }
 
 fn check_answer(client_id: &ClientId, fetched: &Fetched, now: UnixTime) -> Result<Client, Refusal> {
@@ -324,45 +472,88 @@ fn check_answer(client_id: &ClientId, fetched: &Fetched, now: UnixTime) -> Resul
 
 /// Lifetimes spread by up to a tenth, so that what was read together is not read again together.
 fn jittered(lifetime: i64, digest: &str) -> i64 {
-    let spread = i64::from(digest.bytes().fold(0u8, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte)));
+    let spread = i64::from(
+        digest
+            .bytes()
+            .fold(0u8, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte)),
+    );
     let tenth = lifetime / 10;
     lifetime - tenth + (2 * tenth * spread) / 255
 }
 
 fn over_budget(whose: &'static str, wait: std::time::Duration) -> Refusal {
     let wait = u32::try_from(wait.as_secs()).unwrap_or(60).clamp(1, 60);
-    let told = format!("too many clients are being looked up at the moment; try again in {wait} seconds");
-    Refusal { kind: RefusalKind::Temporary(wait), rule: "fetch.budget", told, cause: format!("over the budget for {whose}") }
+    let told =
+        format!("too many clients are being looked up at the moment; try again in {wait} seconds");
+    Refusal {
+        kind: RefusalKind::Temporary(wait),
+        rule: "fetch.budget",
+        told,
+        cause: format!("over the budget for {whose}"),
+    }
 }
 
 /// What a failed fetch means. Whatever lies below HTTP is told in one sentence: which of resolving, connecting and
 /// TLS failed, and where, would make this server a scanner.
 fn explain(error: &FetchError) -> Refusal {
     let cause = error.to_string();
-    let temporary = |rule, told: String, wait| Refusal { kind: RefusalKind::Temporary(wait), rule, told, cause: cause.clone() };
-    let invalid = |rule, told: &str| Refusal { kind: RefusalKind::Invalid, rule, told: told.to_owned(), cause: cause.clone() };
+    let temporary = |rule, told: String, wait| Refusal {
+        kind: RefusalKind::Temporary(wait),
+        rule,
+        told,
+        cause: cause.clone(),
+    };
+    let invalid = |rule, told: &str| Refusal {
+        kind: RefusalKind::Invalid,
+        rule,
+        told: told.to_owned(),
+        cause: cause.clone(),
+    };
     match error {
         FetchError::Budget(whose, wait) => over_budget(whose, *wait),
-        FetchError::Busy => temporary("fetch.busy", "too many clients are being looked up at the moment".to_owned(), 5),
-        FetchError::Literal | FetchError::Dns(_) | FetchError::NotPublic(_) | FetchError::Connect(_) | FetchError::Timeout(_) => {
+        FetchError::Busy => temporary(
+            "fetch.busy",
+            "too many clients are being looked up at the moment".to_owned(),
+            5,
+        ),
+        FetchError::Literal
+        | FetchError::Dns(_)
+        | FetchError::NotPublic(_)
+        | FetchError::Connect(_)
+        | FetchError::Timeout(_) => {
             let told = "the document could not be reached: its host must have a public address and answer over https \
                         with a valid certificate within 5 seconds";
             temporary("fetch.reach", told.to_owned(), 5)
         }
-        FetchError::Broken(_) => temporary("fetch.broken", "the answer broke off before its end".to_owned(), 5),
-        FetchError::Status { status, retry_after } if *status == 429 || *status >= 500 => {
+        FetchError::Broken(_) => temporary(
+            "fetch.broken",
+            "the answer broke off before its end".to_owned(),
+            5,
+        ),
+        FetchError::Status {
+            status,
+            retry_after,
+        } if *status == 429 || *status >= 500 => {
             let told = format!("the document's host answered with status {status}");
             temporary("fetch.status", told, retry_after.unwrap_or(5).clamp(1, 60))
         }
         FetchError::Status { status, .. } => {
             let told = match status {
-                300..400 => format!("the document's host answered with a redirect ({status}); redirects are not followed"),
+                300..400 => format!(
+                    "the document's host answered with a redirect ({status}); redirects are not followed"
+                ),
                 _ => format!("the document's host answered with status {status}; only 200 counts"),
             };
             invalid("fetch.status", &told)
         }
-        FetchError::Encoded => invalid("fetch.encoding", "the document has a content-encoding, although none was accepted"),
-        FetchError::TooLarge(limit) => invalid("fetch.size", &format!("the document is larger than {limit} bytes")),
+        FetchError::Encoded => invalid(
+            "fetch.encoding",
+            "the document has a content-encoding, although none was accepted",
+        ),
+        FetchError::TooLarge(limit) => invalid(
+            "fetch.size",
+            &format!("the document is larger than {limit} bytes"),
+        ),
     }
 }
 
@@ -372,8 +563,13 @@ mod tests {
 
     #[test]
     fn a_lifetime_spreads_by_a_tenth_and_stays_the_same_for_one_document() {
-        let all: Vec<i64> = (0..200).map(|n| jittered(1_000, &format!("digest{n}"))).collect();
-        assert!(all.iter().all(|lifetime| (900..=1_100).contains(lifetime)), "{all:?}");
+        let all: Vec<i64> = (0..200)
+            .map(|n| jittered(1_000, &format!("digest{n}")))
+            .collect();
+        assert!(
+            all.iter().all(|lifetime| (900..=1_100).contains(lifetime)),
+            "{all:?}"
+        );
         assert!(all.iter().max() > all.iter().min());
         assert_eq!(jittered(1_000, "digest1"), jittered(1_000, "digest1"));
     }
@@ -386,7 +582,10 @@ mod tests {
             FetchError::Connect("connection refused".to_owned()),
             FetchError::Timeout(5),
         ];
-        let told: Vec<_> = causes.iter().map(|error| (explain(error).told, explain(error).kind)).collect();
+        let told: Vec<_> = causes
+            .iter()
+            .map(|error| (explain(error).told, explain(error).kind))
+            .collect();
         assert!(told.windows(2).all(|pair| pair[0] == pair[1]), "{told:?}");
     }
 }

@@ -6,8 +6,8 @@ mod sections;
 pub use self::{
     load::{ConfigError, Environment, load},
     sections::{
-        Clients, Danger, DatabaseUrl, Database, Fetch, Fresh, Keys, Limits, Log, LogFormat, Login, Policy, Sensitive, Server, Tls,
-        Tokens,
+        Clients, Danger, Database, DatabaseUrl, Fetch, Fresh, Keys, Limits, Log, LogFormat, Login,
+        Policy, Sensitive, Server, Tls, Tokens,
     },
 };
 
@@ -39,7 +39,9 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        let issuer = "http://127.0.0.1:8080".parse().expect("the default issuer is valid");
+        let issuer = "http://127.0.0.1:8080"
+            .parse()
+            .expect("the default issuer is valid");
         Self {
             issuer,
             server: Server::default(),
@@ -62,22 +64,41 @@ impl Config {
     /// What no single key can know of the others.
     fn check(&self) -> Result<(), (&'static str, String)> {
         if self.danger.allow_loopback_clients && !self.server.listen.ip().is_loopback() {
-            let told = format!("false, unless server.listen is a loopback address (it is {})", self.server.listen);
+            let told = format!(
+                "false, unless server.listen is a loopback address (it is {})",
+                self.server.listen
+            );
             return Err(("danger.allow_loopback_clients", told));
         }
         if self.server.tls.is_some() && !self.issuer.is_https() {
-            return Err(("issuer", "an https URL, because server.tls is set".to_owned()));
+            return Err((
+                "issuer",
+                "an https URL, because server.tls is set".to_owned(),
+            ));
         }
         let ids = self.resources.0.iter().map(|resource| &resource.id);
         for (position, resource) in self.resources.0.iter().enumerate() {
-            if let Err(error) = resource.id.parse::<crate::protocol::resource::ResourceIndicator>() {
-                return Err(("resources.id", format!("a resource URL: {}", error.description)));
+            if let Err(error) = resource
+                .id
+                .parse::<crate::protocol::resource::ResourceIndicator>()
+            {
+                return Err((
+                    "resources.id",
+                    format!("a resource URL: {}", error.description),
+                ));
             }
             if ids.clone().take(position).any(|id| *id == resource.id) {
                 return Err(("resources.id", "every resource once".to_owned()));
             }
-            if !resource.scopes.keys().all(|scope| crate::protocol::scope::is_scope_token(scope)) {
-                return Err(("resources.scopes", "scope names as RFC 6749 section 3.3 allows them".to_owned()));
+            if !resource
+                .scopes
+                .keys()
+                .all(|scope| crate::protocol::scope::is_scope_token(scope))
+            {
+                return Err((
+                    "resources.scopes",
+                    "scope names as RFC 6749 section 3.3 allows them".to_owned(),
+                ));
             }
         }
         Ok(())

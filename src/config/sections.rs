@@ -11,7 +11,10 @@ pub(super) mod text {
 
     use serde::{Deserialize, Deserializer, Serializer, de::Error as _};
 
-    pub(crate) fn serialize<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<T: Display, S: Serializer>(
+        value: &T,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         serializer.collect_str(value)
     }
 
@@ -20,7 +23,9 @@ pub(super) mod text {
         T: FromStr<Err: Display>,
         D: Deserializer<'de>,
     {
-        String::deserialize(deserializer)?.parse().map_err(|e| D::Error::custom(format!("expected {e}")))
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(|e| D::Error::custom(format!("expected {e}")))
     }
 }
 
@@ -104,7 +109,9 @@ impl fmt::Display for DatabaseUrl {
         match self {
             Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
             Self::Postgres(text) => {
-                let Ok(mut url) = url::Url::parse(text) else { return f.write_str("postgres://…") };
+                let Ok(mut url) = url::Url::parse(text) else {
+                    return f.write_str("postgres://…");
+                };
                 if url.password().is_some() {
                     _ = url.set_password(Some("…"));
                 }
@@ -175,11 +182,19 @@ impl<'de> Deserialize<'de> for Fresh {
             absent: u32,
             most: u32,
         }
-        let Raw { least, absent, most } = Raw::deserialize(deserializer)?;
+        let Raw {
+            least,
+            absent,
+            most,
+        } = Raw::deserialize(deserializer)?;
         if least > most || !(least..=most).contains(&absent) {
             return Err(D::Error::custom("expected least <= absent <= most"));
         }
-        Ok(Self { least, absent, most })
+        Ok(Self {
+            least,
+            absent,
+            most,
+        })
     }
 }
 

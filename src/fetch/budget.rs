@@ -9,10 +9,7 @@ use std::{
 };
 
 use governor::{
-    Quota, RateLimiter,
-    clock::Clock as _,
-    middleware::NoOpMiddleware,
-    nanos::Nanos,
+    Quota, RateLimiter, clock::Clock as _, middleware::NoOpMiddleware, nanos::Nanos,
     state::keyed::HashMapStateStore,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -65,8 +62,13 @@ pub(super) struct Place {
 impl Budgets {
     pub(super) fn new(config: &Config, clock: &Clock) -> Self {
         let scaled = |count: NonZeroU32| count.saturating_mul(config.limits.scale);
-        let limiter = |quota| RateLimiter::new(quota, HashMapStateStore::default(), Ticks(clock.clone()));
-        let count = |value: NonZeroU32| usize::try_from(value.get()).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+        let limiter =
+            |quota| RateLimiter::new(quota, HashMapStateStore::default(), Ticks(clock.clone()));
+        let count = |value: NonZeroU32| {
+            usize::try_from(value.get())
+                .unwrap_or(usize::MAX)
+                .min(Semaphore::MAX_PERMITS)
+        };
         Self {
             clock: Ticks(clock.clone()),
             sources: limiter(Quota::per_minute(scaled(TEN))),
@@ -86,34 +88,59 @@ impl Budgets {
     pub fn charge_source(&self, source: IpAddr) -> Result<(), OverBudget> {
         let network = match source {
             IpAddr::V4(_) => source,
-            IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
+            IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(
+                address.to_bits() & !u128::from(u64::MAX),
+            )),
         };
-        self.charge(&self.sources, network.to_string(), "the network the request came from")
+        self.charge(
+            &self.sources,
+            network.to_string(),
+            "the network the request came from",
+        )
     }
 
     /// Charges a fetch to the server as a whole, to its host, and to the domain the host belongs to.
     pub(super) fn charge_host(&self, host: &str) -> Result<(), OverBudget> {
         self.charge(&self.all, String::new(), "the server as a whole")?;
         let domain = psl::domain_str(host).unwrap_or(host);
-        self.charge(&self.hosts, format!("domain {domain}"), "the domain of the client")
+        self.charge(
+            &self.hosts,
+            format!("domain {domain}"),
+            "the domain of the client",
+        )
     }
 
     /// Charges a fetch to the address that is to be dialled.
     pub(super) fn charge_address(&self, address: IpAddr) -> Result<(), OverBudget> {
-        self.charge(&self.hosts, format!("address {address}"), "the address of the client's host")
+        self.charge(
+            &self.hosts,
+            format!("address {address}"),
+            "the address of the client's host",
+        )
     }
 
-    fn charge(&self, limiter: &Limiter, key: String, whose: &'static str) -> Result<(), OverBudget> {
+    fn charge(
+        &self,
+        limiter: &Limiter,
+        key: String,
+        whose: &'static str,
+    ) -> Result<(), OverBudget> {
         if limiter.len() > KEYS {
             limiter.retain_recent();
         }
-        limiter.check_key(&key).map_err(|until| OverBudget { whose, wait: until.wait_time_from(self.clock.now()) })
+        limiter.check_key(&key).map_err(|until| OverBudget {
+            whose,
+            wait: until.wait_time_from(self.clock.now()),
+        })
     }
 
     /// Waits for a place among the fetches under way.
     pub(super) async fn place(&self, host: &str) -> Option<Place> {
         let of_host = {
-            let mut hosts = self.hosts_under_way.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut hosts = self
+                .hosts_under_way
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             hosts.retain(|_, semaphore| semaphore.strong_count() > 0);
             match hosts.get(host).and_then(Weak::upgrade) {
                 Some(semaphore) => semaphore,
@@ -126,7 +153,10 @@ impl Budgets {
         };
         let host = of_host.acquire_owned().await.ok()?;
         let all = self.places.clone().acquire_owned().await.ok()?;
-        Some(Place { _host: host, _all: all })
+        Some(Place {
+            _host: host,
+            _all: all,
+        })
     }
 }
 
@@ -142,12 +172,19 @@ mod tests {
     fn a_source_may_bring_ten_new_clients_a_minute() {
         let clock = Clock::manual(UnixTime(0));
         let budgets = Budgets::new(&Config::default(), &clock);
-        let (a, same_64, other) =
-            ("2001:db8::1".parse().unwrap(), "2001:db8::2".parse().unwrap(), "192.0.2.1".parse().unwrap());
+        let (a, same_64, other) = (
+            "2001:db8::1".parse().unwrap(),
+            "2001:db8::2".parse().unwrap(),
+            "192.0.2.1".parse().unwrap(),
+        );
         for _ in 0..10 {
             budgets.charge_source(a).unwrap();
         }
-        assert!(budgets.charge_source(same_64).is_err_and(|over| over.wait <= Duration::from_secs(6)));
+        assert!(
+            budgets
+                .charge_source(same_64)
+                .is_err_and(|over| over.wait <= Duration::from_secs(6))
+        );
         budgets.charge_source(other).unwrap();
         clock.advance(6);
         budgets.charge_source(a).unwrap();
@@ -161,7 +198,11 @@ mod tests {
         let mut allowed = 0;
         for second in 0..60 {
             for name in ["a", "b"] {
-                allowed += u32::from(budgets.charge_host(&format!("{name}{second}.example.com")).is_ok());
+                allowed += u32::from(
+                    budgets
+                        .charge_host(&format!("{name}{second}.example.com"))
+                        .is_ok(),
+                );
             }
             clock.advance(1);
         }

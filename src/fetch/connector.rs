@@ -36,10 +36,18 @@ pub(super) async fn resolve(
     let mut addresses: Vec<IpAddr> = match resolver {
         Resolver::System => {
             // Names of this machine stand in its hosts file, without the dot.
-            let name = if loopback && is_special_name(host) { host.to_owned() } else { format!("{host}.") };
+            let name = if loopback && is_special_name(host) {
+                host.to_owned()
+            } else {
+                format!("{host}.")
+            };
             let looked_up = tokio::time::timeout(limit, tokio::net::lookup_host((name, 0))).await;
-            let looked_up = looked_up.map_err(|_| FetchError::Dns("no answer in time".to_owned()))?;
-            looked_up.map_err(|error| FetchError::Dns(error.to_string()))?.map(|address| address.ip()).collect()
+            let looked_up =
+                looked_up.map_err(|_| FetchError::Dns("no answer in time".to_owned()))?;
+            looked_up
+                .map_err(|error| FetchError::Dns(error.to_string()))?
+                .map(|address| address.ip())
+                .collect()
         }
         Resolver::Table(table) => table.get(host).cloned().unwrap_or_default(),
     };
@@ -48,14 +56,20 @@ pub(super) async fn resolve(
     if addresses.is_empty() {
         return Err(FetchError::Dns("no address".to_owned()));
     }
-    match addresses.iter().find(|address| !(is_public(**address) || loopback && address.is_loopback())) {
+    match addresses
+        .iter()
+        .find(|address| !(is_public(**address) || loopback && address.is_loopback()))
+    {
         Some(refused) => Err(FetchError::NotPublic(*refused)),
         None => Ok(addresses),
     }
 }
 
 /// A client for one request: it knows one name, and only the checked addresses of it.
-#[expect(clippy::disallowed_methods, reason = "fetch/ is the one place that opens outbound connections")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "fetch/ is the one place that opens outbound connections"
+)]
 pub(super) fn client(
     tls: &ClientConfig,
     host: &str,
@@ -64,7 +78,10 @@ pub(super) fn client(
     user_agent: &str,
 ) -> reqwest::Result<reqwest::Client> {
     reqwest::Client::builder()
-        .dns_resolver(Pinned { host: host.to_owned(), addresses: addresses.to_vec() })
+        .dns_resolver(Pinned {
+            host: host.to_owned(),
+            addresses: addresses.to_vec(),
+        })
         .tls_backend_preconfigured(tls.clone())
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
@@ -93,9 +110,17 @@ impl Resolve for Pinned {
     fn resolve(&self, name: Name) -> Resolving {
         let known = name.as_str() == self.host;
         // Port 0: the URL's port counts.
-        let addresses: Vec<SocketAddr> = self.addresses.iter().map(|ip| SocketAddr::new(*ip, 0)).collect();
+        let addresses: Vec<SocketAddr> = self
+            .addresses
+            .iter()
+            .map(|ip| SocketAddr::new(*ip, 0))
+            .collect();
         Box::pin(async move {
-            if known { Ok(Box::new(addresses.into_iter()) as Addrs) } else { Err("a name that was not checked".into()) }
+            if known {
+                Ok(Box::new(addresses.into_iter()) as Addrs)
+            } else {
+                Err("a name that was not checked".into())
+            }
         })
     }
 }

@@ -6,16 +6,18 @@
 mod budget;
 mod connector;
 
-use std::{
-    net::IpAddr,
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use rustls::{ClientConfig, RootCertStore, pki_types::{CertificateDer, pem::PemObject}};
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject},
+};
 use url::Url;
 
-pub use self::{budget::{Budgets, OverBudget}, connector::Resolver};
+pub use self::{
+    budget::{Budgets, OverBudget},
+    connector::Resolver,
+};
 use crate::{config::Config, protocol::client_id::ClientId, time::Clock};
 
 /// Sent with every request: who sees it twice fetches from itself. RFC 8586.
@@ -29,7 +31,8 @@ pub struct Wanted {
 }
 
 /// A client's document, CIMD §4.
-pub const DOCUMENT_ACCEPT: &str = "application/cimd+json, application/json;q=0.9, application/ld+json;q=0.8";
+pub const DOCUMENT_ACCEPT: &str =
+    "application/cimd+json, application/json;q=0.9, application/ld+json;q=0.8";
 
 /// An answer with status 200, whole.
 #[derive(Debug)]
@@ -42,7 +45,11 @@ pub struct Fetched {
 impl Fetched {
     /// All values of a header.
     pub fn header_values(&self, name: &str) -> Vec<&str> {
-        self.headers.iter().filter(|(known, _)| known == name).map(|(_, value)| value.as_str()).collect()
+        self.headers
+            .iter()
+            .filter(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
+            .collect()
     }
 }
 
@@ -64,7 +71,10 @@ pub enum FetchError {
     #[error("the time limit of {0} s was reached")]
     Timeout(u32),
     #[error("status {status}")]
-    Status { status: u16, retry_after: Option<u32> },
+    Status {
+        status: u16,
+        retry_after: Option<u32>,
+    },
     #[error("the answer is encoded although it was asked not to be")]
     Encoded,
     #[error("the answer is larger than {0} bytes")]
@@ -102,17 +112,23 @@ impl Fetcher {
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         if let Some(path) = &config.fetch.extra_ca_file {
-            let wrong = |error: String| FetcherError::ExtraRoots(format!("{}: {error}", path.display()));
-            let certificates = CertificateDer::pem_file_iter(path).map_err(|e| wrong(e.to_string()))?;
+            let wrong =
+                |error: String| FetcherError::ExtraRoots(format!("{}: {error}", path.display()));
+            let certificates =
+                CertificateDer::pem_file_iter(path).map_err(|e| wrong(e.to_string()))?;
             let before = roots.len();
             for certificate in certificates {
-                roots.add(certificate.map_err(|e| wrong(e.to_string()))?).map_err(|e| wrong(e.to_string()))?;
+                roots
+                    .add(certificate.map_err(|e| wrong(e.to_string()))?)
+                    .map_err(|e| wrong(e.to_string()))?;
             }
             if roots.len() == before {
                 return Err(wrong("it has none".to_owned()));
             }
         }
-        let mut tls = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let mut tls = ClientConfig::builder()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         tls.resumption = rustls::client::Resumption::disabled();
         Ok(Self {
@@ -121,7 +137,11 @@ impl Fetcher {
             budgets: Arc::new(Budgets::new(config, clock)),
             loopback: config.danger.allow_loopback_clients,
             limits: config.fetch.clone(),
-            user_agent: format!("Wayleave/{} (+{})", env!("CARGO_PKG_VERSION"), config.issuer),
+            user_agent: format!(
+                "Wayleave/{} (+{})",
+                env!("CARGO_PKG_VERSION"),
+                config.issuer
+            ),
         })
     }
 
@@ -138,7 +158,14 @@ impl Fetcher {
     pub async fn document(&self, client_id: &ClientId) -> Result<Fetched, FetchError> {
         let url = Url::parse(client_id.as_str()).map_err(|_| FetchError::Literal)?;
         let max_bytes = usize::try_from(self.limits.max_bytes.get()).unwrap_or(usize::MAX);
-        self.get(url, Wanted { accept: DOCUMENT_ACCEPT, max_bytes }).await
+        self.get(
+            url,
+            Wanted {
+                accept: DOCUMENT_ACCEPT,
+                max_bytes,
+            },
+        )
+        .await
     }
 
     /// `GET`, guarded. The whole of it takes no longer than `fetch.timeout`.
@@ -149,11 +176,15 @@ impl Fetcher {
     pub async fn get(&self, url: Url, wanted: Wanted) -> Result<Fetched, FetchError> {
         let seconds = self.limits.timeout.get();
         let whole = Duration::from_secs(seconds.into());
-        tokio::time::timeout(whole, self.get_unbounded(url, wanted)).await.unwrap_or(Err(FetchError::Timeout(seconds)))
+        tokio::time::timeout(whole, self.get_unbounded(url, wanted))
+            .await
+            .unwrap_or(Err(FetchError::Timeout(seconds)))
     }
 
     async fn get_unbounded(&self, url: Url, wanted: Wanted) -> Result<Fetched, FetchError> {
-        let Some(url::Host::Domain(host)) = url.host() else { return Err(FetchError::Literal) };
+        let Some(url::Host::Domain(host)) = url.host() else {
+            return Err(FetchError::Literal);
+        };
         let host = host.to_owned();
         let over = |over: OverBudget| FetchError::Budget(over.whose, over.wait);
         self.budgets.charge_host(&host).map_err(over)?;
@@ -164,26 +195,43 @@ impl Fetcher {
         for address in &addresses {
             self.budgets.charge_address(*address).map_err(over)?;
         }
-        let client = connector::client(&self.tls, &host, &addresses, &self.limits, &self.user_agent)
-            .map_err(|error| FetchError::Connect(connector::chain(&error)))?;
+        let client =
+            connector::client(&self.tls, &host, &addresses, &self.limits, &self.user_agent)
+                .map_err(|error| FetchError::Connect(connector::chain(&error)))?;
         let request = client
             .get(url)
             .header("accept", wanted.accept)
             .header("accept-encoding", "identity")
             .header("cdn-loop", LOOP_MARKER);
-        let mut response = request.send().await.map_err(|error| FetchError::Connect(connector::chain(&error)))?;
+        let mut response = request
+            .send()
+            .await
+            .map_err(|error| FetchError::Connect(connector::chain(&error)))?;
         match response.remote_addr() {
             Some(peer) if addresses.contains(&peer.ip()) => {}
-            _ => return Err(FetchError::Connect("the connection went to an address that was not checked".to_owned())),
+            _ => {
+                return Err(FetchError::Connect(
+                    "the connection went to an address that was not checked".to_owned(),
+                ));
+            }
         }
         check_head(&response, wanted)?;
         let headers = response
             .headers()
             .iter()
-            .map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+            .map(|(name, value)| {
+                (
+                    name.as_str().to_owned(),
+                    String::from_utf8_lossy(value.as_bytes()).into_owned(),
+                )
+            })
             .collect();
         let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| FetchError::Broken(connector::chain(&error)))? {
+        while let Some(chunk) = response
+            .chunk()
+            .await
+            .map_err(|error| FetchError::Broken(connector::chain(&error)))?
+        {
             if body.len() + chunk.len() > wanted.max_bytes {
                 return Err(FetchError::TooLarge(wanted.max_bytes));
             }
@@ -197,14 +245,26 @@ impl Fetcher {
 fn check_head(response: &reqwest::Response, wanted: Wanted) -> Result<(), FetchError> {
     let headers = response.headers();
     if response.status() != 200 {
-        let retry_after = headers.get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
-        return Err(FetchError::Status { status: response.status().as_u16(), retry_after });
+        let retry_after = headers
+            .get("retry-after")
+            .and_then(|value| value.to_str().ok()?.parse().ok());
+        return Err(FetchError::Status {
+            status: response.status().as_u16(),
+            retry_after,
+        });
     }
-    if headers.get_all("content-encoding").iter().any(|value| value != "identity") {
+    if headers
+        .get_all("content-encoding")
+        .iter()
+        .any(|value| value != "identity")
+    {
         return Err(FetchError::Encoded);
     }
     let limit = u64::try_from(wanted.max_bytes).unwrap_or(u64::MAX);
-    if response.content_length().is_some_and(|length| length > limit) {
+    if response
+        .content_length()
+        .is_some_and(|length| length > limit)
+    {
         return Err(FetchError::TooLarge(wanted.max_bytes));
     }
     Ok(())

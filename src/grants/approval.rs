@@ -43,15 +43,29 @@ impl Proposal {
     /// # Errors
     ///
     /// The error that goes back to the client.
-    pub fn new(app: &App, params: &Params, client: Arc<Client>, redirect_uri: RedirectUri) -> Result<Self, OAuthError> {
+    pub fn new(
+        app: &App,
+        params: &Params,
+        client: Arc<Client>,
+        redirect_uri: RedirectUri,
+    ) -> Result<Self, OAuthError> {
         let request = authorize::parse(params, client.id().clone(), redirect_uri)?;
         client.check_code_flow()?;
         let catalog = &app.config.resources;
         catalog.check(&request.resources)?;
         let may_refresh = client.may_use(GrantType::RefreshToken);
-        let scope =
-            catalog.grantable(request.scope.as_ref(), client.metadata.scope.as_deref(), &request.resources, may_refresh)?;
-        Ok(Self { request, client, scope, may_refresh })
+        let scope = catalog.grantable(
+            request.scope.as_ref(),
+            client.metadata.scope.as_deref(),
+            &request.resources,
+            may_refresh,
+        )?;
+        Ok(Self {
+            request,
+            client,
+            scope,
+            may_refresh,
+        })
     }
 
     /// What the person agreed to before, as far as it concerns this.
@@ -59,15 +73,27 @@ impl Proposal {
     /// # Errors
     ///
     /// When the database fails.
-    pub async fn remembered(&self, app: &App, subject: &str, now: UnixTime) -> Result<Remembered, StoreError> {
+    pub async fn remembered(
+        &self,
+        app: &App,
+        subject: &str,
+        now: UnixTime,
+    ) -> Result<Remembered, StoreError> {
         let consents = app.store.consents(subject, self.client.id(), now).await?;
         let mut remembered = Remembered::default();
-        let covering =
-            consents.iter().find(|c| c.scope.covers(&self.scope) && c.resources.covers(&self.request.resources));
-        let Some(latest) = covering.or(consents.first()) else { return Ok(remembered) };
+        let covering = consents
+            .iter()
+            .find(|c| c.scope.covers(&self.scope) && c.resources.covers(&self.request.resources));
+        let Some(latest) = covering.or(consents.first()) else {
+            return Ok(remembered);
+        };
         if latest.digest != self.client.digest {
             // A version that cannot be read any more counts as changed.
-            remembered.changed = match app.clients.version(self.client.id(), &latest.digest, now).await {
+            remembered.changed = match app
+                .clients
+                .version(self.client.id(), &latest.digest, now)
+                .await
+            {
                 Ok(then) => metadata_change::since_consent(&then.metadata, &self.client.metadata),
                 Err(_) => vec!["Its description changed."],
             };
@@ -77,7 +103,13 @@ impl Proposal {
     }
 
     /// The code for this proposal, and the row that keeps it.
-    pub fn code(&self, app: &App, subject: &str, signed_in_at: UnixTime, now: UnixTime) -> (Secret<Code>, NewCode) {
+    pub fn code(
+        &self,
+        app: &App,
+        subject: &str,
+        signed_in_at: UnixTime,
+        now: UnixTime,
+    ) -> (Secret<Code>, NewCode) {
         let code = Secret::generate();
         let row = NewCode {
             hash: code.hash(),

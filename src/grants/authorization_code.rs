@@ -14,7 +14,12 @@ use crate::{
 };
 
 pub(super) async fn redeem(request: Request<'_>) -> Result<TokenResponse, OAuthError> {
-    let Request { app, client, params, now } = request;
+    let Request {
+        app,
+        client,
+        params,
+        now,
+    } = request;
     let code = params.require("code")?;
     let asked = Resources::from_params(params)?;
     let unknown = || OAuthError::invalid_grant("the code is unknown, expired, or was used before");
@@ -26,7 +31,11 @@ pub(super) async fn redeem(request: Request<'_>) -> Result<TokenResponse, OAuthE
         code_verifier: params.optional("code_verifier").map(str::to_owned),
     };
     let tokens = &app.config.tokens;
-    let (access, idle, absolute) = (tokens.access.get(), tokens.refresh_idle.get(), tokens.refresh_absolute.get());
+    let (access, idle, absolute) = (
+        tokens.access.get(),
+        tokens.refresh_idle.get(),
+        tokens.refresh_absolute.get(),
+    );
     let family = RefreshToken::new_family();
     let family_hash = family.family();
     let rule_asked = asked.clone();

@@ -35,8 +35,14 @@ pub struct Grant {
 
 /// Every grant that works.
 pub static ALL: &[Grant] = &[
-    Grant { name: "authorization_code", redeem: |request| Box::pin(authorization_code::redeem(request)) },
-    Grant { name: "refresh_token", redeem: |request| Box::pin(refresh_token::redeem(request)) },
+    Grant {
+        name: "authorization_code",
+        redeem: |request| Box::pin(authorization_code::redeem(request)),
+    },
+    Grant {
+        name: "refresh_token",
+        redeem: |request| Box::pin(refresh_token::redeem(request)),
+    },
 ];
 
 /// Redeems whatever grant the request names.
@@ -47,12 +53,19 @@ pub static ALL: &[Grant] = &[
 pub async fn redeem(request: Request<'_>) -> Result<TokenResponse, OAuthError> {
     let name = request.params.require("grant_type")?;
     let Some(grant) = ALL.iter().find(|grant| grant.name == name) else {
-        return Err(OAuthError::new(ErrorCode::UnsupportedGrantType, "this server does not have this grant_type"));
+        return Err(OAuthError::new(
+            ErrorCode::UnsupportedGrantType,
+            "this server does not have this grant_type",
+        ));
     };
     (grant.redeem)(request).await
 }
 
 /// What a failed store means to a client.
 pub(crate) fn store_failed(error: StoreError) -> OAuthError {
-    if error.is_temporary() { OAuthError::unavailable(error) } else { OAuthError::internal(error) }
+    if error.is_temporary() {
+        OAuthError::unavailable(error)
+    } else {
+        OAuthError::internal(error)
+    }
 }

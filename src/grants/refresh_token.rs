@@ -8,30 +8,38 @@ use crate::{
         resource::Resources,
         scope::Scope,
     },
-    store::{RotateRequest, Rotated},
+    store::{GrantRow, RotateRequest, Rotated},
     tokens::{Granted, TokenResponse, issue},
 };
 
 pub(super) async fn redeem(request: Request<'_>) -> Result<TokenResponse, OAuthError> {
-    let Request { app, client, params, now } = request;
+    let Request {
+        app,
+        client,
+        params,
+        now,
+    } = request;
     let text = params.require("refresh_token")?;
     let asked_scope: Option<Scope> = params.optional("scope").map(str::parse).transpose()?;
     let asked_resources = Resources::from_params(params)?;
-    let unknown = || OAuthError::invalid_grant("the refresh token is unknown, expired, revoked, or was used before");
+    let unknown = || {
+        OAuthError::invalid_grant(
+            "the refresh token is unknown, expired, revoked, or was used before",
+        )
+    };
     // A forged token ends here, and ends nobody's family.
     let token = RefreshToken::open(text, &app.refresh_key).ok_or_else(unknown)?;
 
-    // What a request may ask for is known only from its grant: look first, so that a refusal spends nothing.
-    let grant = app.store.grant(token.family(), client.id(), now).await.map_err(store_failed)?.ok_or_else(unknown)?;
-    let resources = grant.resources.narrow(asked_resources)?;
-    let scope = match asked_scope {
-        Some(asked) if !grant.scope.covers(&asked) => {
-            return Err(OAuthError::new(ErrorCode::InvalidScope, "scope is wider than what was granted"));
-        }
-        Some(asked) => asked,
-        None => grant.scope,
-    };
-
+    // What may be asked for is known only from the grant: look first, so that a refusal spends nothing.
+    if asked_scope.is_some() || !asked_resources.0.is_empty() {
+        let grant = app
+            .store
+            .grant(token.family(), client.id(), now)
+            .await
+            .map_err(store_failed)?
+            .ok_or_else(unknown)?;
+        narrow(&grant, asked_scope.clone(), asked_resources.clone())?;
+    }
     let tokens = &app.config.tokens;
     let rotate = RotateRequest {
         family: token.family(),
@@ -45,9 +53,12 @@ pub(super) async fn redeem(request: Request<'_>) -> Result<TokenResponse, OAuthE
         Rotated::Successor(grant) => grant,
         Rotated::Unknown => return Err(unknown()),
         Rotated::Reused { grant_id } => {
-            return Err(unknown().because(format!("refresh token used twice: grant {grant_id} is revoked")));
+            return Err(unknown().because(format!(
+                "refresh token used twice: grant {grant_id} is revoked"
+            )));
         }
     };
+    let (scope, resources) = narrow(&grant, asked_scope, asked_resources)?;
     let granted = Granted {
         grant_id: grant.id,
         client_id: grant.client_id,
@@ -57,5 +68,27 @@ pub(super) async fn redeem(request: Request<'_>) -> Result<TokenResponse, OAuthE
         signed_in_at: grant.signed_in_at,
         ends_at: grant.ends_at,
     };
-    issue(app, &granted, Some(token.successor().seal(&app.refresh_key)), now)
+    issue(
+        app,
+        &granted,
+        Some(token.successor().seal(&app.refresh_key)),
+        now,
+    )
+}
+
+/// RFC 6749 §6, RFC 8707 §2.2: as much as was granted, or less.
+fn narrow(
+    grant: &GrantRow,
+    scope: Option<Scope>,
+    resources: Resources,
+) -> Result<(Scope, Resources), OAuthError> {
+    let resources = grant.resources.narrow(resources)?;
+    match scope {
+        Some(asked) if !grant.scope.covers(&asked) => Err(OAuthError::new(
+            ErrorCode::InvalidScope,
+            "scope is wider than what was granted",
+        )),
+        Some(asked) => Ok((asked, resources)),
+        None => Ok((grant.scope.clone(), resources)),
+    }
 }

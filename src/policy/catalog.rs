@@ -40,12 +40,21 @@ impl Catalog {
 
     /// What a scope means, and whose it is.
     pub fn meaning(&self, scope: &str) -> Option<(&str, &Resource)> {
-        self.0.iter().find_map(|resource| resource.scopes.get(scope).map(|meaning| (meaning.as_str(), resource)))
+        self.0.iter().find_map(|resource| {
+            resource
+                .scopes
+                .get(scope)
+                .map(|meaning| (meaning.as_str(), resource))
+        })
     }
 
     /// The scopes that clients may ask for, for the metadata.
     pub fn open_scopes(&self) -> Scope {
-        let open = self.0.iter().filter(|resource| resource.open).flat_map(|resource| resource.scopes.keys().cloned());
+        let open = self
+            .0
+            .iter()
+            .filter(|resource| resource.open)
+            .flat_map(|resource| resource.scopes.keys().cloned());
         Scope::of(open.chain([OFFLINE_ACCESS.to_owned()]))
     }
 
@@ -67,7 +76,12 @@ impl Catalog {
                     let told = "this resource is not open to clients that the administrator has not listed";
                     return Err(OAuthError::new(ErrorCode::InvalidTarget, told));
                 }
-                None => return Err(OAuthError::new(ErrorCode::InvalidTarget, "this server does not know the resource")),
+                None => {
+                    return Err(OAuthError::new(
+                        ErrorCode::InvalidTarget,
+                        "this server does not know the resource",
+                    ));
+                }
             }
         }
         Ok(())
@@ -92,19 +106,30 @@ impl Catalog {
             self.0.iter().any(|resource| {
                 resource.open
                     && resource.scopes.contains_key(scope)
-                    && (resources.0.is_empty() || resources.0.iter().any(|asked| asked.as_str() == resource.id))
+                    && (resources.0.is_empty()
+                        || resources
+                            .0
+                            .iter()
+                            .any(|asked| asked.as_str() == resource.id))
             })
         };
         let allowed = |scope: &str| {
             document.is_none_or(|listed| listed.iter().any(|known| known == scope))
-                && if scope == OFFLINE_ACCESS { may_refresh } else { of_resources(scope) }
+                && if scope == OFFLINE_ACCESS {
+                    may_refresh
+                } else {
+                    of_resources(scope)
+                }
         };
         let Some(asked) = asked else {
-            return Ok(self.open_scopes().filter(|scope| scope != OFFLINE_ACCESS && allowed(scope)));
+            return Ok(self
+                .open_scopes()
+                .filter(|scope| scope != OFFLINE_ACCESS && allowed(scope)));
         };
         let granted = asked.filter(allowed);
         if granted.is_empty() && !asked.is_empty() {
-            let told = "none of the requested scopes may be granted to this client for these resources";
+            let told =
+                "none of the requested scopes may be granted to this client for these resources";
             return Err(OAuthError::new(ErrorCode::InvalidScope, told));
         }
         Ok(granted)
@@ -119,7 +144,10 @@ mod tests {
         let resource = |id: &str, scopes: &[&str], open| Resource {
             id: id.to_owned(),
             name: None,
-            scopes: scopes.iter().map(|s| ((*s).to_owned(), format!("do {s}"))).collect(),
+            scopes: scopes
+                .iter()
+                .map(|s| ((*s).to_owned(), format!("do {s}")))
+                .collect(),
             open,
         };
         Catalog(vec![
@@ -134,24 +162,64 @@ mod tests {
         // asked, document, resources, may refresh → granted
         let table = [
             (Some("read"), None, "", false, Ok("read")),
-            (Some("read write unknown"), None, "", false, Ok("read write")),
+            (
+                Some("read write unknown"),
+                None,
+                "",
+                false,
+                Ok("read write"),
+            ),
             (Some("read write"), Some("write"), "", false, Ok("write")),
-            (Some("read mail"), None, "https://mail.example/", false, Ok("mail")),
+            (
+                Some("read mail"),
+                None,
+                "https://mail.example/",
+                false,
+                Ok("mail"),
+            ),
             (Some("read offline_access"), None, "", false, Ok("read")),
-            (Some("read offline_access"), None, "", true, Ok("read offline_access")),
-            (Some("offline_access"), Some("openid offline_access"), "", true, Ok("offline_access")),
+            (
+                Some("read offline_access"),
+                None,
+                "",
+                true,
+                Ok("read offline_access"),
+            ),
+            (
+                Some("offline_access"),
+                Some("openid offline_access"),
+                "",
+                true,
+                Ok("offline_access"),
+            ),
             (None, None, "", true, Ok("read write mail")),
             (None, None, "https://notes.example/", true, Ok("read write")),
-            (None, Some("read other"), "https://notes.example/", true, Ok("read")),
+            (
+                None,
+                Some("read other"),
+                "https://notes.example/",
+                true,
+                Ok("read"),
+            ),
             (Some("admin"), None, "", true, Err(ErrorCode::InvalidScope)),
             (Some("openid"), None, "", true, Err(ErrorCode::InvalidScope)),
         ];
         for (asked, document, resources, may_refresh, expected) in table {
             let asked: Option<Scope> = asked.map(|text: &str| text.parse().unwrap());
-            let document: Option<Vec<String>> = document.map(|text: &str| text.split(' ').map(str::to_owned).collect());
-            let got = catalog().grantable(asked.as_ref(), document.as_deref(), &resources.parse().unwrap(), may_refresh);
+            let document: Option<Vec<String>> =
+                document.map(|text: &str| text.split(' ').map(str::to_owned).collect());
+            let got = catalog().grantable(
+                asked.as_ref(),
+                document.as_deref(),
+                &resources.parse().unwrap(),
+                may_refresh,
+            );
             let got = got.map(|scope| scope.to_string()).map_err(|e| e.code);
-            assert_eq!(got, expected.map(str::to_owned), "{asked:?} {document:?} {resources}");
+            assert_eq!(
+                got,
+                expected.map(str::to_owned),
+                "{asked:?} {document:?} {resources}"
+            );
         }
     }
 
@@ -159,9 +227,15 @@ mod tests {
     fn a_resource_must_be_known_and_open_once_any_is_configured() {
         let check = |catalog: &Catalog, text: &str| catalog.check(&text.parse().unwrap()).is_ok();
         assert!(check(&Catalog::default(), "https://anything.example/mcp"));
-        assert!(check(&catalog(), "") && check(&catalog(), "https://notes.example/ https://mail.example/"));
+        assert!(
+            check(&catalog(), "")
+                && check(&catalog(), "https://notes.example/ https://mail.example/")
+        );
         assert!(!check(&catalog(), "https://admin.example/"));
         assert!(!check(&catalog(), "https://notes.example"));
-        assert!(!check(&catalog(), "https://notes.example/ https://other.example/"));
+        assert!(!check(
+            &catalog(),
+            "https://notes.example/ https://other.example/"
+        ));
     }
 }

@@ -34,18 +34,39 @@ pub struct Refused {
 pub fn check(client_id: &ClientId, rules: &Rules<'_>) -> Result<(), Refused> {
     let refuse = |rule, told| Err(Refused { rule, told });
     if client_id.has_query() && !rules.allow_query {
-        return refuse("client_id.query", "this server does not accept a client_id with a query");
+        return refuse(
+            "client_id.query",
+            "this server does not accept a client_id with a query",
+        );
     }
     if !rules.allowed_ports.is_empty() && !rules.allowed_ports.contains(&client_id.port()) {
-        return refuse("client_id.allowed_ports", "this server does not accept this port in a client_id");
+        return refuse(
+            "client_id.allowed_ports",
+            "this server does not accept this port in a client_id",
+        );
     }
     // A development server and its sample clients share the name of the machine.
-    let own = if rules.loopback { client_id.origin() == rules.own_origin } else { client_id.host() == rules.own_host };
+    let own = if rules.loopback {
+        client_id.origin() == rules.own_origin
+    } else {
+        client_id.host() == rules.own_host
+    };
     if own {
-        return refuse("client_id.own_host", "the client_id is on this server's own host");
+        return refuse(
+            "client_id.own_host",
+            "the client_id is on this server's own host",
+        );
     }
-    if client_id.path_and_query() == "/" && rules.resource_origins.iter().any(|origin| origin == client_id.origin()) {
-        return refuse("client_id.resource", "the client_id is the address of a protected resource");
+    if client_id.path_and_query() == "/"
+        && rules
+            .resource_origins
+            .iter()
+            .any(|origin| origin == client_id.origin())
+    {
+        return refuse(
+            "client_id.resource",
+            "the client_id is the address of a protected resource",
+        );
     }
     if is_special_name(client_id.host()) && !rules.loopback {
         return refuse(
@@ -72,21 +93,67 @@ mod tests {
             resource_origins: &resource_origins,
         };
         let table: &[(&str, Rules<'_>, Option<&str>)] = &[
-            ("https://client.example.com/c", rules(true, &[], false), None),
-            ("https://client.example.com/c?v=1", rules(true, &[], false), None),
-            ("https://client.example.com/c?v=1", rules(false, &[], false), Some("client_id.query")),
-            ("https://client.example.com:8443/c", rules(true, &[], false), None),
-            ("https://client.example.com:8443/c", rules(true, &[443], false), Some("client_id.allowed_ports")),
-            ("https://id.example.com/c", rules(true, &[], false), Some("client_id.own_host")),
-            ("https://id.example.com:8443/c", rules(true, &[], false), Some("client_id.own_host")),
-            ("https://files.example.com/", rules(true, &[], false), Some("client_id.resource")),
-            ("https://files.example.com/client.json", rules(true, &[], false), None),
-            ("https://localhost:9444/c", rules(true, &[], false), Some("client_id.special_name")),
-            ("https://app.test/c", rules(true, &[], false), Some("client_id.special_name")),
+            (
+                "https://client.example.com/c",
+                rules(true, &[], false),
+                None,
+            ),
+            (
+                "https://client.example.com/c?v=1",
+                rules(true, &[], false),
+                None,
+            ),
+            (
+                "https://client.example.com/c?v=1",
+                rules(false, &[], false),
+                Some("client_id.query"),
+            ),
+            (
+                "https://client.example.com:8443/c",
+                rules(true, &[], false),
+                None,
+            ),
+            (
+                "https://client.example.com:8443/c",
+                rules(true, &[443], false),
+                Some("client_id.allowed_ports"),
+            ),
+            (
+                "https://id.example.com/c",
+                rules(true, &[], false),
+                Some("client_id.own_host"),
+            ),
+            (
+                "https://id.example.com:8443/c",
+                rules(true, &[], false),
+                Some("client_id.own_host"),
+            ),
+            (
+                "https://files.example.com/",
+                rules(true, &[], false),
+                Some("client_id.resource"),
+            ),
+            (
+                "https://files.example.com/client.json",
+                rules(true, &[], false),
+                None,
+            ),
+            (
+                "https://localhost:9444/c",
+                rules(true, &[], false),
+                Some("client_id.special_name"),
+            ),
+            (
+                "https://app.test/c",
+                rules(true, &[], false),
+                Some("client_id.special_name"),
+            ),
             ("https://localhost:9444/c", rules(true, &[], true), None),
         ];
         for (text, rules, expected) in table {
-            let got = check(&text.parse().unwrap(), rules).err().map(|refused| refused.rule);
+            let got = check(&text.parse().unwrap(), rules)
+                .err()
+                .map(|refused| refused.rule);
             assert_eq!(got, *expected, "{text}");
         }
     }

@@ -49,15 +49,28 @@ struct Policy {
 
 /// Asked in this order; the first that applies decides.
 const ALL: &[Policy] = &[
-    Policy { applies: needs_login, verdict: Verdict::Login, silent: ErrorCode::LoginRequired },
-    Policy { applies: needs_consent, verdict: Verdict::Consent, silent: ErrorCode::ConsentRequired },
+    Policy {
+        applies: needs_login,
+        verdict: Verdict::Login,
+        silent: ErrorCode::LoginRequired,
+    },
+    Policy {
+        applies: needs_consent,
+        verdict: Verdict::Consent,
+        silent: ErrorCode::ConsentRequired,
+    },
 ];
 
 /// The one place that decides what happens next, however often the person leaves for a page.
 pub fn decide(facts: &Facts<'_>) -> Verdict {
-    let Some(policy) = ALL.iter().find(|policy| (policy.applies)(facts)) else { return Verdict::Pass };
+    let Some(policy) = ALL.iter().find(|policy| (policy.applies)(facts)) else {
+        return Verdict::Pass;
+    };
     if facts.request.prompt.none {
-        return Verdict::Refuse(OAuthError::new(policy.silent, "prompt none was asked for, but the user has to be asked"));
+        return Verdict::Refuse(OAuthError::new(
+            policy.silent,
+            "prompt none was asked for, but the user has to be asked",
+        ));
     }
     match policy.verdict {
         Verdict::Login => Verdict::Login,
@@ -70,7 +83,9 @@ fn needs_login(facts: &Facts<'_>) -> bool {
         (None, _) => true,
         (Some(_), false) => false,
         // prompt=login is met by a sign-in that happened after we asked for one.
-        (Some(at), true) => !facts.just_allowed && facts.sent_to_login_at.is_none_or(|sent| at < sent),
+        (Some(at), true) => {
+            !facts.just_allowed && facts.sent_to_login_at.is_none_or(|sent| at < sent)
+        }
     }
 }
 
@@ -78,7 +93,9 @@ fn needs_login(facts: &Facts<'_>) -> bool {
 /// in this client's name (RFC 8252 §8.6).
 fn needs_consent(facts: &Facts<'_>) -> bool {
     !facts.just_allowed
-        && (facts.request.prompt.consent || facts.request.redirect_uri.is_loopback() || !facts.consent_covers)
+        && (facts.request.prompt.consent
+            || facts.request.redirect_uri.is_loopback()
+            || !facts.consent_covers)
 }
 
 #[cfg(test)]
@@ -91,8 +108,12 @@ mod tests {
             "response_type=code&code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM&code_challenge_method=S256&prompt={prompt}"
         );
         let redirect = RedirectUri::registered(redirect).unwrap();
-        authorize::parse(&Params::parse(query.as_bytes()).unwrap(), "https://a.example.com/c".parse().unwrap(), redirect)
-            .unwrap()
+        authorize::parse(
+            &Params::parse(query.as_bytes()).unwrap(),
+            "https://a.example.com/c".parse().unwrap(),
+            redirect,
+        )
+        .unwrap()
     }
 
     #[test]
@@ -114,7 +135,15 @@ mod tests {
             (WEB, "login", Some(6), Some(6), true, false, "pass"),
             (WEB, "none", None, None, true, false, "login_required"),
             (WEB, "none", Some(5), None, false, false, "consent_required"),
-            (LOOPBACK, "none", Some(5), None, true, false, "consent_required"),
+            (
+                LOOPBACK,
+                "none",
+                Some(5),
+                None,
+                true,
+                false,
+                "consent_required",
+            ),
             (WEB, "none", Some(5), None, true, false, "pass"),
         ];
         for row in table {

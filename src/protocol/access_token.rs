@@ -43,8 +43,18 @@ pub struct Subject<'a> {
 }
 
 /// The claims of a token issued `now` that expires at `expires_at`.
-pub fn claims(issuer: &IssuerUrl, about: &Subject<'_>, now: UnixTime, expires_at: UnixTime) -> Claims {
-    let mut resources: Vec<String> = about.resources.0.iter().map(|r| r.as_str().to_owned()).collect();
+pub fn claims(
+    issuer: &IssuerUrl,
+    about: &Subject<'_>,
+    now: UnixTime,
+    expires_at: UnixTime,
+) -> Claims {
+    let mut resources: Vec<String> = about
+        .resources
+        .0
+        .iter()
+        .map(|r| r.as_str().to_owned())
+        .collect();
     let aud = match resources.len() {
         0 => Audience::One(issuer.as_str().to_owned()),
         1 => Audience::One(resources.swap_remove(0)),
@@ -74,8 +84,14 @@ mod tests {
         let client_id = "https://client.example.com/c".parse().unwrap();
         let table = [
             ("", serde_json::json!("https://id.example.com")),
-            ("https://a.example/", serde_json::json!("https://a.example/")),
-            ("https://a.example/ https://b.example/x", serde_json::json!(["https://a.example/", "https://b.example/x"])),
+            (
+                "https://a.example/",
+                serde_json::json!("https://a.example/"),
+            ),
+            (
+                "https://a.example/ https://b.example/x",
+                serde_json::json!(["https://a.example/", "https://b.example/x"]),
+            ),
         ];
         for (resources, aud) in table {
             let about = Subject {
@@ -86,9 +102,13 @@ mod tests {
                 resources: &resources.parse().unwrap(),
                 auth_time: UnixTime(5),
             };
-            let json = serde_json::to_value(claims(&issuer, &about, UnixTime(10), UnixTime(610))).unwrap();
+            let json =
+                serde_json::to_value(claims(&issuer, &about, UnixTime(10), UnixTime(610))).unwrap();
             assert_eq!(json["aud"], aud);
-            assert!(json.get("scope").is_none(), "an empty scope is left out: {json}");
+            assert!(
+                json.get("scope").is_none(),
+                "an empty scope is left out: {json}"
+            );
             assert_eq!((&json["iat"], &json["exp"]), (&10.into(), &610.into()));
         }
     }

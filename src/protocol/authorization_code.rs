@@ -25,12 +25,20 @@ pub struct Presented {
 /// `invalid_grant`, by the first rule that fails.
 pub fn check(binding: &Binding, presented: &Presented) -> Result<(), OAuthError> {
     if binding.client_id != presented.client_id {
-        return Err(OAuthError::invalid_grant("the code was issued to another client"));
+        return Err(OAuthError::invalid_grant(
+            "the code was issued to another client",
+        ));
     }
     match &presented.redirect_uri {
-        None => return Err(OAuthError::invalid_grant("redirect_uri is required, as in the authorization request")),
+        None => {
+            return Err(OAuthError::invalid_grant(
+                "redirect_uri is required, as in the authorization request",
+            ));
+        }
         Some(uri) if *uri != binding.redirect_uri => {
-            return Err(OAuthError::invalid_grant("redirect_uri differs from the authorization request"));
+            return Err(OAuthError::invalid_grant(
+                "redirect_uri differs from the authorization request",
+            ));
         }
         Some(_) => {}
     }
@@ -47,14 +55,41 @@ mod tests {
         let binding = Binding {
             client_id: "https://a.example.com/c".parse().unwrap(),
             redirect_uri: "http://127.0.0.1:9/cb".to_owned(),
-            code_challenge: "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM".parse().unwrap(),
+            code_challenge: "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
+                .parse()
+                .unwrap(),
         };
         let table = [
-            ("https://a.example.com/c", Some("http://127.0.0.1:9/cb"), Some(verifier), None),
-            ("https://b.example.com/c", Some("http://127.0.0.1:9/cb"), Some(verifier), Some("another client")),
-            ("https://a.example.com/c", None, Some(verifier), Some("redirect_uri is required")),
-            ("https://a.example.com/c", Some("http://127.0.0.1:8/cb"), Some(verifier), Some("redirect_uri differs")),
-            ("https://a.example.com/c", Some("http://127.0.0.1:9/cb"), None, Some("code_verifier is required")),
+            (
+                "https://a.example.com/c",
+                Some("http://127.0.0.1:9/cb"),
+                Some(verifier),
+                None,
+            ),
+            (
+                "https://b.example.com/c",
+                Some("http://127.0.0.1:9/cb"),
+                Some(verifier),
+                Some("another client"),
+            ),
+            (
+                "https://a.example.com/c",
+                None,
+                Some(verifier),
+                Some("redirect_uri is required"),
+            ),
+            (
+                "https://a.example.com/c",
+                Some("http://127.0.0.1:8/cb"),
+                Some(verifier),
+                Some("redirect_uri differs"),
+            ),
+            (
+                "https://a.example.com/c",
+                Some("http://127.0.0.1:9/cb"),
+                None,
+                Some("code_verifier is required"),
+            ),
         ];
         for (client, redirect, verifier, expected) in table {
             let presented = Presented {
@@ -62,10 +97,15 @@ mod tests {
                 redirect_uri: redirect.map(str::to_owned),
                 code_verifier: verifier.map(str::to_owned),
             };
-            let got = check(&binding, &presented).err().map(|e| e.description.into_owned());
+            let got = check(&binding, &presented)
+                .err()
+                .map(|e| e.description.into_owned());
             match expected {
                 None => assert_eq!(got, None),
-                Some(part) => assert!(got.as_ref().is_some_and(|text| text.contains(part)), "{part}: {got:?}"),
+                Some(part) => assert!(
+                    got.as_ref().is_some_and(|text| text.contains(part)),
+                    "{part}: {got:?}"
+                ),
             }
         }
     }

@@ -38,18 +38,35 @@ pub struct AuthorizationRequest {
 /// # Errors
 ///
 /// The error that goes back to the client by redirect.
-pub fn parse(params: &Params, client_id: ClientId, redirect_uri: RedirectUri) -> Result<AuthorizationRequest, OAuthError> {
+pub fn parse(
+    params: &Params,
+    client_id: ClientId,
+    redirect_uri: RedirectUri,
+) -> Result<AuthorizationRequest, OAuthError> {
     state(params)?;
     check_unsupported(params)?;
     match params.require("response_type")? {
         "code" => {}
-        _ => return Err(OAuthError::new(ErrorCode::UnsupportedResponseType, "response_type must be code")),
+        _ => {
+            return Err(OAuthError::new(
+                ErrorCode::UnsupportedResponseType,
+                "response_type must be code",
+            ));
+        }
     }
-    if params.optional("response_mode").is_some_and(|mode| mode != "query") {
+    if params
+        .optional("response_mode")
+        .is_some_and(|mode| mode != "query")
+    {
         return Err(OAuthError::invalid_request("response_mode must be query"));
     }
-    if params.optional("nonce").is_some_and(|nonce| nonce.len() > NONCE) {
-        return Err(OAuthError::invalid_request("nonce is longer than 512 bytes"));
+    if params
+        .optional("nonce")
+        .is_some_and(|nonce| nonce.len() > NONCE)
+    {
+        return Err(OAuthError::invalid_request(
+            "nonce is longer than 512 bytes",
+        ));
     }
     Ok(AuthorizationRequest {
         client_id,
@@ -68,18 +85,35 @@ pub fn parse(params: &Params, client_id: ClientId, redirect_uri: RedirectUri) ->
 /// `invalid_request` when it is too long to be carried.
 pub fn state(params: &Params) -> Result<Option<&str>, OAuthError> {
     match params.optional("state") {
-        Some(state) if state.len() > STATE => Err(OAuthError::invalid_request("state is longer than 2048 bytes")),
+        Some(state) if state.len() > STATE => Err(OAuthError::invalid_request(
+            "state is longer than 2048 bytes",
+        )),
         state => Ok(state),
     }
 }
 
 fn check_unsupported(params: &Params) -> Result<(), OAuthError> {
     let table = [
-        ("request", ErrorCode::RequestNotSupported, "request objects are not supported"),
-        ("request_uri", ErrorCode::RequestUriNotSupported, "request_uri is not supported"),
-        ("registration", ErrorCode::RegistrationNotSupported, "registration is not supported"),
+        (
+            "request",
+            ErrorCode::RequestNotSupported,
+            "request objects are not supported",
+        ),
+        (
+            "request_uri",
+            ErrorCode::RequestUriNotSupported,
+            "request_uri is not supported",
+        ),
+        (
+            "registration",
+            ErrorCode::RegistrationNotSupported,
+            "registration is not supported",
+        ),
     ];
-    match table.into_iter().find(|(name, ..)| params.optional(name).is_some()) {
+    match table
+        .into_iter()
+        .find(|(name, ..)| params.optional(name).is_some())
+    {
         Some((_, code, description)) => Err(OAuthError::new(code, description)),
         None => Ok(()),
     }
@@ -89,7 +123,8 @@ fn check_unsupported(params: &Params) -> Result<(), OAuthError> {
 mod tests {
     use super::*;
 
-    const CHALLENGE: &str = "code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM&code_challenge_method=S256";
+    const CHALLENGE: &str =
+        "code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM&code_challenge_method=S256";
 
     fn read(query: &str) -> Result<AuthorizationRequest, ErrorCode> {
         let params = Params::parse(query.as_bytes()).unwrap();
@@ -105,25 +140,73 @@ mod tests {
         let long_nonce = format!("&nonce={}", "a".repeat(513));
         let table = [
             ("response_type=code", "", None),
-            ("response_type=code", "&state=xyz&scope=a&resource=https://rs.example.com/&prompt=consent", None),
+            (
+                "response_type=code",
+                "&state=xyz&scope=a&resource=https://rs.example.com/&prompt=consent",
+                None,
+            ),
             ("response_type=code", "&response_mode=query&unknown=1", None),
             ("", "", Some(InvalidRequest)),
             ("response_type=token", "", Some(UnsupportedResponseType)),
-            ("response_type=code%20id_token", "", Some(UnsupportedResponseType)),
+            (
+                "response_type=code%20id_token",
+                "",
+                Some(UnsupportedResponseType),
+            ),
             ("response_type=CODE", "", Some(UnsupportedResponseType)),
-            ("response_type=code", "&response_mode=fragment", Some(InvalidRequest)),
-            ("response_type=code", "&request=x", Some(ErrorCode::RequestNotSupported)),
-            ("response_type=code", "&request_uri=https://169.254.169.254/", Some(ErrorCode::RequestUriNotSupported)),
-            ("response_type=code", "&registration=x", Some(ErrorCode::RegistrationNotSupported)),
+            (
+                "response_type=code",
+                "&response_mode=fragment",
+                Some(InvalidRequest),
+            ),
+            (
+                "response_type=code",
+                "&request=x",
+                Some(ErrorCode::RequestNotSupported),
+            ),
+            (
+                "response_type=code",
+                "&request_uri=https://169.254.169.254/",
+                Some(ErrorCode::RequestUriNotSupported),
+            ),
+            (
+                "response_type=code",
+                "&registration=x",
+                Some(ErrorCode::RegistrationNotSupported),
+            ),
             ("response_type=code", "&scope=%22", Some(InvalidScope)),
-            ("response_type=code", "&resource=nowhere", Some(InvalidTarget)),
-            ("response_type=code", "&prompt=none%20login", Some(InvalidRequest)),
-            ("response_type=code", long_state.as_str(), Some(InvalidRequest)),
-            ("response_type=code", long_nonce.as_str(), Some(InvalidRequest)),
+            (
+                "response_type=code",
+                "&resource=nowhere",
+                Some(InvalidTarget),
+            ),
+            (
+                "response_type=code",
+                "&prompt=none%20login",
+                Some(InvalidRequest),
+            ),
+            (
+                "response_type=code",
+                long_state.as_str(),
+                Some(InvalidRequest),
+            ),
+            (
+                "response_type=code",
+                long_nonce.as_str(),
+                Some(InvalidRequest),
+            ),
         ];
         for (first, rest, expected) in table {
-            assert_eq!(read(&format!("{first}&{CHALLENGE}{rest}")).err(), expected, "{first}{rest}");
+            assert_eq!(
+                read(&format!("{first}&{CHALLENGE}{rest}")).err(),
+                expected,
+                "{first}{rest}"
+            );
         }
-        assert_eq!(read("response_type=code").err(), Some(InvalidRequest), "without a code challenge");
+        assert_eq!(
+            read("response_type=code").err(),
+            Some(InvalidRequest),
+            "without a code challenge"
+        );
     }
 }

@@ -63,13 +63,19 @@ impl Client {
             return refuse("the client's document does not list the grant authorization_code");
         }
         if !self.metadata.auth_methods.contains(&AuthMethod::None) {
-            return refuse("the client's document asks for private_key_jwt, this server supports the method none");
+            return refuse(
+                "the client's document asks for private_key_jwt, this server supports the method none",
+            );
         }
         if self.metadata.dpop_bound_access_tokens {
-            return refuse("the client's document asks for DPoP-bound access tokens, this server issues bearer tokens");
+            return refuse(
+                "the client's document asks for DPoP-bound access tokens, this server issues bearer tokens",
+            );
         }
         if self.metadata.require_pushed_authorization_requests {
-            return refuse("the client's document requires pushed authorization requests, this server has none");
+            return refuse(
+                "the client's document requires pushed authorization requests, this server has none",
+            );
         }
         Ok(())
     }

@@ -64,8 +64,14 @@ mod tests {
         // RFC 8414 §3.1's own example.
         assert_eq!(
             locations(&"https://example.com/issuer1".parse().unwrap()),
-            ["/.well-known/oauth-authorization-server/issuer1", "/issuer1/.well-known/oauth-authorization-server"]
+            [
+                "/.well-known/oauth-authorization-server/issuer1",
+                "/issuer1/.well-known/oauth-authorization-server"
+            ]
         );
-        assert_eq!(locations(&"https://example.com".parse().unwrap()), ["/.well-known/oauth-authorization-server"]);
+        assert_eq!(
+            locations(&"https://example.com".parse().unwrap()),
+            ["/.well-known/oauth-authorization-server"]
+        );
     }
 }

@@ -80,7 +80,11 @@ impl ErrorCode {
 impl OAuthError {
     /// A refusal with its description.
     pub fn new(code: ErrorCode, description: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, description: description.into(), cause: None }
+        Self {
+            code,
+            description: description.into(),
+            cause: None,
+        }
     }
 
     /// `invalid_request`.
@@ -95,7 +99,10 @@ impl OAuthError {
 
     /// `invalid_client`: one fixed description, so that the server is no oracle.
     pub fn invalid_client() -> Self {
-        Self::new(ErrorCode::InvalidClient, "the client is unknown or did not authenticate as it must")
+        Self::new(
+            ErrorCode::InvalidClient,
+            "the client is unknown or did not authenticate as it must",
+        )
     }
 
     /// Something of ours failed: the client learns only that.

@@ -20,7 +20,9 @@ pub enum IssuerError {
     Scheme,
     #[error("a URL without user name, query and fragment")]
     Parts,
-    #[error("a URL without a slash at its end, in lower case and without default port, such as https://id.example.com")]
+    #[error(
+        "a URL without a slash at its end, in lower case and without default port, such as https://id.example.com"
+    )]
     Form,
 }
 
@@ -76,7 +78,8 @@ impl FromStr for IssuerUrl {
         if url.scheme() != "https" && !(url.scheme() == "http" && is_loopback) {
             return Err(IssuerError::Scheme);
         }
-        if !url.username().is_empty() || url.password().is_some() || text.contains(['?', '#', '@']) {
+        if !url.username().is_empty() || url.password().is_some() || text.contains(['?', '#', '@'])
+        {
             return Err(IssuerError::Parts);
         }
         let canonical = url.as_str().trim_end_matches('/');
@@ -84,7 +87,12 @@ impl FromStr for IssuerUrl {
             return Err(IssuerError::Form);
         }
         let path_at = text.len() - url.path().trim_end_matches('/').len();
-        Ok(Self { text: text.to_owned(), host, path_at, is_loopback })
+        Ok(Self {
+            text: text.to_owned(),
+            host,
+            path_at,
+            is_loopback,
+        })
     }
 }
 
@@ -101,9 +109,18 @@ mod tests {
     #[test]
     fn an_issuer_is_one_exact_spelling() {
         let table = [
-            ("https://server.example.com", Ok(("https://server.example.com", ""))),
-            ("https://example.com/issuer1", Ok(("https://example.com", "/issuer1"))),
-            ("https://example.com:8443/a/b", Ok(("https://example.com:8443", "/a/b"))),
+            (
+                "https://server.example.com",
+                Ok(("https://server.example.com", "")),
+            ),
+            (
+                "https://example.com/issuer1",
+                Ok(("https://example.com", "/issuer1")),
+            ),
+            (
+                "https://example.com:8443/a/b",
+                Ok(("https://example.com:8443", "/a/b")),
+            ),
             ("http://127.0.0.1:8080", Ok(("http://127.0.0.1:8080", ""))),
             ("http://[::1]:8080", Ok(("http://[::1]:8080", ""))),
             ("http://localhost", Ok(("http://localhost", ""))),
@@ -117,7 +134,11 @@ mod tests {
         ];
         for (text, expected) in table {
             let got = text.parse::<IssuerUrl>();
-            assert_eq!(got.as_ref().map(|i| (i.origin(), i.path())).map_err(|e| e), expected.as_ref().map(|p| *p), "{text}");
+            assert_eq!(
+                got.as_ref().map(|i| (i.origin(), i.path())).map_err(|e| e),
+                expected.as_ref().map(|p| *p),
+                "{text}"
+            );
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Number;
 use thiserror::Error;
 
@@ -16,7 +16,7 @@ pub enum Json {
     Bool(bool),
     Number(Number),
     String(String),
-    Array(Vec<Json>),
+    Array(Vec<Self>),
     Object(Object),
 }
 
@@ -33,7 +33,10 @@ pub fn parse(bytes: &[u8]) -> Result<Json, JsonError> {
     }
     let text = std::str::from_utf8(bytes).map_err(|_| JsonError::NotUtf8)?;
     let refusal = Cell::new(None);
-    let seed = Value { depth: 0, refusal: &refusal };
+    let seed = Value {
+        depth: 0,
+        refusal: &refusal,
+    };
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let value = seed.deserialize(&mut deserializer).map_err(|error| {
         let (line, column) = (error.line(), error.column());
@@ -180,7 +183,10 @@ impl Value<'_> {
         if self.depth > MAX_DEPTH {
             return Err(self.refuse(JsonError::TooDeep));
         }
-        Ok(Self { depth: self.depth + 1, ..self })
+        Ok(Self {
+            depth: self.depth + 1,
+            ..self
+        })
     }
 }
 
@@ -259,13 +265,18 @@ mod tests {
 
     #[test]
     fn every_kind_of_value_is_read() {
-        let read = object(r#" {"n":null,"b":true,"i":-7,"f":1.5,"s":"\u00e9\ud83d\ude00","a":[1,"x"],"o":{}} "#);
+        let read = object(
+            r#" {"n":null,"b":true,"i":-7,"f":1.5,"s":"\u00e9\ud83d\ude00","a":[1,"x"],"o":{}} "#,
+        );
         assert_eq!(read.len(), 7);
         assert!(!read.is_empty());
         assert_eq!(read.get("n"), Some(&Json::Null));
         assert_eq!(read.boolean("b"), Ok(Some(true)));
         assert_eq!(read.integer("i"), Ok(Some(-7)));
-        assert_eq!(read.get("f"), Number::from_f64(1.5).map(Json::Number).as_ref());
+        assert_eq!(
+            read.get("f"),
+            Number::from_f64(1.5).map(Json::Number).as_ref()
+        );
         assert_eq!(read.string("s"), Ok(Some("é😀")));
         assert_eq!(read.array("a").unwrap().unwrap().len(), 2);
         assert_eq!(read.object("o"), Ok(Some(&Object::default())));
@@ -275,11 +286,17 @@ mod tests {
     #[test]
     fn a_member_of_the_wrong_type_is_not_an_absent_one() {
         let read = object(r#"{"n":null,"b":"false","i":1.5,"l":["a",1],"s":["x"]}"#);
-        assert_eq!(read.string("n").unwrap_err().to_string(), "must be a string");
+        assert_eq!(
+            read.string("n").unwrap_err().to_string(),
+            "must be a string"
+        );
         assert_eq!(read.string("s").unwrap_err().expected, "a string");
         assert_eq!(read.boolean("b").unwrap_err().expected, "true or false");
         assert_eq!(read.integer("i").unwrap_err().expected, "an integer");
-        assert_eq!(read.strings("l").unwrap_err().expected, "an array of strings");
+        assert_eq!(
+            read.strings("l").unwrap_err().expected,
+            "an array of strings"
+        );
         assert_eq!(read.strings("s"), Ok(Some(vec!["x"])));
         assert_eq!(read.array("b").unwrap_err().expected, "an array");
         assert_eq!(read.object("s").unwrap_err().expected, "an object");
@@ -289,16 +306,40 @@ mod tests {
     #[test]
     fn a_text_with_two_readings_is_refused() {
         let table: &[(&str, &[u8], JsonError)] = &[
-            ("M-02 byte order mark", b"\xef\xbb\xbf{}", JsonError::ByteOrderMark),
-            ("M-02 invalid value", b"{\"a\":\"\xff\"}", JsonError::NotUtf8),
+            (
+                "M-02 byte order mark",
+                b"\xef\xbb\xbf{}",
+                JsonError::ByteOrderMark,
+            ),
+            (
+                "M-02 invalid value",
+                b"{\"a\":\"\xff\"}",
+                JsonError::NotUtf8,
+            ),
             ("M-02 invalid name", b"{\"\xff\":1}", JsonError::NotUtf8),
             ("M-02 overlong", b"\"\xc0\x80\"", JsonError::NotUtf8),
             ("M-02 UTF-16LE", b"\xff\xfe{\0}\0", JsonError::NotUtf8),
-            ("M-04 in a value", br#"{"a":"a\u0000b"}"#, JsonError::NulCharacter),
-            ("M-04 in a name", br#"{"a\u0000b":1}"#, JsonError::NulCharacter),
+            (
+                "M-04 in a value",
+                br#"{"a":"a\u0000b"}"#,
+                JsonError::NulCharacter,
+            ),
+            (
+                "M-04 in a name",
+                br#"{"a\u0000b":1}"#,
+                JsonError::NulCharacter,
+            ),
             ("M-05 twice", br#"{"a":1,"a":1}"#, JsonError::DuplicateName),
-            ("M-05 alias", br#"{"client_id":1,"client\u005fid":2}"#, JsonError::DuplicateName),
-            ("M-05 deeper", br#"{"x":[{"a":1,"b":2,"a":3}]}"#, JsonError::DuplicateName),
+            (
+                "M-05 alias",
+                br#"{"client_id":1,"client\u005fid":2}"#,
+                JsonError::DuplicateName,
+            ),
+            (
+                "M-05 deeper",
+                br#"{"x":[{"a":1,"b":2,"a":3}]}"#,
+                JsonError::DuplicateName,
+            ),
             ("M-06 second value", b"{} {}", JsonError::TrailingData),
             ("M-06 NDJSON", b"{}\n{}\n", JsonError::TrailingData),
             ("M-06 NUL behind", b"{}\0", JsonError::TrailingData),
@@ -346,10 +387,23 @@ mod tests {
 
     #[test]
     fn strange_numbers_are_numbers() {
-        for text in ["-0", "123456789012345678901234567890", "1e-999", "18446744073709551615", "1E5"] {
-            assert!(matches!(parse(text.as_bytes()), Ok(Json::Number(_))), "M-09: {text}");
+        for text in [
+            "-0",
+            "123456789012345678901234567890",
+            "1e-999",
+            "18446744073709551615",
+            "1E5",
+        ] {
+            assert!(
+                matches!(parse(text.as_bytes()), Ok(Json::Number(_))),
+                "M-09: {text}"
+            );
         }
-        assert!(object(r#"{"a":18446744073709551615}"#).integer("a").is_err());
+        assert!(
+            object(r#"{"a":18446744073709551615}"#)
+                .integer("a")
+                .is_err()
+        );
     }
 
     #[test]
@@ -357,21 +411,40 @@ mod tests {
         let nested = |depth: usize| format!("{{\"x\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
         assert!(parse(nested(64).as_bytes()).is_ok(), "M-08");
         for depth in [65, 127, 128, 10_000, 1_000_000] {
-            assert_eq!(parse(nested(depth).as_bytes()), Err(JsonError::TooDeep), "M-08: {depth}");
-            assert_eq!(parse("[".repeat(depth + 1).as_bytes()), Err(JsonError::TooDeep), "{depth}");
+            assert_eq!(
+                parse(nested(depth).as_bytes()),
+                Err(JsonError::TooDeep),
+                "M-08: {depth}"
+            );
+            assert_eq!(
+                parse("[".repeat(depth + 1).as_bytes()),
+                Err(JsonError::TooDeep),
+                "{depth}"
+            );
             let objects = "{\"a\":".repeat(depth + 1);
-            assert_eq!(parse(objects.as_bytes()), Err(JsonError::TooDeep), "{depth}");
+            assert_eq!(
+                parse(objects.as_bytes()),
+                Err(JsonError::TooDeep),
+                "{depth}"
+            );
         }
     }
 
     #[test]
     fn white_space_around_the_value_is_allowed() {
-        assert_eq!(parse(b"\n\t {} \r\n"), Ok(Json::Object(Object::default())), "H-40");
+        assert_eq!(
+            parse(b"\n\t {} \r\n"),
+            Ok(Json::Object(Object::default())),
+            "H-40"
+        );
     }
 
     #[test]
     fn a_syntax_error_says_where() {
         let error = parse(b"{\n  \"a\": nope }").unwrap_err();
-        assert_eq!(error.to_string(), "the text is not valid JSON, see line 2, column 9");
+        assert_eq!(
+            error.to_string(),
+            "the text is not valid JSON, see line 2, column 9"
+        );
     }
 }

@@ -20,7 +20,10 @@ impl Params {
     /// `invalid_request` on malformed percent-encoding, invalid UTF-8, NUL, too many or repeated parameters.
     pub fn parse(encoded: &[u8]) -> Result<Self, OAuthError> {
         let mut params = Self::default();
-        for pair in encoded.split(|&b| b == b'&').filter(|pair| !pair.is_empty()) {
+        for pair in encoded
+            .split(|&b| b == b'&')
+            .filter(|pair| !pair.is_empty())
+        {
             let mut parts = pair.splitn(2, |&b| b == b'=');
             let name = decode(parts.next().unwrap_or_default())?;
             let value = decode(parts.next().unwrap_or_default())?;
@@ -41,12 +44,18 @@ impl Params {
 
     /// The parameter's value, if it was sent.
     pub fn optional(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        self.0
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// All values of a parameter that may be repeated.
     pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.0.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
+        self.0
+            .iter()
+            .filter(move |(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// The value of a parameter that must be there.
@@ -55,13 +64,20 @@ impl Params {
     ///
     /// `invalid_request`, naming the parameter.
     pub fn require(&self, name: &'static str) -> Result<&str, OAuthError> {
-        self.optional(name).ok_or_else(|| OAuthError::invalid_request(format!("the parameter {name} is missing")))
+        self.optional(name)
+            .ok_or_else(|| OAuthError::invalid_request(format!("the parameter {name} is missing")))
     }
 
     /// The parameters without those that `names` lists.
     #[must_use]
     pub fn without(&self, names: &[&str]) -> Self {
-        Self(self.0.iter().filter(|(name, _)| !names.contains(&name.as_str())).cloned().collect())
+        Self(
+            self.0
+                .iter()
+                .filter(|(name, _)| !names.contains(&name.as_str()))
+                .cloned()
+                .collect(),
+        )
     }
 
     /// The same parameters as a query.
@@ -75,9 +91,27 @@ impl Params {
 /// The name itself when it is one of ours: a stranger's text is never repeated in an error.
 fn known_name(name: &str) -> Option<&'static str> {
     const KNOWN: &[&str] = &[
-        "client_id", "redirect_uri", "response_type", "response_mode", "scope", "state", "nonce", "prompt",
-        "code_challenge", "code_challenge_method", "grant_type", "code", "code_verifier", "refresh_token", "token",
-        "token_type_hint", "username", "password", "csrf", "decision", "interaction",
+        "client_id",
+        "redirect_uri",
+        "response_type",
+        "response_mode",
+        "scope",
+        "state",
+        "nonce",
+        "prompt",
+        "code_challenge",
+        "code_challenge_method",
+        "grant_type",
+        "code",
+        "code_verifier",
+        "refresh_token",
+        "token",
+        "token_type_hint",
+        "username",
+        "password",
+        "csrf",
+        "decision",
+        "interaction",
     ];
     KNOWN.iter().find(|known| **known == name).copied()
 }
@@ -92,14 +126,17 @@ fn decode(encoded: &[u8]) -> Result<String, OAuthError> {
                 let high = rest.next().copied().and_then(hex);
                 let low = rest.next().copied().and_then(hex);
                 let (Some(high), Some(low)) = (high, low) else {
-                    return Err(OAuthError::invalid_request("a parameter has malformed percent-encoding"));
+                    return Err(OAuthError::invalid_request(
+                        "a parameter has malformed percent-encoding",
+                    ));
                 };
                 high << 4 | low
             }
             byte => byte,
         });
     }
-    let text = String::from_utf8(bytes).map_err(|_| OAuthError::invalid_request("a parameter is not UTF-8"))?;
+    let text = String::from_utf8(bytes)
+        .map_err(|_| OAuthError::invalid_request("a parameter is not UTF-8"))?;
     if text.contains('\0') {
         return Err(OAuthError::invalid_request("a parameter contains NUL"));
     }
@@ -107,7 +144,9 @@ fn decode(encoded: &[u8]) -> Result<String, OAuthError> {
 }
 
 fn hex(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+    char::from(digit)
+        .to_digit(16)
+        .and_then(|value| u8::try_from(value).ok())
 }
 
 #[cfg(test)]
@@ -116,26 +155,68 @@ mod tests {
 
     #[test]
     fn parameters_are_read_strictly() {
-        let many = (0..65).map(|n| format!("p{n}=1")).collect::<Vec<_>>().join("&");
+        let many = (0..65)
+            .map(|n| format!("p{n}=1"))
+            .collect::<Vec<_>>()
+            .join("&");
         let table: &[(&str, &[u8], Result<&str, &str>)] = &[
-            ("RFC 6749 §4.1.1's own request", b"response_type=code&client_id=s6BhdRkqt3&state=xyz", Ok("response_type=code&client_id=s6BhdRkqt3&state=xyz")),
+            (
+                "RFC 6749 §4.1.1's own request",
+                b"response_type=code&client_id=s6BhdRkqt3&state=xyz",
+                Ok("response_type=code&client_id=s6BhdRkqt3&state=xyz"),
+            ),
             ("a plus is a space", b"scope=a+b%20c", Ok("scope=a+b+c")),
             ("empty counts as absent", b"a=&b&c=1", Ok("c=1")),
-            ("resource may repeat", b"resource=a&resource=b", Ok("resource=a&resource=b")),
-            ("twice, different", b"state=1&state=2", Err("the parameter state was sent more than once")),
-            ("twice, one of them empty", b"state=1&state=", Err("the parameter state was sent more than once")),
-            ("twice, unknown", b"%3Cx=1&%3Cx=1", Err("a parameter was sent more than once")),
-            ("bad percent-encoding", b"a=%zz", Err("a parameter has malformed percent-encoding")),
-            ("cut percent-encoding", b"a=%2", Err("a parameter has malformed percent-encoding")),
+            (
+                "resource may repeat",
+                b"resource=a&resource=b",
+                Ok("resource=a&resource=b"),
+            ),
+            (
+                "twice, different",
+                b"state=1&state=2",
+                Err("the parameter state was sent more than once"),
+            ),
+            (
+                "twice, one of them empty",
+                b"state=1&state=",
+                Err("the parameter state was sent more than once"),
+            ),
+            (
+                "twice, unknown",
+                b"%3Cx=1&%3Cx=1",
+                Err("a parameter was sent more than once"),
+            ),
+            (
+                "bad percent-encoding",
+                b"a=%zz",
+                Err("a parameter has malformed percent-encoding"),
+            ),
+            (
+                "cut percent-encoding",
+                b"a=%2",
+                Err("a parameter has malformed percent-encoding"),
+            ),
             ("invalid UTF-8", b"a=%ff", Err("a parameter is not UTF-8")),
-            ("raw invalid UTF-8", b"a=\xff", Err("a parameter is not UTF-8")),
+            (
+                "raw invalid UTF-8",
+                b"a=\xff",
+                Err("a parameter is not UTF-8"),
+            ),
             ("NUL", b"a=b%00", Err("a parameter contains NUL")),
             ("too many", many.as_bytes(), Err("too many parameters")),
         ];
         for (case, encoded, expected) in table {
             let got = Params::parse(encoded);
-            let got = got.as_ref().map(Params::encode).map_err(|e| e.description.to_string());
-            assert_eq!(got, expected.map(str::to_owned).map_err(str::to_owned), "{case}");
+            let got = got
+                .as_ref()
+                .map(Params::encode)
+                .map_err(|e| e.description.to_string());
+            assert_eq!(
+                got,
+                expected.map(str::to_owned).map_err(str::to_owned),
+                "{case}"
+            );
         }
     }
 

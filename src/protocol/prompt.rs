@@ -21,7 +21,11 @@ impl Prompt {
     /// `invalid_request` for unknown values, and for `none` beside others.
     pub fn parse(text: Option<&str>) -> Result<Self, OAuthError> {
         let mut prompt = Self::default();
-        for value in text.unwrap_or_default().split(' ').filter(|value| !value.is_empty()) {
+        for value in text
+            .unwrap_or_default()
+            .split(' ')
+            .filter(|value| !value.is_empty())
+        {
             match value {
                 "none" => prompt.none = true,
                 "login" | "select_account" => prompt.login = true,
@@ -30,7 +34,9 @@ impl Prompt {
             }
         }
         if prompt.none && (prompt.login || prompt.consent) {
-            return Err(OAuthError::invalid_request("prompt none excludes every other value"));
+            return Err(OAuthError::invalid_request(
+                "prompt none excludes every other value",
+            ));
         }
         Ok(prompt)
     }
@@ -52,7 +58,9 @@ mod tests {
             (Some("create"), None),
         ];
         for (text, expected) in table {
-            let got = Prompt::parse(text).ok().map(|p| (p.none, p.login, p.consent));
+            let got = Prompt::parse(text)
+                .ok()
+                .map(|p| (p.none, p.login, p.consent));
             assert_eq!(got, expected, "{text:?}");
         }
     }

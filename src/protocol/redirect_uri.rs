@@ -16,11 +16,15 @@ pub struct RedirectUri {
 
 /// The redirect URI of a request, if the client registered it: equal bytes, or a loopback redirect that differs in
 /// nothing but the port.
-pub fn choose(registered: &[RedirectUri], requested: &str) -> Result<RedirectUri, RedirectUriError> {
+pub fn choose(
+    registered: &[RedirectUri],
+    requested: &str,
+) -> Result<RedirectUri, RedirectUriError> {
     if let Some(equal) = registered.iter().find(|entry| entry.text == requested) {
         return Ok(equal.clone());
     }
-    let requested = RedirectUri::registered(requested).map_err(|_| RedirectUriError::NotRegistered)?;
+    let requested =
+        RedirectUri::registered(requested).map_err(|_| RedirectUriError::NotRegistered)?;
     let differs_in_port_only = |entry: &RedirectUri| {
         entry.is_loopback()
             && entry.host() == requested.host()
@@ -58,7 +62,10 @@ impl RedirectUri {
         }
         // What a browser would connect to must be the host that is written there.
         let url = Url::parse(text).map_err(|_| RedirectUriError::Host)?;
-        if !url.host_str().is_some_and(|seen| seen.eq_ignore_ascii_case(host)) {
+        if !url
+            .host_str()
+            .is_some_and(|seen| seen.eq_ignore_ascii_case(host))
+        {
             return Err(RedirectUriError::Host);
         }
         Ok(Self {
@@ -90,7 +97,9 @@ impl RedirectUri {
 
     /// The URI with parameters at the end of its query. Nothing that was there changes.
     pub fn with_params(&self, params: &[(&str, &str)]) -> String {
-        let added = form_urlencoded::Serializer::new(String::new()).extend_pairs(params).finish();
+        let added = form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(params)
+            .finish();
         let joint = match self.text.find('?') {
             _ if added.is_empty() => "",
             None => "?",
@@ -154,11 +163,15 @@ pub enum RedirectUriError {
     Length,
     #[error("a redirect URI contains a character that a URL cannot have; percent-encode it")]
     Character,
-    #[error("a redirect URI must begin with https://, or with http:// and a loopback host; private-use schemes are off")]
+    #[error(
+        "a redirect URI must begin with https://, or with http:// and a loopback host; private-use schemes are off"
+    )]
     Scheme,
     #[error("a redirect URI must not contain a fragment (#)")]
     Fragment,
-    #[error("a redirect URI must not contain a wildcard (*): they are compared character by character")]
+    #[error(
+        "a redirect URI must not contain a wildcard (*): they are compared character by character"
+    )]
     Wildcard,
     #[error("a redirect URI must not contain a user name or password (@ before the path)")]
     Userinfo,
@@ -166,7 +179,9 @@ pub enum RedirectUriError {
     Host,
     #[error("the port of a redirect URI must be a number from 1 to 65535 without leading zeros")]
     Port,
-    #[error("a redirect URI with http:// must have the host 127.0.0.1, [::1] or localhost; use https:// elsewhere")]
+    #[error(
+        "a redirect URI with http:// must have the host 127.0.0.1, [::1] or localhost; use https:// elsewhere"
+    )]
     NotLoopback,
     #[error(
         "redirect_uri is not among the client's redirect_uris: it must be equal character by character; \
@@ -204,7 +219,11 @@ mod tests {
         let registered = [RedirectUri::registered(listed).unwrap()];
         for requested in accepted {
             let chosen = choose(&registered, requested);
-            assert_eq!(chosen.as_ref().map(RedirectUri::as_str), Ok(*requested), "{id}");
+            assert_eq!(
+                chosen.as_ref().map(RedirectUri::as_str),
+                Ok(*requested),
+                "{id}"
+            );
         }
         for requested in refused {
             let chosen = choose(&registered, requested);
@@ -291,8 +310,18 @@ mod tests {
                 &["https://other-origin.example.net/cb"],
                 &[APP],
             ),
-            ("R-26", "https://localhost/cb", &["https://localhost/cb"], &["https://localhost:9/cb"]),
-            ("R-26", "https://127.0.0.1/cb", &["https://127.0.0.1/cb"], &["https://127.0.0.1:9/cb"]),
+            (
+                "R-26",
+                "https://localhost/cb",
+                &["https://localhost/cb"],
+                &["https://localhost:9/cb"],
+            ),
+            (
+                "R-26",
+                "https://127.0.0.1/cb",
+                &["https://127.0.0.1/cb"],
+                &["https://127.0.0.1:9/cb"],
+            ),
         ];
         for (id, listed, accepted, refused) in table {
             matches(id, listed, accepted, refused);
@@ -305,12 +334,32 @@ mod tests {
             (
                 "R-20",
                 "http://127.0.0.1/cb",
-                &["http://127.0.0.1/cb", "http://127.0.0.1:51353/cb", "http://127.0.0.1:1/cb", "http://127.0.0.1:65535/cb"],
+                &[
+                    "http://127.0.0.1/cb",
+                    "http://127.0.0.1:51353/cb",
+                    "http://127.0.0.1:1/cb",
+                    "http://127.0.0.1:65535/cb",
+                ],
                 &["https://127.0.0.1:51353/cb"],
             ),
-            ("R-21", "http://localhost/callback", &["http://localhost:51212/callback"], &["http://LOCALHOST:1/callback"]),
-            ("R-22", "http://127.0.0.1:3000/cb", &["http://127.0.0.1:4000/cb", "http://127.0.0.1/cb"], &[]),
-            ("R-23", "http://[::1]/cb", &["http://[::1]:9/cb"], &["http://[0:0:0:0:0:0:0:1]:9/cb", "http://[::1]9/cb"]),
+            (
+                "R-21",
+                "http://localhost/callback",
+                &["http://localhost:51212/callback"],
+                &["http://LOCALHOST:1/callback"],
+            ),
+            (
+                "R-22",
+                "http://127.0.0.1:3000/cb",
+                &["http://127.0.0.1:4000/cb", "http://127.0.0.1/cb"],
+                &[],
+            ),
+            (
+                "R-23",
+                "http://[::1]/cb",
+                &["http://[::1]:9/cb"],
+                &["http://[0:0:0:0:0:0:0:1]:9/cb", "http://[::1]9/cb"],
+            ),
             (
                 "R-24",
                 "http://127.0.0.1/cb",
@@ -350,7 +399,12 @@ mod tests {
                 &["http://localhost:7/cb?a=1"],
                 &["http://localhost:7/cb", "http://localhost:7/cb?a=2"],
             ),
-            ("loopback redirect without a path", "http://localhost", &["http://localhost:7"], &["http://localhost:7/"]),
+            (
+                "loopback redirect without a path",
+                "http://localhost",
+                &["http://localhost:7"],
+                &["http://localhost:7/"],
+            ),
         ];
         for (id, listed, accepted, refused) in table {
             matches(id, listed, accepted, refused);
@@ -364,13 +418,54 @@ mod tests {
             (
                 "R-07",
                 E::Wildcard,
-                &["https://*.example.com/cb", "https://app.example.com/*", "https://app.example.com/cb*", "http://localhost:*/cb"],
+                &[
+                    "https://*.example.com/cb",
+                    "https://app.example.com/*",
+                    "https://app.example.com/cb*",
+                    "http://localhost:*/cb",
+                ],
             ),
-            ("R-07", E::Character, &["https://app.example.com/^.+$", "https://app.example.com/(a|b)"]),
-            ("R-08", E::Fragment, &["https://app.example.com/cb#x", "https://app.example.com/cb#"]),
-            ("R-08", E::Userinfo, &["https://u:p@app.example.com/cb", "https://@app.example.com/cb", "http://u@127.0.0.1/cb"]),
-            ("R-08", E::Scheme, &["/cb", "//app.example.com/cb", "https:/app.example.com/cb", "https:app.example.com", ""]),
-            ("R-08", E::Host, &["https:///cb", "https://:8443/cb", "https://", "https://?x"]),
+            (
+                "R-07",
+                E::Character,
+                &[
+                    "https://app.example.com/^.+$",
+                    "https://app.example.com/(a|b)",
+                ],
+            ),
+            (
+                "R-08",
+                E::Fragment,
+                &[
+                    "https://app.example.com/cb#x",
+                    "https://app.example.com/cb#",
+                ],
+            ),
+            (
+                "R-08",
+                E::Userinfo,
+                &[
+                    "https://u:p@app.example.com/cb",
+                    "https://@app.example.com/cb",
+                    "http://u@127.0.0.1/cb",
+                ],
+            ),
+            (
+                "R-08",
+                E::Scheme,
+                &[
+                    "/cb",
+                    "//app.example.com/cb",
+                    "https:/app.example.com/cb",
+                    "https:app.example.com",
+                    "",
+                ],
+            ),
+            (
+                "R-08",
+                E::Host,
+                &["https:///cb", "https://:8443/cb", "https://", "https://?x"],
+            ),
             (
                 "R-09",
                 E::NotLoopback,
@@ -407,17 +502,37 @@ mod tests {
                     "HTTPS://app.example.com/cb",
                 ],
             ),
-            ("R-10", E::Character, &["java\tscript:alert(1)", " https://app.example.com/cb", "https://app.example.com/\\"]),
+            (
+                "R-10",
+                E::Character,
+                &[
+                    "java\tscript:alert(1)",
+                    " https://app.example.com/cb",
+                    "https://app.example.com/\\",
+                ],
+            ),
             (
                 "R-11",
                 E::Scheme,
-                &["com.example.app:/cb", "com.example.app://cb", "myapp://cb", "vscode://x/y", "cursor://a/b"],
+                &[
+                    "com.example.app:/cb",
+                    "com.example.app://cb",
+                    "myapp://cb",
+                    "vscode://x/y",
+                    "cursor://a/b",
+                ],
             ),
             ("M-15", E::Length, &[&long]),
             (
                 "L- another spelling of an address",
                 E::Host,
-                &["https://2130706433/cb", "https://0x7f.1/cb", "https://a%2eexample.com/cb", "https://[::0001]/cb", "https://[::1"],
+                &[
+                    "https://2130706433/cb",
+                    "https://0x7f.1/cb",
+                    "https://a%2eexample.com/cb",
+                    "https://[::0001]/cb",
+                    "https://[::1]]/cb",
+                ],
             ),
             (
                 "ports",
@@ -430,12 +545,17 @@ mod tests {
                     "https://app.example.com:8443x/cb",
                     "https://app.example.com:1:2/cb",
                     "http://[::1]x/cb",
+                    "https://[::1",
                 ],
             ),
         ];
         for (id, error, entries) in table {
             for entry in *entries {
-                assert_eq!(RedirectUri::registered(entry), Err(*error), "{id}: {entry:?}");
+                assert_eq!(
+                    RedirectUri::registered(entry),
+                    Err(*error),
+                    "{id}: {entry:?}"
+                );
             }
         }
     }
@@ -444,28 +564,63 @@ mod tests {
     fn the_parts_are_slices_of_the_text() {
         let table: &[(&str, &str, &str, bool)] = &[
             (APP, "app.example.com", "https://app.example.com", false),
-            ("https://app.example.com:8443?x=/", "app.example.com", "https://app.example.com:8443", false),
+            (
+                "https://app.example.com:8443?x=/",
+                "app.example.com",
+                "https://app.example.com:8443",
+                false,
+            ),
             ("http://[::1]:7/cb", "[::1]", "http://[::1]:7", true),
             ("http://localhost", "localhost", "http://localhost", true),
-            ("https://localhost/cb", "localhost", "https://localhost", false),
-            ("https://[2606:4700::1]/cb", "[2606:4700::1]", "https://[2606:4700::1]", false),
+            (
+                "https://localhost/cb",
+                "localhost",
+                "https://localhost",
+                false,
+            ),
+            (
+                "https://[2606:4700::1]/cb",
+                "[2606:4700::1]",
+                "https://[2606:4700::1]",
+                false,
+            ),
         ];
         for (text, host, origin, loopback) in table {
             let uri = RedirectUri::registered(text).unwrap();
             assert_eq!((uri.as_str(), uri.to_string().as_str()), (*text, *text));
-            assert_eq!((uri.host(), uri.origin().as_str(), uri.is_loopback()), (*host, *origin, *loopback));
+            assert_eq!(
+                (uri.host(), uri.origin().as_str(), uri.is_loopback()),
+                (*host, *origin, *loopback)
+            );
         }
     }
 
     #[test]
     fn parameters_are_added_without_changing_what_is_there() {
-        let table: &[(&str, &[(&str, &str)], &str)] = &[
-            (APP, &[("code", "a"), ("state", "x=/+ é&")], "?code=a&state=x%3D%2F%2B+%C3%A9%26"),
+        type Row = (
+            &'static str,
+            &'static [(&'static str, &'static str)],
+            &'static str,
+        );
+        let table: &[Row] = &[
+            (
+                APP,
+                &[("code", "a"), ("state", "x=/+ é&")],
+                "?code=a&state=x%3D%2F%2B+%C3%A9%26",
+            ),
             (APP, &[], ""),
-            ("https://app.example.com/cb?tenant=%31+b", &[("code", "a")], "&code=a"),
+            (
+                "https://app.example.com/cb?tenant=%31+b",
+                &[("code", "a")],
+                "&code=a",
+            ),
             ("https://app.example.com/cb?", &[("code", "a")], "code=a"),
             ("https://app.example.com/cb?x&", &[("code", "a")], "code=a"),
-            ("https://app.example.com", &[("iss", "https://as.example")], "?iss=https%3A%2F%2Fas.example"),
+            (
+                "https://app.example.com",
+                &[("iss", "https://as.example")],
+                "?iss=https%3A%2F%2Fas.example",
+            ),
         ];
         for (uri, params, added) in table {
             let sent = RedirectUri::registered(uri).unwrap().with_params(params);

@@ -23,15 +23,23 @@ pub struct RefreshToken {
 impl RefreshToken {
     /// The first token of a new family.
     pub fn new_family() -> Self {
-        Self { root: random(), generation: 1 }
+        Self {
+            root: random(),
+            generation: 1,
+        }
     }
 
     /// Reads a token; `None` unless we made it.
     pub fn open(text: &str, key: &MacKey) -> Option<Self> {
-        let bytes = BASE64_URL_SAFE_NO_PAD.decode(text.strip_prefix(PREFIX)?).ok()?;
+        let bytes = BASE64_URL_SAFE_NO_PAD
+            .decode(text.strip_prefix(PREFIX)?)
+            .ok()?;
         let (root, rest) = bytes.split_first_chunk::<32>()?;
         let (generation, mac) = rest.split_first_chunk::<4>()?;
-        let token = Self { root: *root, generation: u32::from_be_bytes(*generation) };
+        let token = Self {
+            root: *root,
+            generation: u32::from_be_bytes(*generation),
+        };
         constant_time_eq(&token.mac(key), mac).then_some(token)
     }
 
@@ -51,7 +59,10 @@ impl RefreshToken {
     /// The next generation.
     #[must_use]
     pub fn successor(&self) -> Self {
-        Self { root: self.root, generation: self.generation.saturating_add(1) }
+        Self {
+            root: self.root,
+            generation: self.generation.saturating_add(1),
+        }
     }
 
     /// What is stored of the family.
@@ -89,7 +100,13 @@ pub enum Late {
 }
 
 /// Judges generation `presented` when `newest` was made at `rotated_at`. The grace is in seconds.
-pub fn judge_late(presented: i64, newest: i64, rotated_at: UnixTime, now: UnixTime, grace: i64) -> Late {
+pub fn judge_late(
+    presented: i64,
+    newest: i64,
+    rotated_at: UnixTime,
+    now: UnixTime,
+    grace: i64,
+) -> Late {
     if presented > newest {
         Late::FromTheFuture
     } else if presented == newest - 1 && (now - rotated_at).abs() <= grace {
@@ -109,12 +126,30 @@ mod tests {
         let token = RefreshToken::new_family();
         let text = token.seal(&key);
         assert_eq!(RefreshToken::open(&text, &key), Some(token.clone()));
-        assert_eq!(RefreshToken::open(&text, &MacKey::derive(&[2; 32], "refresh")), None);
+        assert_eq!(
+            RefreshToken::open(&text, &MacKey::derive(&[2; 32], "refresh")),
+            None
+        );
 
-        let mut bytes = BASE64_URL_SAFE_NO_PAD.decode(&text[PREFIX.len()..]).unwrap();
+        let mut bytes = BASE64_URL_SAFE_NO_PAD
+            .decode(&text[PREFIX.len()..])
+            .unwrap();
         bytes[35] += 1; // the generation
-        assert_eq!(RefreshToken::open(&format!("{PREFIX}{}", BASE64_URL_SAFE_NO_PAD.encode(bytes)), &key), None);
-        for text in ["", "wl_rt_", "wl_rt_AAAA", "x", &text[..text.len() - 1], &format!("{text}A")] {
+        assert_eq!(
+            RefreshToken::open(
+                &format!("{PREFIX}{}", BASE64_URL_SAFE_NO_PAD.encode(bytes)),
+                &key
+            ),
+            None
+        );
+        for text in [
+            "",
+            "wl_rt_",
+            "wl_rt_AAAA",
+            "x",
+            &text[..text.len() - 1],
+            &format!("{text}A"),
+        ] {
             assert_eq!(RefreshToken::open(text, &key), None, "{text}");
         }
     }
@@ -140,7 +175,11 @@ mod tests {
             (6, 5, 0, Late::FromTheFuture),
         ];
         for (presented, newest, after, expected) in table {
-            assert_eq!(judge_late(presented, newest, at, at + after, 30), expected, "{presented} {newest} {after}");
+            assert_eq!(
+                judge_late(presented, newest, at, at + after, 30),
+                expected,
+                "{presented} {newest} {after}"
+            );
         }
     }
 }

@@ -21,7 +21,10 @@ impl ResourceIndicator {
 
     /// Host and port, as a person reads them.
     pub fn host(&self) -> &str {
-        let rest = self.0.split_once("://").map_or(self.0.as_str(), |(_, rest)| rest);
+        let rest = self
+            .0
+            .split_once("://")
+            .map_or(self.0.as_str(), |(_, rest)| rest);
         rest.split(['/', '?']).next().unwrap_or(rest)
     }
 }
@@ -77,7 +80,10 @@ impl Resources {
                 resources.0.push(resource);
             }
             if resources.0.len() > MOST {
-                return Err(OAuthError::new(ErrorCode::InvalidTarget, "more than eight resources in one request"));
+                return Err(OAuthError::new(
+                    ErrorCode::InvalidTarget,
+                    "more than eight resources in one request",
+                ));
             }
         }
         Ok(resources)
@@ -94,13 +100,17 @@ impl Resources {
         } else if asked.0.iter().all(|resource| self.0.contains(resource)) {
             Ok(asked)
         } else {
-            Err(OAuthError::new(ErrorCode::InvalidTarget, "resource was not part of the authorization request"))
+            Err(OAuthError::new(
+                ErrorCode::InvalidTarget,
+                "resource was not part of the authorization request",
+            ))
         }
     }
 
     /// Is every resource of `other` in it, and is neither for us while the other is not?
     pub fn covers(&self, other: &Self) -> bool {
-        self.0.is_empty() == other.0.is_empty() && other.0.iter().all(|resource| self.0.contains(resource))
+        self.0.is_empty() == other.0.is_empty()
+            && other.0.iter().all(|resource| self.0.contains(resource))
     }
 }
 
@@ -116,7 +126,11 @@ impl FromStr for Resources {
     type Err = OAuthError;
 
     fn from_str(text: &str) -> Result<Self, OAuthError> {
-        text.split(' ').filter(|part| !part.is_empty()).map(str::parse).collect::<Result<_, _>>().map(Self)
+        text.split(' ')
+            .filter(|part| !part.is_empty())
+            .map(str::parse)
+            .collect::<Result<_, _>>()
+            .map(Self)
     }
 }
 
@@ -139,17 +153,37 @@ mod tests {
             ("https://rs.example.com\\@evil.example", false),
         ];
         for (text, accepted) in table {
-            assert_eq!(text.parse::<ResourceIndicator>().is_ok(), accepted, "{text}");
+            assert_eq!(
+                text.parse::<ResourceIndicator>().is_ok(),
+                accepted,
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn a_token_request_narrows_and_never_widens() {
         let granted: Resources = "https://a.example/ https://b.example/".parse().unwrap();
-        let ask = |text: &str| granted.narrow(text.parse().unwrap()).map(|r| r.to_string()).map_err(|e| e.code);
-        assert_eq!(ask(""), Ok("https://a.example/ https://b.example/".to_owned()));
-        assert_eq!(ask("https://b.example/"), Ok("https://b.example/".to_owned()));
+        let ask = |text: &str| {
+            granted
+                .narrow(text.parse().unwrap())
+                .map(|r| r.to_string())
+                .map_err(|e| e.code)
+        };
+        assert_eq!(
+            ask(""),
+            Ok("https://a.example/ https://b.example/".to_owned())
+        );
+        assert_eq!(
+            ask("https://b.example/"),
+            Ok("https://b.example/".to_owned())
+        );
         assert_eq!(ask("https://b.example"), Err(ErrorCode::InvalidTarget));
-        assert_eq!(Resources::default().narrow("https://b.example/".parse().unwrap()).map_err(|e| e.code), Err(ErrorCode::InvalidTarget));
+        assert_eq!(
+            Resources::default()
+                .narrow("https://b.example/".parse().unwrap())
+                .map_err(|e| e.code),
+            Err(ErrorCode::InvalidTarget)
+        );
     }
 }

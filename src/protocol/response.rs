@@ -3,16 +3,39 @@
 use super::{error::OAuthError, issuer::IssuerUrl, redirect_uri::RedirectUri};
 
 /// The address that carries a code back to the client.
-pub fn code(redirect_uri: &RedirectUri, issuer: &IssuerUrl, state: Option<&str>, code: &str) -> String {
+pub fn code(
+    redirect_uri: &RedirectUri,
+    issuer: &IssuerUrl,
+    state: Option<&str>,
+    code: &str,
+) -> String {
     address(redirect_uri, issuer, state, &[("code", code)])
 }
 
 /// The address that carries a refusal back to the client.
-pub fn error(redirect_uri: &RedirectUri, issuer: &IssuerUrl, state: Option<&str>, error: &OAuthError) -> String {
-    address(redirect_uri, issuer, state, &[("error", error.code.as_str()), ("error_description", &error.description)])
+pub fn error(
+    redirect_uri: &RedirectUri,
+    issuer: &IssuerUrl,
+    state: Option<&str>,
+    error: &OAuthError,
+) -> String {
+    address(
+        redirect_uri,
+        issuer,
+        state,
+        &[
+            ("error", error.code.as_str()),
+            ("error_description", &error.description),
+        ],
+    )
 }
 
-fn address(redirect_uri: &RedirectUri, issuer: &IssuerUrl, state: Option<&str>, first: &[(&str, &str)]) -> String {
+fn address(
+    redirect_uri: &RedirectUri,
+    issuer: &IssuerUrl,
+    state: Option<&str>,
+    first: &[(&str, &str)],
+) -> String {
     let mut params = first.to_vec();
     params.extend(state.map(|state| ("state", state)));
     params.push(("iss", issuer.as_str()));
@@ -28,10 +51,18 @@ mod tests {
         let redirect = RedirectUri::registered("https://client.example.com/cb?x=1").unwrap();
         let issuer = "https://id.example.com".parse().unwrap();
         assert_eq!(
-            code(&redirect, &issuer, Some("a/b+c=="), "SplxlOBeZQQYbYS6WxSbIA"),
+            code(
+                &redirect,
+                &issuer,
+                Some("a/b+c=="),
+                "SplxlOBeZQQYbYS6WxSbIA"
+            ),
             "https://client.example.com/cb?x=1&code=SplxlOBeZQQYbYS6WxSbIA&state=a%2Fb%2Bc%3D%3D&iss=https%3A%2F%2Fid.example.com"
         );
-        let refusal = OAuthError::new(super::super::error::ErrorCode::AccessDenied, "the user said no");
+        let refusal = OAuthError::new(
+            super::super::error::ErrorCode::AccessDenied,
+            "the user said no",
+        );
         assert_eq!(
             error(&redirect, &issuer, None, &refusal),
             "https://client.example.com/cb?x=1&error=access_denied&error_description=the+user+said+no&iss=https%3A%2F%2Fid.example.com"

@@ -55,7 +55,10 @@ impl Scope {
 
 /// RFC 6749 §3.3 `scope-token`: visible ASCII without `"` and `\`.
 pub fn is_scope_token(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
+    !text.is_empty()
+        && text
+            .bytes()
+            .all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
 }
 
 impl FromStr for Scope {
@@ -69,10 +72,17 @@ impl FromStr for Scope {
         if text.split(' ').filter(|token| !token.is_empty()).count() > MOST_TOKENS {
             return refuse("scope has more than 50 values");
         }
-        if !text.split(' ').all(|token| token.is_empty() || is_scope_token(token)) {
+        if !text
+            .split(' ')
+            .all(|token| token.is_empty() || is_scope_token(token))
+        {
             return refuse("scope has a character that RFC 6749 section 3.3 does not allow");
         }
-        Ok(Self::of(text.split(' ').filter(|token| !token.is_empty()).map(str::to_owned)))
+        Ok(Self::of(
+            text.split(' ')
+                .filter(|token| !token.is_empty())
+                .map(str::to_owned),
+        ))
     }
 }
 
@@ -93,7 +103,10 @@ mod tests {
         let table: &[(&str, Option<&str>)] = &[
             ("read write", Some("read write")),
             ("read read", Some("read")),
-            ("repo:app.example.post?action=create", Some("repo:app.example.post?action=create")),
+            (
+                "repo:app.example.post?action=create",
+                Some("repo:app.example.post?action=create"),
+            ),
             (" read  write ", Some("read write")),
             ("", Some("")),
             ("re\"ad", None),

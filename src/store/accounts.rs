@@ -1,7 +1,8 @@
 //! Rows of people: accounts, and the link that makes the first one.
 
 use super::{
-    Store, StoreError, columns::row,
+    Store, StoreError,
+    columns::row,
     dialect::{on_connection, on_reads},
     statements,
 };
@@ -84,11 +85,18 @@ impl Store {
     }
 
     /// Adds an account.
-    pub async fn add_account(&self, account: Account) -> Result<Result<(), AccountError>, StoreError> {
+    pub async fn add_account(
+        &self,
+        account: Account,
+    ) -> Result<Result<(), AccountError>, StoreError> {
         self.write_one(move |mut connection| {
             Box::pin(async move {
                 let added = on_connection!(&mut connection, c => insert!(c, account));
-                Ok(if added == 1 { Ok(()) } else { Err(AccountError::NameTaken) })
+                Ok(if added == 1 {
+                    Ok(())
+                } else {
+                    Err(AccountError::NameTaken)
+                })
             })
         })
         .await
@@ -117,7 +125,11 @@ impl Store {
     }
 
     /// Keeps a set-up link.
-    pub async fn add_setup_link(&self, link: SecretHash<Setup>, expires_at: UnixTime) -> Result<(), StoreError> {
+    pub async fn add_setup_link(
+        &self,
+        link: SecretHash<Setup>,
+        expires_at: UnixTime,
+    ) -> Result<(), StoreError> {
         self.write_one(move |mut connection| {
             Box::pin(async move {
                 on_connection!(&mut connection, c => {
@@ -130,14 +142,22 @@ impl Store {
     }
 
     /// Would the link still make the first account?
-    pub async fn setup_link_is_open(&self, link: &SecretHash<Setup>, now: UnixTime) -> Result<bool, StoreError> {
+    pub async fn setup_link_is_open(
+        &self,
+        link: &SecretHash<Setup>,
+        now: UnixTime,
+    ) -> Result<bool, StoreError> {
         Ok(on_reads!(self, pool => {
             sqlx::query(LINK_IS_OPEN).bind(link.as_str()).bind(now.0).fetch_optional(pool).await?.is_some()
         }))
     }
 
     /// Gives an account another password and ends its sessions. False: there is no such account.
-    pub async fn set_password(&self, username: String, password_hash: String) -> Result<bool, StoreError> {
+    pub async fn set_password(
+        &self,
+        username: String,
+        password_hash: String,
+    ) -> Result<bool, StoreError> {
         self.write(move |mut connection| {
             Box::pin(async move {
                 on_connection!(&mut connection, c => {
@@ -153,7 +173,11 @@ impl Store {
     }
 
     /// Disables an account, ends its sessions and its grants. False: there is no such account that is enabled.
-    pub async fn disable_account(&self, username: String, now: UnixTime) -> Result<bool, StoreError> {
+    pub async fn disable_account(
+        &self,
+        username: String,
+        now: UnixTime,
+    ) -> Result<bool, StoreError> {
         self.write(move |mut connection| {
             Box::pin(async move {
                 on_connection!(&mut connection, c => {

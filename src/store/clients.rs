@@ -1,7 +1,8 @@
 //! Rows of clients: the last good copy of each document, and every version that something refers to.
 
 use super::{
-    Store, StoreError, columns::row,
+    Store, StoreError,
+    columns::row,
     dialect::{on_connection, on_reads},
     statements,
 };
@@ -37,11 +38,17 @@ impl Store {
     ///
     /// When the database fails, as for every method here.
     pub async fn client(&self, client_id: &ClientId) -> Result<Option<KeptClient>, StoreError> {
-        Ok(on_reads!(self, pool => sqlx::query_as(FIND).bind(client_id.as_str()).fetch_optional(pool).await?))
+        Ok(
+            on_reads!(self, pool => sqlx::query_as(FIND).bind(client_id.as_str()).fetch_optional(pool).await?),
+        )
     }
 
     /// One version of a client's document.
-    pub async fn client_document(&self, client_id: &ClientId, digest: &Digest) -> Result<Option<String>, StoreError> {
+    pub async fn client_document(
+        &self,
+        client_id: &ClientId,
+        digest: &Digest,
+    ) -> Result<Option<String>, StoreError> {
         let row: Option<(String,)> = on_reads!(self, pool => {
             sqlx::query_as(DOCUMENT).bind(digest.as_str()).bind(client_id.as_str()).fetch_optional(pool).await?
         });

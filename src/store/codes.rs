@@ -3,7 +3,8 @@
 use super::{Store, StoreError, columns::row, dialect::on_connection, statements};
 use crate::{
     protocol::{
-        client::Digest, client_id::ClientId, error::OAuthError, pkce::CodeChallenge, resource::Resources, scope::Scope,
+        client::Digest, client_id::ClientId, error::OAuthError, pkce::CodeChallenge,
+        resource::Resources, scope::Scope,
     },
     secret::{Code, RefreshFamily, SecretHash},
     time::UnixTime,
@@ -74,7 +75,10 @@ pub enum Redeemed {
     Unknown,
 }
 
-pub(super) async fn insert(connection: &mut super::dialect::Connection<'_>, code: &NewCode) -> Result<(), StoreError> {
+pub(super) async fn insert(
+    connection: &mut super::dialect::Connection<'_>,
+    code: &NewCode,
+) -> Result<(), StoreError> {
     on_connection!(connection, c => {
         sqlx::query(INSERT)
             .bind(code.hash.as_str())
@@ -102,7 +106,10 @@ impl Store {
     ///
     /// When the database fails, as for every method here.
     pub async fn insert_code(&self, code: NewCode) -> Result<(), StoreError> {
-        self.write_one(move |mut connection| Box::pin(async move { insert(&mut connection, &code).await })).await
+        self.write_one(move |mut connection| {
+            Box::pin(async move { insert(&mut connection, &code).await })
+        })
+        .await
     }
 
     /// Spends a code and writes the grant that `rule` makes of it, in one unit of work.

@@ -4,8 +4,8 @@ use sqlx::{Database, Decode, Type, error::BoxDynError};
 
 use crate::{
     protocol::{
-        client::Digest, client_id::ClientId, pkce::CodeChallenge, redirect_uri::RedirectUri, resource::Resources,
-        scope::Scope,
+        client::Digest, client_id::ClientId, pkce::CodeChallenge, redirect_uri::RedirectUri,
+        resource::Resources, scope::Scope,
     },
     time::UnixTime,
 };

@@ -26,7 +26,12 @@ impl Store {
     /// # Errors
     ///
     /// When the database fails.
-    pub async fn consents(&self, subject: &str, client_id: &ClientId, now: UnixTime) -> Result<Vec<Consent>, StoreError> {
+    pub async fn consents(
+        &self,
+        subject: &str,
+        client_id: &ClientId,
+        now: UnixTime,
+    ) -> Result<Vec<Consent>, StoreError> {
         Ok(on_reads!(self, pool => {
             sqlx::query_as(OF_CLIENT).bind(subject).bind(client_id.as_str()).bind(now.0).fetch_all(pool).await?
         }))

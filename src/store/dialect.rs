@@ -24,7 +24,10 @@ pub struct Store {
 #[derive(Clone, Debug)]
 pub(super) enum Pool {
     /// Reads go to a pool of their own; one task owns the connection that writes.
-    Sqlite { reads: SqlitePool, writer: Writer },
+    Sqlite {
+        reads: SqlitePool,
+        writer: Writer,
+    },
     Postgres(PgPool),
 }
 
@@ -75,9 +78,14 @@ impl Store {
                 let options: PgConnectOptions = url.parse().map_err(StoreError::Database)?;
                 let options = options
                     .application_name("wayleave")
-                    .options([("statement_timeout", "5000"), ("idle_in_transaction_session_timeout", "10000")])
+                    .options([
+                        ("statement_timeout", "5000"),
+                        ("idle_in_transaction_session_timeout", "10000"),
+                    ])
                     .log_slow_statements(tracing::log::LevelFilter::Off, Duration::ZERO);
-                let pool = PgPoolOptions::new().max_connections(max_connections).acquire_timeout(ACQUIRE);
+                let pool = PgPoolOptions::new()
+                    .max_connections(max_connections)
+                    .acquire_timeout(ACQUIRE);
                 Pool::Postgres(pool.connect_with(options).await?)
             }
         };
@@ -149,7 +157,10 @@ impl Store {
     }
 
     #[cfg(test)]
-    pub(super) async fn prepare_all(&self, statements: &[(&'static str, &'static str)]) -> Vec<String> {
+    pub(super) async fn prepare_all(
+        &self,
+        statements: &[(&'static str, &'static str)],
+    ) -> Vec<String> {
         use sqlx::SqlSafeStr;
         let mut bad = Vec::new();
         for (name, sql) in statements {
@@ -161,9 +172,16 @@ impl Store {
 }
 
 async fn open_sqlite(path: &Path) -> Result<Pool, StoreError> {
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder)
-            .map_err(|error| StoreError::Unusable(format!("cannot make the folder {}: {error}", folder.display())))?;
+    if let Some(folder) = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+    {
+        std::fs::create_dir_all(folder).map_err(|error| {
+            StoreError::Unusable(format!(
+                "cannot make the folder {}: {error}",
+                folder.display()
+            ))
+        })?;
     }
     let options = SqliteConnectOptions::new()
         .filename(path)
@@ -177,18 +195,29 @@ async fn open_sqlite(path: &Path) -> Result<Pool, StoreError> {
     let mut connection = options.connect().await?;
     check_durability(&mut connection).await?;
     keep_private(path)?;
-    let reads = SqlitePoolOptions::new().max_connections(4).acquire_timeout(ACQUIRE);
+    let reads = SqlitePoolOptions::new()
+        .max_connections(4)
+        .acquire_timeout(ACQUIRE);
     let reads = reads.connect_with(options).await?;
     connection.ping().await?;
-    Ok(Pool::Sqlite { reads, writer: Writer::start(connection) })
+    Ok(Pool::Sqlite {
+        reads,
+        writer: Writer::start(connection),
+    })
 }
 
 /// A commit that is not synced is no commit: refuses a file system or a build that does not do as told.
 async fn check_durability(connection: &mut SqliteConnection) -> Result<(), StoreError> {
-    let (journal,): (String,) = sqlx::query_as("PRAGMA journal_mode").fetch_one(&mut *connection).await?;
-    let (synchronous,): (i64,) = sqlx::query_as("PRAGMA synchronous").fetch_one(connection).await?;
+    let (journal,): (String,) = sqlx::query_as("PRAGMA journal_mode")
+        .fetch_one(&mut *connection)
+        .await?;
+    let (synchronous,): (i64,) = sqlx::query_as("PRAGMA synchronous")
+        .fetch_one(connection)
+        .await?;
     if (journal.as_str(), synchronous) != ("wal", 2) {
-        let told = format!("SQLite runs with journal_mode={journal}, synchronous={synchronous}; expected wal and 2 (FULL)");
+        let told = format!(
+            "SQLite runs with journal_mode={journal}, synchronous={synchronous}; expected wal and 2 (FULL)"
+        );
         return Err(StoreError::Unusable(told));
     }
     Ok(())
@@ -198,8 +227,9 @@ async fn check_durability(connection: &mut SqliteConnection) -> Result<(), Store
 #[cfg(unix)]
 fn keep_private(path: &Path) -> Result<(), StoreError> {
     use std::os::unix::fs::PermissionsExt;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
-        .map_err(|error| StoreError::Unusable(format!("cannot protect {}: {error}", path.display())))
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(|error| {
+        StoreError::Unusable(format!("cannot protect {}: {error}", path.display()))
+    })
 }
 
 #[cfg(not(unix))]

@@ -1,7 +1,8 @@
 //! Rows of grants: rotation of their refresh tokens, and their end.
 
 use super::{
-    Store, StoreError, columns::row,
+    Store, StoreError,
+    columns::row,
     dialect::{on_connection, on_reads},
     statements,
 };

@@ -53,7 +53,10 @@ pub struct NewInteraction {
 pub enum Answer {
     Deny,
     /// Remember the consent until then, and issue the code.
-    Allow { code: Box<NewCode>, remember_until: UnixTime },
+    Allow {
+        code: Box<NewCode>,
+        remember_until: UnixTime,
+    },
 }
 
 impl Store {

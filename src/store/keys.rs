@@ -1,7 +1,8 @@
 //! Rows of our own keys and secrets, as `keys.rs` hands them over: encrypted when a key file is configured.
 
 use super::{
-    Store, StoreError, columns::row,
+    Store, StoreError,
+    columns::row,
     dialect::{on_connection, on_reads},
     statements,
 };
@@ -51,7 +52,11 @@ impl Store {
     }
 
     /// The secret of this name; `offered` becomes it if there is none.
-    pub async fn server_secret(&self, name: &'static str, offered: String) -> Result<String, StoreError> {
+    pub async fn server_secret(
+        &self,
+        name: &'static str,
+        offered: String,
+    ) -> Result<String, StoreError> {
         self.write(move |mut connection| {
             Box::pin(async move {
                 on_connection!(&mut connection, c => {
@@ -65,10 +70,19 @@ impl Store {
     }
 
     /// The same key or secret in another wrapping.
-    pub async fn rewrap(&self, name: String, wrapped: String, is_signing_key: bool) -> Result<(), StoreError> {
+    pub async fn rewrap(
+        &self,
+        name: String,
+        wrapped: String,
+        is_signing_key: bool,
+    ) -> Result<(), StoreError> {
         self.write_one(move |mut connection| {
             Box::pin(async move {
-                let statement = if is_signing_key { REPLACE } else { REPLACE_SECRET };
+                let statement = if is_signing_key {
+                    REPLACE
+                } else {
+                    REPLACE_SECRET
+                };
                 on_connection!(&mut connection, c => {
                     sqlx::query(statement).bind(&name).bind(&wrapped).execute(c).await?;
                 });

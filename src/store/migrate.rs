@@ -11,11 +11,21 @@ use super::{
 };
 
 /// Number, name and text of each step.
-const STEPS: &[(i64, &str, &str)] = &[(1, "initial", include_str!("../../migrations/0001_initial.sql"))];
+const STEPS: &[(i64, &str, &str)] = &[(
+    1,
+    "initial",
+    include_str!("../../migrations/0001_initial.sql"),
+)];
 
 fn migrator() -> Migrator {
     let steps = STEPS.iter().map(|(number, name, sql)| {
-        Migration::new(*number, (*name).into(), MigrationType::Simple, sql.into_sql_str(), false)
+        Migration::new(
+            *number,
+            (*name).into(),
+            MigrationType::Simple,
+            sql.into_sql_str(),
+            false,
+        )
     });
     Migrator::with_migrations(steps.collect())
 }
@@ -33,7 +43,9 @@ impl Store {
                 writer
                     .run_bare(|connection| {
                         Box::pin(async move {
-                            let Connection::Sqlite(connection) = connection else { return Ok(()) };
+                            let Connection::Sqlite(connection) = connection else {
+                                return Ok(());
+                            };
                             Ok(migrator().run_direct(None, connection, false).await?)
                         })
                     })
@@ -51,10 +63,15 @@ mod tests {
     #[test]
     fn every_migration_file_is_embedded_under_its_number_and_name() {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations");
-        let mut files: Vec<_> =
-            std::fs::read_dir(folder).unwrap().map(|f| f.unwrap().file_name().into_string().unwrap()).collect();
+        let mut files: Vec<_> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|f| f.unwrap().file_name().into_string().unwrap())
+            .collect();
         files.sort();
-        let steps: Vec<_> = STEPS.iter().map(|(number, name, _)| format!("{number:04}_{name}.sql")).collect();
+        let steps: Vec<_> = STEPS
+            .iter()
+            .map(|(number, name, _)| format!("{number:04}_{name}.sql"))
+            .collect();
         assert_eq!(files, steps);
     }
 }

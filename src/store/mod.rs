@@ -20,7 +20,7 @@ pub use self::{
     codes::{IssuedCode, NewCode, NewGrant, Redeemed},
     consents::Consent,
     dialect::Store,
-    grants::{GrantRow, Rotated, RotateRequest},
+    grants::{GrantRow, RotateRequest, Rotated},
     interactions::{Answer, Interaction, NewInteraction},
     keys::StoredKey,
     sessions::SessionRow,
@@ -47,12 +47,17 @@ impl StoreError {
     /// May the same work succeed in a moment?
     pub fn is_temporary(&self) -> bool {
         match self {
-            Self::Database(sqlx::Error::PoolTimedOut | sqlx::Error::Io(_) | sqlx::Error::PoolClosed) | Self::Commit(_) => true,
+            Self::Database(
+                sqlx::Error::PoolTimedOut | sqlx::Error::Io(_) | sqlx::Error::PoolClosed,
+            )
+            | Self::Commit(_) => true,
             Self::Database(sqlx::Error::Database(error)) => {
                 // SQLITE_BUSY, SQLITE_FULL, SQLITE_IOERR; PostgreSQL classes 40, 53, 57.
                 error.code().is_some_and(|code| {
                     matches!(&*code, "5" | "6" | "10" | "13")
-                        || ["40", "53", "57"].iter().any(|class| code.len() == 5 && code.starts_with(class))
+                        || ["40", "53", "57"]
+                            .iter()
+                            .any(|class| code.len() == 5 && code.starts_with(class))
                 })
             }
             _ => false,
@@ -64,6 +69,7 @@ impl StoreError {
 macro_rules! statements {
     ($($name:ident = $sql:expr;)+) => {
         $(const $name: &str = $sql;)+
+        #[cfg(test)]
         pub(super) const STATEMENTS: &[(&str, &str)] = &[$((stringify!($name), $name)),+];
     };
 }
@@ -76,7 +82,9 @@ mod tests {
     #[tokio::test]
     async fn every_statement_is_valid_on_sqlite() {
         let dir = tempfile::tempdir().unwrap();
-        let url = format!("sqlite:{}", dir.path().join("w.db").display()).parse().unwrap();
+        let url = format!("sqlite:{}", dir.path().join("w.db").display())
+            .parse()
+            .unwrap();
         let store = Store::open(&url, 2).await.unwrap();
         store.migrate().await.unwrap();
         let bad = store.prepare_all(&all()).await;
@@ -85,20 +93,39 @@ mod tests {
 
     #[tokio::test]
     async fn every_statement_is_valid_on_postgresql() {
-        #[expect(clippy::disallowed_methods, reason = "the test run says where its PostgreSQL is")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the test run says where its PostgreSQL is"
+        )]
         let Ok(url) = std::env::var("WAYLEAVE_TEST_POSTGRES") else {
             #[expect(clippy::disallowed_methods, reason = "in CI nothing may be left out")]
             let ci = std::env::var("CI").is_ok();
             assert!(!ci, "WAYLEAVE_TEST_POSTGRES is not set");
             return;
         };
-        let schema = format!("statements_{}", crate::secret::random_id().replace('-', "_").to_lowercase());
+        let schema = format!(
+            "statements_{}",
+            crate::secret::random_id().replace('-', "_").to_lowercase()
+        );
         let admin = Store::open(&url.parse().unwrap(), 1).await.unwrap();
-        admin.execute_raw(format!("CREATE SCHEMA {schema}")).await.unwrap();
-        let store = Store::open(&format!("{url}?options=-csearch_path%3D{schema}").parse().unwrap(), 2).await.unwrap();
+        admin
+            .execute_raw(format!("CREATE SCHEMA {schema}"))
+            .await
+            .unwrap();
+        let store = Store::open(
+            &format!("{url}?options=-csearch_path%3D{schema}")
+                .parse()
+                .unwrap(),
+            2,
+        )
+        .await
+        .unwrap();
         store.migrate().await.unwrap();
         let bad = store.prepare_all(&all()).await;
-        admin.execute_raw(format!("DROP SCHEMA {schema} CASCADE")).await.unwrap();
+        admin
+            .execute_raw(format!("DROP SCHEMA {schema} CASCADE"))
+            .await
+            .unwrap();
         assert!(bad.is_empty(), "{bad:#?}");
     }
 

@@ -1,7 +1,8 @@
 //! Rows of signed-in browsers.
 
 use super::{
-    Store, StoreError, columns::row,
+    Store, StoreError,
+    columns::row,
     dialect::{on_connection, on_reads},
     statements,
 };
@@ -37,8 +38,14 @@ impl Store {
     /// # Errors
     ///
     /// When the database fails, as for every method here.
-    pub async fn session(&self, hash: &SecretHash<Session>, now: UnixTime) -> Result<Option<SessionRow>, StoreError> {
-        Ok(on_reads!(self, pool => sqlx::query_as(FIND).bind(hash.as_str()).bind(now.0).fetch_optional(pool).await?))
+    pub async fn session(
+        &self,
+        hash: &SecretHash<Session>,
+        now: UnixTime,
+    ) -> Result<Option<SessionRow>, StoreError> {
+        Ok(
+            on_reads!(self, pool => sqlx::query_as(FIND).bind(hash.as_str()).bind(now.0).fetch_optional(pool).await?),
+        )
     }
 
     /// Starts a session and ends the one it replaces in the same browser.
@@ -66,7 +73,11 @@ impl Store {
     }
 
     /// Puts off the end by idleness.
-    pub async fn touch_session(&self, hash: SecretHash<Session>, idle_until: UnixTime) -> Result<(), StoreError> {
+    pub async fn touch_session(
+        &self,
+        hash: SecretHash<Session>,
+        idle_until: UnixTime,
+    ) -> Result<(), StoreError> {
         self.write_one(move |mut connection| {
             Box::pin(async move {
                 on_connection!(&mut connection, c => {

@@ -20,7 +20,10 @@ const BATCH: usize = 256;
 pub(super) struct Writer(mpsc::Sender<Message>);
 
 enum Message {
-    Work { savepoint: bool, job: Job },
+    Work {
+        savepoint: bool,
+        job: Job,
+    },
     /// Outside any transaction: for work that makes its own.
     Bare(Job),
     Stop(oneshot::Sender<()>),
@@ -28,7 +31,9 @@ enum Message {
 
 /// Runs on the connection; says whether its writes are to be kept, and how to answer once that is durable.
 /// Without a connection it only makes the answer: nothing runs outside a transaction.
-type Job = Box<dyn for<'c> FnOnce(Option<&'c mut SqliteConnection>) -> BoxFuture<'c, (bool, Reply)> + Send>;
+type Job = Box<
+    dyn for<'c> FnOnce(Option<&'c mut SqliteConnection>) -> BoxFuture<'c, (bool, Reply)> + Send,
+>;
 type Reply = Box<dyn FnOnce(Result<(), String>) + Send>;
 
 impl Writer {
@@ -45,7 +50,10 @@ impl Writer {
         W: for<'c> FnOnce(Connection<'c>) -> BoxFuture<'c, Result<T, StoreError>> + Send + 'static,
     {
         let (job, answered) = job(work);
-        self.0.send(Message::Work { savepoint, job }).await.map_err(|_| StoreError::WriterGone)?;
+        self.0
+            .send(Message::Work { savepoint, job })
+            .await
+            .map_err(|_| StoreError::WriterGone)?;
         answered.await.map_err(|_| StoreError::WriterGone)?
     }
 
@@ -56,7 +64,10 @@ impl Writer {
         W: for<'c> FnOnce(Connection<'c>) -> BoxFuture<'c, Result<T, StoreError>> + Send + 'static,
     {
         let (job, answered) = job(work);
-        self.0.send(Message::Bare(job)).await.map_err(|_| StoreError::WriterGone)?;
+        self.0
+            .send(Message::Bare(job))
+            .await
+            .map_err(|_| StoreError::WriterGone)?;
         answered.await.map_err(|_| StoreError::WriterGone)?
     }
 
@@ -79,7 +90,11 @@ where
     let job: Job = Box::new(move |connection| {
         Box::pin(async move {
             let result = match connection {
-                Some(connection) => AssertUnwindSafe(work(Connection::Sqlite(connection))).catch_unwind().await,
+                Some(connection) => {
+                    AssertUnwindSafe(work(Connection::Sqlite(connection)))
+                        .catch_unwind()
+                        .await
+                }
                 None => Ok(Err(StoreError::Commit("no transaction".to_owned()))),
             };
             let result = result.unwrap_or(Err(StoreError::Panicked));
@@ -126,7 +141,9 @@ async fn work_off(mut connection: SqliteConnection, mut receiver: mpsc::Receiver
         let mut replies = vec![run_one(&mut connection, savepoint, job).await];
         while replies.len() < BATCH {
             match receiver.try_recv() {
-                Ok(Message::Work { savepoint, job }) => replies.push(run_one(&mut connection, savepoint, job).await),
+                Ok(Message::Work { savepoint, job }) => {
+                    replies.push(run_one(&mut connection, savepoint, job).await)
+                }
                 Ok(later) => {
                     next = Some(later);
                     break;
@@ -134,7 +151,11 @@ async fn work_off(mut connection: SqliteConnection, mut receiver: mpsc::Receiver
                 Err(_) => break,
             }
         }
-        let committed = connection.execute("COMMIT").await.map(drop).map_err(|error| error.to_string());
+        let committed = connection
+            .execute("COMMIT")
+            .await
+            .map(drop)
+            .map_err(|error| error.to_string());
         if committed.is_err() {
             _ = connection.execute("ROLLBACK").await;
         }

@@ -1,0 +1,145 @@
+//! The command line. `anyhow` only here: every error ends as one line for the administrator.
+
+mod serve;
+mod user;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+use crate::{
+    config::{self, Config, ConfigError, DatabaseUrl, Environment, LogFormat},
+    store::Store,
+};
+
+/// An OAuth 2.1 authorization server whose clients need no registration.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+struct Cli {
+    /// The configuration file; wayleave.toml if there is one, else the defaults.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print data as JSON.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server.
+    Serve,
+    /// Bring the database's schema up to date.
+    Migrate,
+    /// Accounts.
+    #[command(subcommand)]
+    User(user::Command),
+    /// The configuration.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+enum ConfigCommand {
+    /// Print the configuration that is in force, without secrets.
+    Show,
+    /// Say whether the configuration can be used.
+    Check,
+}
+
+/// A mistake of whoever typed the command or wrote the configuration: exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Usage(String);
+
+impl From<ConfigError> for Usage {
+    fn from(error: ConfigError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// Runs the command of this process. Exit codes: 0 done, 1 refused or failed, 2 usage or configuration.
+pub fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    match execute(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("wayleave: {error:#}");
+            ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
+        }
+    }
+}
+
+fn execute(cli: Cli) -> anyhow::Result<()> {
+    let config =
+        config::load(cli.config.as_deref(), &Environment::of_process()).map_err(Usage::from)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    match cli.command {
+        Command::Serve => {
+            log_to_stderr(&config)?;
+            runtime.block_on(serve::serve(config))
+        }
+        Command::Migrate => runtime.block_on(async {
+            open(&config).await?.close().await;
+            println!("The schema of {} is up to date.", config.database.url);
+            Ok(())
+        }),
+        Command::User(command) => runtime.block_on(user::run(command, &config, cli.json)),
+        Command::Config(ConfigCommand::Show) if cli.json => {
+            Ok(println!("{}", serde_json::to_string_pretty(&config)?))
+        }
+        Command::Config(ConfigCommand::Show) => Ok(print!("{}", toml::to_string_pretty(&config)?)),
+        Command::Config(ConfigCommand::Check) => Ok(println!("The configuration can be used.")),
+    }
+}
+
+/// Opens and migrates the database.
+async fn open(config: &Config) -> anyhow::Result<Store> {
+    let url = &config.database.url;
+    let hint = match url {
+        DatabaseUrl::Sqlite(_) => "expected a file that can be read and written",
+        DatabaseUrl::Postgres(_) => "expected a PostgreSQL server that answers there",
+    };
+    let store = Store::open(url, config.database.max_connections.get()).await;
+    let store = store.map_err(|error| anyhow::anyhow!("database.url: {url}: {hint}: {error}"))?;
+    store
+        .migrate()
+        .await
+        .map_err(|error| anyhow::anyhow!("database.url: {url}: {error}"))?;
+    Ok(store)
+}
+
+fn log_to_stderr(config: &Config) -> Result<(), Usage> {
+    use std::io::IsTerminal;
+
+    let filter = tracing_subscriber::EnvFilter::builder()
+        .parse(&config.log.filter)
+        .map_err(|error| {
+            Usage(format!(
+                "log.filter: expected a filter such as info or wayleave=debug: {error}"
+            ))
+        })?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    let text = match config.log.format {
+        LogFormat::Auto => std::io::stderr().is_terminal(),
+        LogFormat::Text => true,
+        LogFormat::Json => false,
+    };
+    if text {
+        builder.with_ansi(std::io::stderr().is_terminal()).init();
+    } else {
+        builder.json().init();
+    }
+    Ok(())
+}

@@ -1,0 +1,159 @@
+//! `wayleave serve`.
+
+use std::{
+    fs::{File, OpenOptions, TryLockError},
+    path::Path,
+    time::Duration,
+};
+
+use anyhow::{Context, bail};
+
+use super::{Usage, open};
+use crate::{
+    app::{App, AppError},
+    config::{Config, DatabaseUrl},
+    fetch::Resolver,
+    keys::KeyError,
+    server,
+    time::{Clock, in_words},
+};
+
+/// How often expired rows are looked for.
+const SWEEP: Duration = Duration::from_secs(60);
+
+/// Runs until it is told to stop.
+pub(super) async fn serve(config: Config) -> anyhow::Result<()> {
+    let tls = server::tls(&config.server).map_err(Usage)?;
+    let _only_one = match &config.database.url {
+        DatabaseUrl::Sqlite(path) => Some(lock(path)?),
+        DatabaseUrl::Postgres(_) => None,
+    };
+    let store = open(&config).await?;
+    let listen = config.server.listen;
+    let app = App::new(config, store, Clock::system(), Resolver::System)
+        .await
+        .map_err(|error| match error {
+            AppError::Fetcher(error) => Usage(error.to_string()).into(),
+            AppError::Keys(error @ (KeyError::EncryptionKey | KeyError::Locked)) => {
+                Usage(error.to_string()).into()
+            }
+            error => anyhow::Error::from(error),
+        })?;
+    let listener = server::bind(listen)
+        .await
+        .with_context(|| format!("server.listen: cannot listen on {listen}"))?;
+
+    greet(&app).await?;
+    let sweeper = tokio::spawn(sweep(app.clone()));
+    server::serve(app.clone(), listener, tls, told_to_stop()).await?;
+    sweeper.abort();
+    app.store.close().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// One server to a SQLite file: the lock goes with the process, however it ends.
+fn lock(database: &Path) -> anyhow::Result<File> {
+    if let Some(folder) = database
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+    {
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("database.url: cannot make {}", folder.display()))?;
+    }
+    let mut path = database.as_os_str().to_owned();
+    path.push(".lock");
+    let path = Path::new(&path);
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path);
+    let file = file.with_context(|| format!("database.url: cannot write {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            bail!(
+                "database.url: {} is in use by another wayleave process",
+                database.display()
+            )
+        }
+        Err(TryLockError::Error(error)) => {
+            bail!("database.url: cannot lock {}: {error}", path.display())
+        }
+    }
+}
+
+/// Says where the server is, and how the first account is made.
+async fn greet(app: &App) -> anyhow::Result<()> {
+    let issuer = &app.config.issuer;
+    let listen = app.config.server.listen;
+    println!(
+        "Wayleave {} is ready at {issuer}",
+        env!("CARGO_PKG_VERSION")
+    );
+    if issuer.is_loopback() && !issuer.as_str().ends_with(&format!(":{}", listen.port())) {
+        tracing::warn!(%issuer, %listen, "the issuer names another port than the server listens on");
+    }
+    let lifetime = i64::from(app.config.login.setup.get());
+    if let Some(link) = app.accounts.setup_link(app.clock.now(), lifetime).await? {
+        println!(
+            "There is no account yet. Make the first one, an administrator, here (once, within {}):",
+            in_words(lifetime)
+        );
+        println!(
+            "  {}",
+            issuer.join(&format!("/setup?token={}", link.expose()))
+        );
+    }
+    tracing::info!(%issuer, %listen, database = %app.config.database.url, "ready");
+    Ok(())
+}
+
+async fn sweep(app: App) {
+    let mut tick = tokio::time::interval(SWEEP);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        loop {
+            match app.store.sweep(app.clock.now()).await {
+                Ok((gone, more)) => {
+                    if gone > 0 {
+                        tracing::debug!(gone, "expired rows deleted");
+                    }
+                    if !more {
+                        break;
+                    }
+                    // Others want to write, too.
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                Err(error) => {
+                    tracing::error!(%error, "could not delete expired rows");
+                    break;
+                }
+            }
+        }
+    }
+}
+
+async fn told_to_stop() {
+    let interrupt = tokio::signal::ctrl_c();
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        match signal(SignalKind::terminate()) {
+            Ok(mut terminate) => {
+                tokio::select! {
+                    _ = interrupt => {}
+                    _ = terminate.recv() => {}
+                }
+            }
+            Err(_) => _ = interrupt.await,
+        }
+    }
+    #[cfg(not(unix))]
+    {
+        _ = interrupt.await;
+    }
+    tracing::info!("stopping: no new connections, requests under way finish");
+}

@@ -1,0 +1,157 @@
+//! `wayleave user`: accounts from the command line, also while the server runs.
+
+use std::io::{BufRead, IsTerminal};
+
+use anyhow::{Context, bail};
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::{Usage, open};
+use crate::{
+    accounts::{Accounts, Password, Username},
+    config::Config,
+    time::Clock,
+};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Add an account.
+    Add {
+        #[command(flatten)]
+        who: Who,
+        /// Make it an administrator.
+        #[arg(long)]
+        admin: bool,
+    },
+    /// List the accounts.
+    List,
+    /// Give an account another password, and end its sessions.
+    Passwd(Who),
+    /// Disable an account: its sessions and its apps' access end at once.
+    Disable { name: String },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Who {
+    name: String,
+    /// Read the password from standard input, one line.
+    #[arg(long)]
+    password_stdin: bool,
+}
+
+pub(super) async fn run(command: Command, config: &Config, as_json: bool) -> anyhow::Result<()> {
+    let now = Clock::system().now();
+    match command {
+        Command::Add { who, admin } => {
+            let (name, password) = who.read()?;
+            let store = open(config).await?;
+            let made = Accounts::new(store.clone())
+                .add(name.clone(), password, admin, now)
+                .await?;
+            store.close().await;
+            if made.is_err() {
+                bail!("there is an account named {} already", name.as_str());
+            }
+            report(
+                as_json,
+                &name,
+                if admin {
+                    "administrator added"
+                } else {
+                    "account added"
+                },
+            );
+        }
+        Command::Passwd(who) => {
+            let (name, password) = who.read()?;
+            let store = open(config).await?;
+            let changed = Accounts::new(store.clone())
+                .set_password(&name, password)
+                .await?;
+            store.close().await;
+            if !changed {
+                bail!("there is no account named {}", name.as_str());
+            }
+            report(as_json, &name, "password changed");
+        }
+        Command::Disable { name } => {
+            let name = parse(&name)?;
+            let store = open(config).await?;
+            let disabled = store.disable_account(name.as_str().to_owned(), now).await?;
+            store.close().await;
+            if !disabled {
+                bail!("there is no enabled account named {}", name.as_str());
+            }
+            report(as_json, &name, "account disabled");
+        }
+        Command::List => {
+            let store = open(config).await?;
+            let accounts = store.accounts().await?;
+            store.close().await;
+            if as_json {
+                let all: Vec<_> = accounts
+                    .iter()
+                    .map(|a| {
+                        json!({ "username": a.username, "subject": a.subject, "admin": a.is_admin,
+                                "created_at": a.created_at.0, "disabled": a.disabled_at.is_some() })
+                    })
+                    .collect();
+                println!("{}", serde_json::to_string_pretty(&all)?);
+            } else {
+                for account in accounts {
+                    let admin = if account.is_admin {
+                        "  administrator"
+                    } else {
+                        ""
+                    };
+                    let disabled = if account.disabled_at.is_some() {
+                        "  disabled"
+                    } else {
+                        ""
+                    };
+                    println!("{}{admin}{disabled}", account.username);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn report(as_json: bool, name: &Username, done: &str) {
+    if as_json {
+        println!("{}", json!({ "username": name.as_str(), "done": done }));
+    } else {
+        println!("{}: {done}", name.as_str());
+    }
+}
+
+fn parse(name: &str) -> Result<Username, Usage> {
+    name.parse().map_err(|told: &str| Usage(told.to_owned()))
+}
+
+impl Who {
+    fn read(&self) -> anyhow::Result<(Username, Password)> {
+        let name = parse(&self.name)?;
+        let text = if self.password_stdin {
+            let mut line = String::new();
+            std::io::stdin()
+                .lock()
+                .read_line(&mut line)
+                .context("reading the password from standard input")?;
+            line.trim_end_matches(['\r', '\n']).to_owned()
+        } else if std::io::stdin().is_terminal() {
+            let first = rpassword::prompt_password("Password: ")?;
+            if rpassword::prompt_password("Again: ")? != first {
+                return Err(Usage("the two passwords are not the same".to_owned()).into());
+            }
+            first
+        } else {
+            return Err(Usage(
+                "no terminal to ask for the password on; use --password-stdin".to_owned(),
+            )
+            .into());
+        };
+        let password = Password::chosen(&text).map_err(|told| Usage(told.to_owned()))?;
+        Ok((name, password))
+    }
+}

@@ -1,0 +1,261 @@
+//! `GET` and `POST /authorize`: RFC 6749 §3.1 and §4.1.1.
+
+use std::{net::IpAddr, sync::Arc};
+
+use axum::{
+    body::Bytes,
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use http::{Extensions, HeaderMap, Method, StatusCode, Uri};
+
+use crate::{
+    app::App,
+    fetch::LOOP_MARKER,
+    grants::approval::Proposal,
+    policy::{Facts, Verdict, decide},
+    protocol::{
+        client::Client, client_id::ClientId, error::OAuthError, params::Params, redirect_uri,
+    },
+    secret::{self, Secret},
+    store::NewInteraction,
+    time::UnixTime,
+    web::{
+        callback::{Callback, see_other},
+        client_ip::client_ip,
+        error::PageError,
+        forms,
+        session::{self, CurrentSession},
+    },
+};
+
+/// Longest request that can be carried through the sign-in page, encoded.
+const LONGEST: usize = 7_000;
+
+/// Answers an authorization request, or sends its person to the page that is needed first.
+pub(crate) async fn authorize(
+    State(app): State<App>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    extensions: Extensions,
+    body: Bytes,
+) -> Result<Response, PageError> {
+    let now = app.clock.now();
+    if is_speculative(&method, &headers) {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    if headers
+        .get_all("cdn-loop")
+        .iter()
+        .any(|value| value.as_bytes().starts_with(LOOP_MARKER.as_bytes()))
+    {
+        return Ok(StatusCode::LOOP_DETECTED.into_response());
+    }
+    let params = read(&app, &method, &uri, &headers, &body)?;
+    let (params, sent_to_login_at) = forms::take_sent(&app, &params);
+    let client_id = client_id(&app, &params)?;
+    let session = session::current(&app, &headers, now)
+        .await
+        .map_err(|error| PageError::store(&app, &error))?;
+
+    let request = Incoming {
+        app: &app,
+        params: &params,
+        now,
+        sent_to_login_at,
+    };
+    let source = client_ip(&extensions, &headers, &app.config.server.trusted_proxies);
+    let Some(client) = request.client(&client_id, session.as_ref(), source).await? else {
+        // Nobody is signed in, and the client is not known: its host is asked only for somebody who is.
+        return request.send_to_login();
+    };
+    request.advance(client, session).await
+}
+
+/// Does somebody only look whether there is something here? Nothing is fetched or written for them.
+fn is_speculative(method: &Method, headers: &HeaderMap) -> bool {
+    let prefetch = |name: &str| {
+        headers
+            .get(name)
+            .is_some_and(|value| value.as_bytes().starts_with(b"prefetch"))
+    };
+    *method == Method::HEAD || prefetch("sec-purpose") || prefetch("purpose")
+}
+
+fn read(
+    app: &App,
+    method: &Method,
+    uri: &Uri,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<Params, PageError> {
+    let refuse = |error: OAuthError| PageError::bad_request(app, "request", &error.description);
+    let query = uri.query().unwrap_or_default();
+    let params = if *method == Method::POST {
+        if !query.is_empty() {
+            return Err(refuse(OAuthError::invalid_request(
+                "a POST carries its parameters in the body, not in the query",
+            )));
+        }
+        forms::read(headers, body).map_err(refuse)?
+    } else {
+        Params::parse(query.as_bytes()).map_err(refuse)?
+    };
+    if params.encode().len() > LONGEST {
+        return Err(refuse(OAuthError::invalid_request(
+            "the request is longer than 7000 bytes",
+        )));
+    }
+    Ok(params)
+}
+
+fn client_id(app: &App, params: &Params) -> Result<ClientId, PageError> {
+    let Some(text) = params.optional("client_id") else {
+        return Err(PageError::bad_request(
+            app,
+            "client_id",
+            "the parameter client_id is missing",
+        ));
+    };
+    let client_id: ClientId =
+        text.parse()
+            .map_err(|error: crate::protocol::client_id::ClientIdError| {
+                PageError::bad_request(app, error.rule(), &error.to_string())
+                    .detail("client_id", text)
+            })?;
+    app.clients
+        .check_url(&client_id)
+        .map_err(|refusal| PageError::client(app, client_id.as_str(), &refusal))?;
+    if params.optional("redirect_uri").is_none() {
+        return Err(PageError::bad_request(
+            app,
+            "redirect_uri",
+            "the parameter redirect_uri is missing",
+        ));
+    }
+    Ok(client_id)
+}
+
+struct Incoming<'a> {
+    app: &'a App,
+    params: &'a Params,
+    now: UnixTime,
+    sent_to_login_at: Option<UnixTime>,
+}
+
+impl Incoming<'_> {
+    /// The client; `None` when it is not known and nobody is signed in for whom it could be looked up.
+    async fn client(
+        &self,
+        client_id: &ClientId,
+        session: Option<&CurrentSession>,
+        source: IpAddr,
+    ) -> Result<Option<Arc<Client>>, PageError> {
+        let found = match session {
+            Some(_) => self
+                .app
+                .clients
+                .resolve(client_id, source, self.now)
+                .await
+                .map(Some),
+            None => self.app.clients.known(client_id, self.now).await,
+        };
+        found.map_err(|refusal| {
+            let user = session.map(|session| session.row.username.as_str());
+            PageError::client(self.app, client_id.as_str(), &refusal).signed_in_as(user)
+        })
+    }
+
+    /// The one place that decides what happens next, however often the person leaves for a page.
+    async fn advance(
+        &self,
+        client: Arc<Client>,
+        session: Option<CurrentSession>,
+    ) -> Result<Response, PageError> {
+        let Self {
+            app, params, now, ..
+        } = *self;
+        let requested = params.optional("redirect_uri").unwrap_or_default();
+        let redirect_uri = redirect_uri::choose(&client.metadata.redirect_uris, requested)
+            .map_err(|error| {
+                PageError::bad_request(app, error.rule(), &error.to_string())
+                    .detail("client_id", client.id().as_str())
+                    .detail("redirect_uri", requested)
+            })?;
+        let callback = Callback::new(app, redirect_uri.clone(), params);
+        let proposal = match Proposal::new(app, params, client, redirect_uri) {
+            Ok(proposal) => proposal,
+            Err(error) => return Ok(callback.error(&error)),
+        };
+        let store_failed = |error| PageError::store(app, &error);
+        let remembered = match &session {
+            Some(session) => proposal
+                .remembered(app, &session.row.subject, now)
+                .await
+                .map_err(store_failed)?,
+            None => Default::default(),
+        };
+        let facts = Facts {
+            request: &proposal.request,
+            signed_in_at: session.as_ref().map(|session| session.row.signed_in_at),
+            sent_to_login_at: self.sent_to_login_at,
+            consent_covers: remembered.covers,
+            just_allowed: false,
+        };
+        match (decide(&facts), session) {
+            (Verdict::Refuse(error), _) => Ok(callback.error(&error)),
+            (Verdict::Consent, Some(session)) => self.park(&proposal, &session).await,
+            (Verdict::Pass, Some(session)) => {
+                let (code, row) =
+                    proposal.code(app, &session.row.subject, session.row.signed_in_at, now);
+                app.store.insert_code(row).await.map_err(store_failed)?;
+                Ok(callback.code(code.expose()))
+            }
+            (Verdict::Login, _) | (_, None) => self.send_to_login(),
+        }
+    }
+
+    fn send_to_login(&self) -> Result<Response, PageError> {
+        if self
+            .params
+            .optional("prompt")
+            .is_some_and(|prompt| prompt.split(' ').any(|value| value == "none"))
+        {
+            let told = "prompt none was asked for, but nobody is signed in and the client is not known yet";
+            return Err(PageError::bad_request(self.app, "prompt", told));
+        }
+        let request = forms::mark_sent(self.app, self.params, self.now);
+        Ok(see_other(&format!(
+            "{}/login?{request}",
+            self.app.config.issuer.path()
+        )))
+    }
+
+    /// Puts the question of consent.
+    async fn park(
+        &self,
+        proposal: &Proposal,
+        session: &CurrentSession,
+    ) -> Result<Response, PageError> {
+        let secret = Secret::<secret::Interaction>::generate();
+        let question = NewInteraction {
+            hash: secret.hash(),
+            session: session.secret.hash(),
+            request: self.params.encode(),
+            digest: proposal.client.digest.clone(),
+            fetched_at: proposal.client.fetched_at,
+            expires_at: self.now + i64::from(self.app.config.login.interaction.get()),
+        };
+        self.app
+            .store
+            .park(question)
+            .await
+            .map_err(|error| PageError::store(self.app, &error))?;
+        Ok(see_other(&format!(
+            "{}/consent?interaction={}",
+            self.app.config.issuer.path(),
+            secret.expose()
+        )))
+    }
+}

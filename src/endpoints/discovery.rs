@@ -1,0 +1,47 @@
+//! `GET /.well-known/oauth-authorization-server`: RFC 8414 §3.
+
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::header;
+
+use crate::{
+    app::App,
+    clients, grants,
+    protocol::discovery::{Offer, document},
+};
+
+/// The metadata as bytes: it does not change while the server runs.
+pub(crate) fn metadata(app: &App) -> Bytes {
+    let grants: Vec<&str> = grants::ALL.iter().map(|grant| grant.name).collect();
+    let scopes: Vec<String> = app
+        .config
+        .resources
+        .open_scopes()
+        .tokens()
+        .map(str::to_owned)
+        .collect();
+    let resources: Vec<String> = app
+        .config
+        .resources
+        .0
+        .iter()
+        .map(|resource| resource.id.clone())
+        .collect();
+    let offer = Offer {
+        issuer: &app.config.issuer,
+        grants: &grants,
+        auth_methods: clients::METHODS,
+        scopes: &scopes,
+        resources: &resources,
+    };
+    Bytes::from(document(&offer).to_string())
+}
+
+/// Answers with the metadata.
+pub(crate) async fn discovery(metadata: Bytes) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, "application/json"),
+        (header::CACHE_CONTROL, "public, max-age=3600"),
+    ];
+    (headers, metadata).into_response()
+}

@@ -1,0 +1,8 @@
+//! For machines: one file per endpoint.
+
+pub(crate) mod authorize;
+pub(crate) mod discovery;
+pub(crate) mod health;
+pub(crate) mod jwks;
+pub(crate) mod revoke;
+pub(crate) mod token;

@@ -1,0 +1,290 @@
+//! `/consent`: a person is asked whether a client may have what it asks for.
+
+use axum::{body::Bytes, extract::State, response::Response};
+use http::{HeaderMap, StatusCode, Uri};
+use unicode_properties::{GeneralCategoryGroup, UnicodeGeneralCategory};
+use unicode_segmentation::UnicodeSegmentation;
+
+use crate::{
+    app::App,
+    grants::approval::{Proposal, Remembered},
+    policy::{Facts, Verdict, decide},
+    protocol::{
+        error::{ErrorCode, OAuthError},
+        params::Params,
+        redirect_uri,
+        scope::OFFLINE_ACCESS,
+    },
+    secret::{self, Secret},
+    store::Answer,
+    time::{UnixTime, in_words},
+    web::{
+        callback::Callback,
+        error::PageError,
+        forms, html,
+        session::{self, CurrentSession},
+        views::{Consent, Permission, ResourceView},
+    },
+};
+
+const FORM: &str = "consent";
+/// Longest name of a client that is shown, in graphemes.
+const NAME: usize = 128;
+
+/// A question that is open for this browser.
+struct Open {
+    session: CurrentSession,
+    secret: Secret<secret::Interaction>,
+    params: Params,
+    proposal: Proposal,
+}
+
+/// The question.
+pub(crate) async fn show(
+    State(app): State<App>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, PageError> {
+    let now = app.clock.now();
+    let params = Params::parse(uri.query().unwrap_or_default().as_bytes())
+        .map_err(|_| PageError::gone(&app))?;
+    let open = open(&app, &headers, &params, now).await?;
+    let remembered = open
+        .proposal
+        .remembered(&app, &open.session.row.subject, now)
+        .await;
+    let remembered = remembered.map_err(|error| PageError::store(&app, &error))?;
+    let page = view(&app, &open, &remembered, now);
+    Ok(html::page(
+        StatusCode::OK,
+        &page,
+        Some(&open.proposal.request.redirect_uri),
+    ))
+}
+
+/// The answer: spends the question, and takes the browser back to the client.
+pub(crate) async fn submit(
+    State(app): State<App>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, PageError> {
+    let now = app.clock.now();
+    let params = forms::read(&headers, &body)
+        .map_err(|error| PageError::bad_request(&app, "request", &error.description))?;
+    let open = open(&app, &headers, &params, now).await?;
+    if !forms::is_ours(&app, FORM, Some(&open.session.secret), &params) {
+        return Err(PageError::forbidden(&app));
+    }
+    let callback = Callback::new(
+        &app,
+        open.proposal.request.redirect_uri.clone(),
+        &open.params,
+    );
+    let session = &open.session.row;
+    let (answer, response) = match params.optional("decision") {
+        Some("allow") => {
+            let facts = Facts {
+                request: &open.proposal.request,
+                signed_in_at: Some(session.signed_in_at),
+                sent_to_login_at: None,
+                consent_covers: false,
+                just_allowed: true,
+            };
+            if !matches!(decide(&facts), Verdict::Pass) {
+                return Err(PageError::gone(&app));
+            }
+            let (code, row) = open
+                .proposal
+                .code(&app, &session.subject, session.signed_in_at, now);
+            let response = callback.code(code.expose());
+            (
+                Answer::Allow {
+                    code: Box::new(row),
+                    remember_until: now + i64::from(app.config.policy.consent),
+                },
+                response,
+            )
+        }
+        Some("deny") => (
+            Answer::Deny,
+            callback.error(&OAuthError::new(
+                ErrorCode::AccessDenied,
+                "the user did not allow it",
+            )),
+        ),
+        _ => {
+            return Err(PageError::bad_request(
+                &app,
+                "decision",
+                "the parameter decision must be allow or deny",
+            ));
+        }
+    };
+    let spent = app
+        .store
+        .answer(open.secret.hash(), open.session.secret.hash(), now, answer)
+        .await;
+    if spent.map_err(|error| PageError::store(&app, &error))? {
+        Ok(response)
+    } else {
+        Err(PageError::gone(&app))
+    }
+}
+
+/// Finds the question, and judges its request once more against the version of the document that was shown.
+async fn open(
+    app: &App,
+    headers: &HeaderMap,
+    params: &Params,
+    now: UnixTime,
+) -> Result<Open, PageError> {
+    let gone = || PageError::gone(app);
+    let store_failed = |error| PageError::store(app, &error);
+    let secret: Secret<secret::Interaction> = params
+        .optional("interaction")
+        .and_then(|text| text.parse().ok())
+        .ok_or_else(gone)?;
+    let session = session::current(app, headers, now)
+        .await
+        .map_err(store_failed)?
+        .ok_or_else(gone)?;
+    let row = app
+        .store
+        .interaction(&secret.hash(), &session.secret.hash(), now)
+        .await
+        .map_err(store_failed)?;
+    let row = row.ok_or_else(gone)?;
+
+    let params = Params::parse(row.request.as_bytes()).map_err(|_| gone())?;
+    let client_id = params
+        .optional("client_id")
+        .and_then(|text| text.parse().ok())
+        .ok_or_else(gone)?;
+    let client = app
+        .clients
+        .version(&client_id, &row.digest, row.fetched_at)
+        .await;
+    let client = client.map_err(|refusal| PageError::client(app, client_id.as_str(), &refusal))?;
+    let requested = params.optional("redirect_uri").unwrap_or_default();
+    let redirect_uri =
+        redirect_uri::choose(&client.metadata.redirect_uris, requested).map_err(|_| gone())?;
+    let proposal = Proposal::new(app, &params, client, redirect_uri).map_err(|_| gone())?;
+    Ok(Open {
+        session,
+        secret,
+        params,
+        proposal,
+    })
+}
+
+fn view(app: &App, open: &Open, remembered: &Remembered, now: UnixTime) -> Consent {
+    let Proposal {
+        request,
+        client,
+        scope,
+        may_refresh,
+    } = &open.proposal;
+    let host = client.id().host();
+    let main = psl::domain_str(host).unwrap_or(host);
+    let catalog = &app.config.resources;
+    let permissions = scope
+        .tokens()
+        .filter(|token| *token != OFFLINE_ACCESS)
+        .map(|token| {
+            let known = catalog.meaning(token);
+            Permission {
+                scope: token.to_owned(),
+                meaning: known.map_or_else(String::new, |(meaning, _)| meaning.to_owned()),
+                resource: known.and_then(|(_, resource)| resource.name.clone()),
+            }
+        });
+    let resources = request.resources.0.iter().map(|resource| ResourceView {
+        name: catalog
+            .find(resource.as_str())
+            .and_then(|known| known.name.clone()),
+        id: resource.as_str().to_owned(),
+        host: resource.host().to_owned(),
+    });
+    let lifetime = i64::from(app.config.tokens.refresh_absolute.get());
+    Consent {
+        frame: html::frame(app, Some(&open.session.row.username)),
+        csrf: forms::token(app, FORM, &open.session.secret),
+        action: format!("{}/consent", app.config.issuer.path()),
+        interaction: open.secret.expose().to_owned(),
+        user: open.session.row.username.clone(),
+        client_host: host.to_owned(),
+        client_host_lead: host.strip_suffix(main).unwrap_or_default().to_owned(),
+        client_host_main: main.to_owned(),
+        client_id: client.id().as_str().to_owned(),
+        client_name: client
+            .metadata
+            .client_name
+            .as_deref()
+            .map(shown_name)
+            .filter(|name| !name.is_empty()),
+        permissions: permissions.collect(),
+        resources: resources.collect(),
+        redirect_host: request.redirect_uri.host().to_owned(),
+        redirect_uri: request.redirect_uri.as_str().to_owned(),
+        redirect_is_loopback: request.redirect_uri.is_loopback(),
+        redirect_is_other_host: !request.redirect_uri.is_loopback()
+            && request.redirect_uri.host() != host,
+        stays_connected: *may_refresh,
+        lifetime: may_refresh.then(|| in_words(lifetime)),
+        fetched: match now - client.fetched_at {
+            ..60 => "just now".to_owned(),
+            seconds => format!("{} ago", in_words(seconds / 60 * 60)),
+        },
+        digest: client.digest.as_str().to_owned(),
+        changed: remembered
+            .changed
+            .iter()
+            .map(|sentence| (*sentence).to_owned())
+            .collect(),
+        switch_account_url: format!("{}/logout", app.config.issuer.path()),
+    }
+}
+
+/// A stranger's name for itself: without characters that only steer how text is shown, on one line, not endless.
+fn shown_name(name: &str) -> String {
+    let plain = |c: &char| c.general_category_group() != GeneralCategoryGroup::Other;
+    let text: String = name
+        .chars()
+        .map(|c| if c.is_whitespace() { ' ' } else { c })
+        .filter(plain)
+        .collect();
+    let mut shown = String::new();
+    for grapheme in text.trim().graphemes(true).take(NAME) {
+        // A letter under a tower of marks is no letter any more.
+        shown.extend(grapheme.chars().take(4));
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_shown_without_what_steers_text() {
+        let table = [
+            ("Claude", "Claude"),
+            ("  two\nlines\t ", "two lines"),
+            ("evil\u{202e}gnp.exe", "evilgnp.exe"),
+            ("zero\u{200b}width\u{feff}\u{ad}", "zerowidth"),
+            ("\u{e0041}\u{e0042}tags", "tags"),
+            ("private \u{e000}use", "private use"),
+            ("日本語 ✓ é", "日本語 ✓ é"),
+        ];
+        for (name, expected) in table {
+            assert_eq!(shown_name(name), expected, "{name:?}");
+        }
+        assert_eq!(shown_name(&"ab".repeat(200)).chars().count(), 128);
+        assert_eq!(
+            shown_name(&format!("a{}", "\u{301}".repeat(500)))
+                .chars()
+                .count(),
+            4
+        );
+    }
+}

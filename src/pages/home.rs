@@ -1,0 +1,26 @@
+//! `GET /`: who is signed in here.
+
+use axum::{extract::State, response::Response};
+use http::{HeaderMap, StatusCode};
+
+use crate::{
+    app::App,
+    web::{error::PageError, html, session, views::Home},
+};
+
+/// The page of somebody who came without a request of a client.
+pub(crate) async fn home(
+    State(app): State<App>,
+    headers: HeaderMap,
+) -> Result<Response, PageError> {
+    let session = session::current(&app, &headers, app.clock.now())
+        .await
+        .map_err(|error| PageError::store(&app, &error))?;
+    let user = session.map(|session| session.row.username);
+    let page = Home {
+        frame: html::frame(&app, user.as_deref()),
+        user,
+        new_account: false,
+    };
+    Ok(html::page(StatusCode::OK, &page, None))
+}

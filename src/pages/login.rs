@@ -1,0 +1,109 @@
+//! `/login`: a person signs in, and goes on to the request that sent them here.
+
+use axum::{
+    body::Bytes,
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use http::{HeaderMap, StatusCode, Uri, header};
+
+use crate::{
+    app::App,
+    protocol::{client_id::ClientId, params::Params, redirect_uri::RedirectUri},
+    secret::{Secret, Visitor},
+    web::{callback::see_other, cookies, error::PageError, forms, html, session, views::Login},
+};
+
+const FORM: &str = "login";
+
+/// The sign-in page. The request that sent the person here stands in the query.
+pub(crate) async fn show(
+    State(app): State<App>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, PageError> {
+    let request = request(&app, uri.query().unwrap_or_default())?;
+    Ok(page(&app, &headers, &request, None))
+}
+
+/// Signs in.
+pub(crate) async fn submit(
+    State(app): State<App>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, PageError> {
+    let now = app.clock.now();
+    let params = forms::read(&headers, &body)
+        .map_err(|error| PageError::bad_request(&app, "request", &error.description))?;
+    let request = request(&app, params.optional("request").unwrap_or_default())?;
+    let visitor = cookies::read::<Visitor>(&app, &headers, cookies::VISITOR);
+    if !forms::is_ours(&app, FORM, visitor.as_ref(), &params) {
+        return Err(PageError::forbidden(&app));
+    }
+    let username = params.optional("username").unwrap_or_default();
+    let password = params.optional("password").unwrap_or_default();
+    let account = app
+        .accounts
+        .sign_in(username, password)
+        .await
+        .map_err(|error| PageError::accounts(&app, &error))?;
+    let Some(account) = account else {
+        tracing::info!(username = %username.chars().take(64).collect::<String>().escape_debug(), "sign-in refused");
+        return Ok(page(&app, &headers, &request, Some(username)));
+    };
+    let cookie = session::start(&app, &headers, account.subject, now)
+        .await
+        .map_err(|error| PageError::store(&app, &error))?;
+    let base = app.config.issuer.path();
+    let next = match request.encode() {
+        request if request.is_empty() => format!("{base}/"),
+        request => format!("{base}/authorize?{request}"),
+    };
+    Ok(([(header::SET_COOKIE, cookie)], see_other(&next)).into_response())
+}
+
+/// The request that waits; `/authorize` judges it, here it is only carried.
+fn request(app: &App, encoded: &str) -> Result<Params, PageError> {
+    Params::parse(encoded.as_bytes())
+        .map_err(|error| PageError::bad_request(app, "request", &error.description))
+}
+
+/// The page; `failed` is the name that did not sign in.
+fn page(app: &App, headers: &HeaderMap, request: &Params, failed: Option<&str>) -> Response {
+    let known = cookies::read::<Visitor>(app, headers, cookies::VISITOR);
+    let visitor = known.clone().unwrap_or_else(Secret::generate);
+    let client_id = request
+        .optional("client_id")
+        .and_then(|text| text.parse::<ClientId>().ok());
+    let target = request
+        .optional("redirect_uri")
+        .and_then(|text| RedirectUri::registered(text).ok());
+    let login = Login {
+        frame: html::frame(app, None),
+        csrf: forms::token(app, FORM, &visitor),
+        action: format!("{}/login", app.config.issuer.path()),
+        request: request.encode(),
+        client_host: client_id.map(|id| id.host().to_owned()),
+        username: failed
+            .or(request.optional("login_hint"))
+            .unwrap_or_default()
+            .chars()
+            .take(64)
+            .collect(),
+        failed: failed.map(|_| "The user name or the password is not right.".to_owned()),
+        notice: None,
+    };
+    let status = if failed.is_some() {
+        StatusCode::UNPROCESSABLE_ENTITY
+    } else {
+        StatusCode::OK
+    };
+    let mut response = html::page(status, &login, target.as_ref());
+    if known.is_none() {
+        response.headers_mut().append(
+            header::SET_COOKIE,
+            cookies::set(app, cookies::VISITOR, &visitor),
+        );
+    }
+    response
+}

@@ -1,0 +1,138 @@
+//! `/setup`: the one-time link that makes the first account, an administrator.
+
+use axum::{
+    body::Bytes,
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use http::{HeaderMap, StatusCode, Uri, header};
+
+use crate::{
+    accounts::{Password, Username},
+    app::App,
+    protocol::params::Params,
+    secret::{Secret, Setup, Visitor},
+    store::AccountError,
+    web::{callback::see_other, cookies, error::PageError, forms, html, session, views},
+};
+
+const FORM: &str = "setup";
+
+/// The page behind the link.
+pub(crate) async fn show(
+    State(app): State<App>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, PageError> {
+    let params = Params::parse(uri.query().unwrap_or_default().as_bytes()).unwrap_or_default();
+    let link = open_link(&app, &params).await?;
+    Ok(page(&app, &headers, &link, "", None))
+}
+
+/// Makes the account and signs it in.
+pub(crate) async fn submit(
+    State(app): State<App>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, PageError> {
+    let now = app.clock.now();
+    let params = forms::read(&headers, &body)
+        .map_err(|error| PageError::bad_request(&app, "request", &error.description))?;
+    let visitor = cookies::read::<Visitor>(&app, &headers, cookies::VISITOR);
+    if !forms::is_ours(&app, FORM, visitor.as_ref(), &params) {
+        return Err(PageError::forbidden(&app));
+    }
+    let link = open_link(&app, &params).await?;
+    let name = params.optional("username").unwrap_or_default();
+    let (username, password) = match chosen(&params) {
+        Ok(chosen) => chosen,
+        Err(told) => return Ok(page(&app, &headers, &link, name, Some(told))),
+    };
+    let made = app
+        .accounts
+        .add_first(link.hash(), username, password, now)
+        .await;
+    match made.map_err(|error| PageError::accounts(&app, &error))? {
+        Ok(subject) => {
+            tracing::info!("the first account was made with the set-up link");
+            let cookie = session::start(&app, &headers, subject, now)
+                .await
+                .map_err(|error| PageError::store(&app, &error))?;
+            Ok((
+                [(header::SET_COOKIE, cookie)],
+                see_other(&format!("{}/", app.config.issuer.path())),
+            )
+                .into_response())
+        }
+        Err(AccountError::NameTaken | AccountError::LinkSpent) => Err(closed(&app)),
+    }
+}
+
+fn chosen(params: &Params) -> Result<(Username, Password), &'static str> {
+    let username = params.optional("username").unwrap_or_default().parse()?;
+    let password = params.optional("password").unwrap_or_default();
+    if params.optional("password_again").unwrap_or_default() != password {
+        return Err("The two passwords are not the same.");
+    }
+    Ok((username, Password::chosen(password)?))
+}
+
+async fn open_link(app: &App, params: &Params) -> Result<Secret<Setup>, PageError> {
+    let link: Option<Secret<Setup>> = params.optional("token").and_then(|text| text.parse().ok());
+    let Some(link) = link else {
+        return Err(closed(app));
+    };
+    let open = app
+        .store
+        .setup_link_is_open(&link.hash(), app.clock.now())
+        .await;
+    if open.map_err(|error| PageError::store(app, &error))? {
+        Ok(link)
+    } else {
+        Err(closed(app))
+    }
+}
+
+fn closed(app: &App) -> PageError {
+    let happened = "This set-up link was used, has expired, or the server has an account already.";
+    let advice = "If there is no account yet, restart the server: it prints a new link. Or make one with: wayleave user add NAME --admin";
+    PageError::new(
+        app,
+        StatusCode::BAD_REQUEST,
+        "This link does not work",
+        happened,
+        advice,
+    )
+}
+
+fn page(
+    app: &App,
+    headers: &HeaderMap,
+    link: &Secret<Setup>,
+    username: &str,
+    failed: Option<&str>,
+) -> Response {
+    let known = cookies::read::<Visitor>(app, headers, cookies::VISITOR);
+    let visitor = known.clone().unwrap_or_else(Secret::generate);
+    let page = views::Setup {
+        frame: html::frame(app, None),
+        csrf: forms::token(app, FORM, &visitor),
+        action: format!("{}/setup", app.config.issuer.path()),
+        token: link.expose().to_owned(),
+        username: username.chars().take(64).collect(),
+        failed: failed.map(str::to_owned),
+    };
+    let status = if failed.is_some() {
+        StatusCode::UNPROCESSABLE_ENTITY
+    } else {
+        StatusCode::OK
+    };
+    let mut response = html::page(status, &page, None);
+    if known.is_none() {
+        response.headers_mut().append(
+            header::SET_COOKIE,
+            cookies::set(app, cookies::VISITOR, &visitor),
+        );
+    }
+    response
+}

@@ -1,0 +1,82 @@
+//! An address that we may send the browser back to: proven to be the client's.
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+
+use crate::{
+    app::App,
+    protocol::{
+        authorize,
+        error::{ErrorCode, OAuthError},
+        params::Params,
+        redirect_uri::RedirectUri,
+        response,
+    },
+};
+
+/// Where answers to one authorization request go. From here on, errors are the client's to show.
+#[derive(Debug)]
+pub(crate) struct Callback<'a> {
+    app: &'a App,
+    redirect_uri: RedirectUri,
+    state: Option<String>,
+}
+
+impl<'a> Callback<'a> {
+    /// Made of a redirect URI that its client's document lists. A `state` too long to carry is not carried.
+    pub(crate) fn new(app: &'a App, redirect_uri: RedirectUri, params: &Params) -> Self {
+        let state = authorize::state(params).ok().flatten().map(str::to_owned);
+        Self {
+            app,
+            redirect_uri,
+            state,
+        }
+    }
+
+    /// Sends a code.
+    pub(crate) fn code(&self, code: &str) -> Response {
+        see_other(&response::code(
+            &self.redirect_uri,
+            &self.app.config.issuer,
+            self.state.as_deref(),
+            code,
+        ))
+    }
+
+    /// Sends a refusal, and logs its cause.
+    pub(crate) fn error(&self, error: &OAuthError) -> Response {
+        match (&error.cause, error.code) {
+            (Some(cause), ErrorCode::ServerError) => {
+                tracing::error!(code = error.code.as_str(), %cause, "authorization failed")
+            }
+            (Some(cause), _) => {
+                tracing::warn!(code = error.code.as_str(), %cause, "authorization refused")
+            }
+            (None, _) => {
+                tracing::info!(code = error.code.as_str(), told = %error.description, "authorization refused")
+            }
+        }
+        see_other(&response::error(
+            &self.redirect_uri,
+            &self.app.config.issuer,
+            self.state.as_deref(),
+            error,
+        ))
+    }
+}
+
+/// 303: the browser goes there with GET (RFC 9700 §4.12), and remembers nothing of it.
+pub(crate) fn see_other(location: &str) -> Response {
+    let Ok(location) = HeaderValue::from_str(location) else {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    };
+    let headers = [
+        (header::LOCATION, location),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        (
+            header::REFERRER_POLICY,
+            HeaderValue::from_static("no-referrer"),
+        ),
+    ];
+    (StatusCode::SEE_OTHER, headers).into_response()
+}

@@ -1,0 +1,62 @@
+//! Cookies: RFC 6265bis §4.1.3, one host, not for scripts, not for other sites' requests but top-level navigation.
+
+use http::{HeaderMap, HeaderValue, header};
+
+use crate::{
+    app::App,
+    secret::{Kind, Secret},
+};
+
+/// The cookie of a signed-in browser.
+pub(crate) const SESSION: &str = "wayleave_session";
+/// The cookie of a browser that is not.
+pub(crate) const VISITOR: &str = "wayleave_visitor";
+
+/// `__Host-` wants TLS; a server on loopback without TLS goes without.
+fn full_name(app: &App, name: &str) -> String {
+    if app.config.issuer.is_https() {
+        format!("__Host-{name}")
+    } else {
+        name.to_owned()
+    }
+}
+
+/// The secret in a cookie. Of two cookies of one name neither is believed.
+pub(crate) fn read<K: Kind>(app: &App, headers: &HeaderMap, name: &str) -> Option<Secret<K>> {
+    let name = full_name(app, name);
+    let pairs = headers
+        .get_all(header::COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|v| v.split(';'));
+    let mut values = pairs
+        .filter_map(|pair| pair.trim().split_once('='))
+        .filter(|(known, _)| *known == name);
+    match (values.next(), values.next()) {
+        (Some((_, value)), None) => value.parse().ok(),
+        _ => None,
+    }
+}
+
+/// The header that sets a cookie until the browser is closed or the server forgets it.
+pub(crate) fn set<K: Kind>(app: &App, name: &str, secret: &Secret<K>) -> HeaderValue {
+    header_value(app, name, secret.expose(), "")
+}
+
+/// The header that removes a cookie.
+pub(crate) fn clear(app: &App, name: &str) -> HeaderValue {
+    header_value(app, name, "", "; Max-Age=0")
+}
+
+fn header_value(app: &App, name: &str, value: &str, extra: &str) -> HeaderValue {
+    let secure = if app.config.issuer.is_https() {
+        "; Secure"
+    } else {
+        ""
+    };
+    let text = format!(
+        "{}={value}; Path=/; HttpOnly; SameSite=Lax{secure}{extra}",
+        full_name(app, name)
+    );
+    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(""))
+}

@@ -1,0 +1,265 @@
+//! How a refusal leaves: JSON for machines (RFC 6749 §5.2), a page for people. Each is logged once, here.
+
+use axum::{
+    Json,
+    response::{IntoResponse, Response},
+};
+use http::{HeaderValue, StatusCode, header};
+use serde_json::json;
+
+use super::{html, views::ErrorPage};
+use crate::{
+    accounts::AccountsError,
+    app::App,
+    clients::{Refusal, RefusalKind},
+    protocol::error::{ErrorCode, OAuthError},
+    secret::random_id,
+    store::StoreError,
+};
+
+/// An error of the token or revocation endpoint.
+#[derive(Debug)]
+pub(crate) struct TokenError {
+    error: OAuthError,
+    /// RFC 6749 §5.2: who tried the `Authorization` header is told the scheme.
+    tried_header: bool,
+}
+
+impl TokenError {
+    pub(crate) fn new(error: OAuthError, tried_header: bool) -> Self {
+        Self {
+            error,
+            tried_header,
+        }
+    }
+}
+
+impl IntoResponse for TokenError {
+    fn into_response(self) -> Response {
+        let error = self.error;
+        let code = error.code.as_str();
+        match &error.cause {
+            Some(cause) if error.code == ErrorCode::ServerError => {
+                tracing::error!(code, %cause, "request failed")
+            }
+            Some(cause) => tracing::warn!(code, %cause, "request refused"),
+            None => tracing::info!(code, told = %error.description, "request refused"),
+        }
+        let status =
+            StatusCode::from_u16(error.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let body = Json(json!({ "error": code, "error_description": error.description }));
+        let mut response = (status, [(header::CACHE_CONTROL, "no-store")], body).into_response();
+        if error.code == ErrorCode::TemporarilyUnavailable {
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if error.code == ErrorCode::InvalidClient && self.tried_header {
+            response.headers_mut().insert(
+                header::WWW_AUTHENTICATE,
+                HeaderValue::from_static("Basic realm=\"token\""),
+            );
+        }
+        response
+    }
+}
+
+/// An error that a person sees: what happened, what to do, and what the client's developer needs.
+pub(crate) struct PageError(Box<Content>);
+
+struct Content {
+    page: ErrorPage,
+    retry_after: Option<u32>,
+    cause: String,
+}
+
+impl PageError {
+    /// A page with its status, title, and two sentences.
+    pub(crate) fn new(
+        app: &App,
+        status: StatusCode,
+        title: &str,
+        happened: &str,
+        advice: &str,
+    ) -> Self {
+        let page = ErrorPage {
+            frame: html::frame(app, None),
+            title: title.to_owned(),
+            happened: happened.to_owned(),
+            advice: advice.to_owned(),
+            status: status.as_u16(),
+            detail: Vec::new(),
+            reference: random_id()[..10].to_owned(),
+            retry: false,
+        };
+        Self(Box::new(Content {
+            page,
+            retry_after: None,
+            cause: String::new(),
+        }))
+    }
+
+    /// A request that its client made wrongly, before its redirect URI is proven.
+    pub(crate) fn bad_request(app: &App, rule: &str, told: &str) -> Self {
+        let happened =
+            "The app that sent you here made a mistake, so you cannot sign in to it now.";
+        let advice =
+            "Go back to the app. If it happens again, tell its developer what is written below.";
+        let status = StatusCode::BAD_REQUEST;
+        Self::new(
+            app,
+            status,
+            "This request cannot be answered",
+            happened,
+            advice,
+        )
+        .detail("Rule", rule)
+        .detail("Problem", told)
+    }
+
+    /// A client that is not known, or not now.
+    pub(crate) fn client(app: &App, client_id: &str, refusal: &Refusal) -> Self {
+        let page = match refusal.kind {
+            RefusalKind::Invalid => Self::bad_request(app, refusal.rule, &refusal.told),
+            RefusalKind::Temporary(seconds) => {
+                let happened =
+                    "The description of the app that sent you here could not be read just now.";
+                let advice = "Wait a moment and reload this page. You stay signed in here.";
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                let mut page =
+                    Self::new(app, status, "The app cannot be checked", happened, advice);
+                page.0.retry_after = Some(seconds);
+                page.0.page.retry = true;
+                page.detail("Rule", refusal.rule)
+                    .detail("Problem", &refusal.told)
+            }
+            RefusalKind::Internal => Self::internal(app, &refusal.cause),
+        };
+        page.detail("client_id", client_id).because(&refusal.cause)
+    }
+
+    /// Something of ours failed.
+    pub(crate) fn internal(app: &App, cause: &dyn std::fmt::Display) -> Self {
+        let happened = "The server could not answer. It is not your fault, nor the app's.";
+        let advice = "Try again. If it happens again, tell the administrator the reference below.";
+        let status = StatusCode::INTERNAL_SERVER_ERROR;
+        Self::new(app, status, "Something went wrong here", happened, advice)
+            .because(&cause.to_string())
+    }
+
+    /// The server is too busy for this request.
+    pub(crate) fn busy(app: &App, cause: &dyn std::fmt::Display) -> Self {
+        let happened = "The server has more to do than it can at the moment.";
+        let advice = "Wait a moment and try again. Nothing is lost.";
+        let mut page = Self::new(
+            app,
+            StatusCode::SERVICE_UNAVAILABLE,
+            "The server is busy",
+            happened,
+            advice,
+        );
+        page.0.retry_after = Some(2);
+        page.0.page.retry = true;
+        page.because(&cause.to_string())
+    }
+
+    /// The store failed.
+    pub(crate) fn store(app: &App, error: &StoreError) -> Self {
+        if error.is_temporary() {
+            Self::busy(app, error)
+        } else {
+            Self::internal(app, error)
+        }
+    }
+
+    /// A person could not be signed in for a reason of ours.
+    pub(crate) fn accounts(app: &App, error: &AccountsError) -> Self {
+        match error {
+            AccountsError::Store(error) => Self::store(app, error),
+            AccountsError::Busy => Self::busy(app, error),
+            AccountsError::Hash(_) => Self::internal(app, error),
+        }
+    }
+
+    /// A form that did not come from a page of ours in this browser, or an old one.
+    pub(crate) fn forbidden(app: &App) -> Self {
+        let happened = "This form was not sent from a page that this server made for this browser, or the page was old.";
+        let advice = "Go back to the app and start again. Your browser must accept cookies from this server.";
+        Self::new(
+            app,
+            StatusCode::FORBIDDEN,
+            "This form cannot be accepted",
+            happened,
+            advice,
+        )
+    }
+
+    /// A question that is answered already, or was put to somebody else.
+    pub(crate) fn gone(app: &App) -> Self {
+        let happened = "This question has been answered already, has expired, or was put to another browser or account.";
+        let advice = "Go back to the app and start again.";
+        Self::new(
+            app,
+            StatusCode::BAD_REQUEST,
+            "This page is no longer valid",
+            happened,
+            advice,
+        )
+    }
+
+    /// Adds a line for the client's developer.
+    #[must_use]
+    pub(crate) fn detail(mut self, label: &str, value: &str) -> Self {
+        let value: String = value
+            .chars()
+            .filter(|c| !c.is_control())
+            .take(2_048)
+            .collect();
+        self.0.page.detail.push((label.to_owned(), value));
+        self
+    }
+
+    /// What the log says of it.
+    #[must_use]
+    pub(crate) fn because(mut self, cause: &str) -> Self {
+        cause.clone_into(&mut self.0.cause);
+        self
+    }
+
+    /// Whose session it is, for the top of the page.
+    #[must_use]
+    pub(crate) fn signed_in_as(mut self, user: Option<&str>) -> Self {
+        self.0.page.frame.signed_in_as = user.map(str::to_owned);
+        self
+    }
+}
+
+impl IntoResponse for PageError {
+    fn into_response(self) -> Response {
+        let Content {
+            page,
+            retry_after,
+            cause,
+        } = *self.0;
+        let detail: Vec<String> = page
+            .detail
+            .iter()
+            .map(|(l, v)| format!("{l}={}", v.escape_debug()))
+            .collect();
+        let (status, reference) = (page.status, page.reference.as_str());
+        let cause = cause.escape_debug();
+        if status >= 500 && status != 503 {
+            tracing::error!(status, reference, %cause, detail = detail.join(" "), "page of refusal");
+        } else {
+            tracing::info!(status, reference, %cause, detail = detail.join(" "), "page of refusal");
+        }
+        let code = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = html::page(code, &page, None);
+        if let Some(seconds) = retry_after {
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, seconds.into());
+        }
+        response
+    }
+}

@@ -1,0 +1,12 @@
+//! Shared by endpoints and pages.
+
+pub(crate) mod assets;
+pub(crate) mod callback;
+pub(crate) mod client_ip;
+pub(crate) mod cookies;
+pub(crate) mod error;
+pub(crate) mod forms;
+pub(crate) mod headers;
+pub(crate) mod html;
+pub(crate) mod session;
+pub(crate) mod views;

@@ -1,0 +1,61 @@
+//! The session of the browser that sends a request.
+
+use http::{HeaderMap, HeaderValue};
+
+use super::cookies;
+use crate::{
+    app::App,
+    secret::{Secret, Session},
+    store::{SessionRow, StoreError},
+    time::UnixTime,
+};
+
+/// Seconds of idleness that are not written down: a busy session costs one write in so long.
+const COARSE: i64 = 600;
+
+/// A live session and the secret that its browser holds.
+#[derive(Debug)]
+pub(crate) struct CurrentSession {
+    pub(crate) secret: Secret<Session>,
+    pub(crate) row: SessionRow,
+}
+
+/// The session, if the browser has a live one. Puts off its end.
+pub(crate) async fn current(
+    app: &App,
+    headers: &HeaderMap,
+    now: UnixTime,
+) -> Result<Option<CurrentSession>, StoreError> {
+    let Some(secret) = cookies::read::<Session>(app, headers, cookies::SESSION) else {
+        return Ok(None);
+    };
+    let Some(row) = app.store.session(&secret.hash(), now).await? else {
+        return Ok(None);
+    };
+    let idle_until = now + i64::from(app.config.login.session_idle.get());
+    if idle_until - row.idle_until >= COARSE {
+        app.store.touch_session(secret.hash(), idle_until).await?;
+    }
+    Ok(Some(CurrentSession { secret, row }))
+}
+
+/// Starts a session in place of the one that the browser may have; returns its cookie.
+pub(crate) async fn start(
+    app: &App,
+    headers: &HeaderMap,
+    subject: String,
+    now: UnixTime,
+) -> Result<HeaderValue, StoreError> {
+    let replaced =
+        cookies::read::<Session>(app, headers, cookies::SESSION).map(|secret| secret.hash());
+    let secret = Secret::<Session>::generate();
+    let login = &app.config.login;
+    let ends = (
+        now + i64::from(login.session_idle.get()),
+        now + i64::from(login.session_absolute.get()),
+    );
+    app.store
+        .start_session(secret.hash(), subject, now, ends, replaced)
+        .await?;
+    Ok(cookies::set(app, cookies::SESSION, &secret))
+}
