@@ -20,7 +20,6 @@ pub(crate) async fn home(
     let page = Home {
         frame: html::frame(&app, user.as_deref()),
         user,
-        new_account: false,
     };
     Ok(html::page(StatusCode::OK, &page, None))
 }

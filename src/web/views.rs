@@ -97,7 +97,6 @@ pub(crate) struct SignOut {
 pub(crate) struct Home {
     pub(crate) frame: Frame,
     pub(crate) user: Option<String>,
-    pub(crate) new_account: bool,
 }
 
 #[derive(Template)]
@@ -113,4 +112,190 @@ pub(crate) struct ErrorPage {
     /// To be quoted to the administrator.
     pub(crate) reference: String,
     pub(crate) retry: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EVIL: &str = "<script>alert(1)</script>\"'&";
+
+    macro_rules! templates {
+        ($($name:literal),*) => {
+            [$(($name, include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/templates/", $name)))),*]
+        };
+    }
+
+    fn evil() -> String {
+        EVIL.to_owned()
+    }
+
+    fn frame() -> Frame {
+        Frame {
+            stylesheet: "/style.css".to_owned(),
+            issuer_host: "auth.example".to_owned(),
+            base: String::new(),
+            signed_in_as: Some(evil()),
+        }
+    }
+
+    fn consent() -> Consent {
+        Consent {
+            frame: frame(),
+            csrf: evil(),
+            action: evil(),
+            interaction: evil(),
+            user: evil(),
+            client_host: evil(),
+            client_host_lead: evil(),
+            client_host_main: evil(),
+            client_id: evil(),
+            client_name: Some(evil()),
+            permissions: ["", EVIL]
+                .map(|meaning| Permission {
+                    scope: evil(),
+                    meaning: meaning.to_owned(),
+                    resource: Some(evil()),
+                })
+                .into(),
+            resources: vec![ResourceView {
+                name: Some(evil()),
+                id: evil(),
+                host: evil(),
+            }],
+            redirect_host: evil(),
+            redirect_uri: evil(),
+            redirect_is_loopback: true,
+            redirect_is_other_host: true,
+            stays_connected: true,
+            lifetime: Some(evil()),
+            fetched: evil(),
+            digest: evil(),
+            changed: vec![evil()],
+            switch_account_url: evil(),
+        }
+    }
+
+    fn assert_escaped(page: &impl Template, shown: usize) {
+        let html = page.render().expect("the page renders");
+        assert!(!html.contains("<script"), "{html}");
+        assert!(!html.contains("\"'&"), "{html}");
+        assert_eq!(html.matches("&#60;script&#62;").count(), shown, "{html}");
+    }
+
+    #[test]
+    fn what_strangers_write_is_escaped() {
+        let login = Login {
+            frame: frame(),
+            csrf: evil(),
+            action: evil(),
+            request: evil(),
+            client_host: Some(evil()),
+            username: evil(),
+            failed: Some(evil()),
+            notice: Some(evil()),
+        };
+        assert_escaped(&login, 8);
+        let setup = Setup {
+            frame: frame(),
+            csrf: evil(),
+            action: evil(),
+            token: evil(),
+            username: evil(),
+            failed: Some(evil()),
+        };
+        assert_escaped(&setup, 6);
+        assert_escaped(&consent(), 28);
+        assert_escaped(&SignedOut { frame: frame() }, 1);
+        let sign_out = SignOut {
+            frame: frame(),
+            csrf: evil(),
+            action: evil(),
+            user: evil(),
+        };
+        assert_escaped(&sign_out, 4);
+        let home = Home {
+            frame: frame(),
+            user: Some(evil()),
+        };
+        assert_escaped(&home, 2);
+        let error = ErrorPage {
+            frame: frame(),
+            title: evil(),
+            happened: evil(),
+            advice: evil(),
+            status: 400,
+            detail: vec![(evil(), evil())],
+            reference: evil(),
+            retry: true,
+        };
+        assert_escaped(&error, 8);
+    }
+
+    #[test]
+    fn deny_stands_before_allow_and_looks_the_same() {
+        let html = consent().render().expect("the page renders");
+        let buttons: Vec<&str> = html
+            .lines()
+            .filter(|line| line.starts_with("<button"))
+            .collect();
+        let [deny, allow] = buttons[..] else {
+            panic!("two buttons: {buttons:?}")
+        };
+        assert!(deny.contains("value=\"deny\""), "{deny}");
+        assert_eq!(
+            deny.replace("deny", "allow").replace("Deny", "Allow"),
+            allow
+        );
+        assert!(!html.contains("autofocus"));
+    }
+
+    #[test]
+    fn a_consent_page_warns_only_with_a_reason() {
+        let mut page = consent();
+        page.redirect_is_loopback = false;
+        page.redirect_is_other_host = false;
+        page.changed.clear();
+        let html = page.render().expect("the page renders");
+        assert!(!html.contains("note warn"), "{html}");
+        let all = consent().render().expect("the page renders");
+        assert_eq!(all.matches("note warn").count(), 3);
+        let last = all.rfind("note warn").expect("a warning");
+        assert!(last < all.find("<button").expect("a button"));
+    }
+
+    #[test]
+    fn templates_hold_nothing_that_the_policy_forbids() {
+        let templates = templates![
+            "base.html",
+            "login.html",
+            "setup.html",
+            "consent.html",
+            "signed_out.html",
+            "sign_out.html",
+            "home.html",
+            "error.html",
+            "style.css"
+        ];
+        for (name, text) in templates {
+            let banned = [
+                "|safe",
+                "| safe",
+                "<script",
+                "style=",
+                "<style",
+                "http://",
+                "https://",
+                "data:",
+                "javascript:",
+                "@import",
+                "url(",
+            ];
+            for banned in banned {
+                assert!(!text.contains(banned), "{name} has {banned}");
+            }
+        }
+        let (_, css) = templates[8];
+        assert!(css.len() < 12 * 1024);
+    }
 }

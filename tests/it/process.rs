@@ -1,0 +1,397 @@
+//! The binary: it starts with nothing configured, survives being killed, and refuses to be half-open.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    net::{SocketAddr, TcpListener},
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+};
+
+use crate::support::on_both;
+
+/// The binary, in a folder of its own, with nothing of the environment but what the test gives.
+fn wayleave(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wayleave"));
+    command
+        .current_dir(folder)
+        .env_clear()
+        .stdin(Stdio::null())
+        .stderr(Stdio::null());
+    command
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
+}
+
+struct Running {
+    child: Child,
+    lines: Vec<String>,
+    address: SocketAddr,
+}
+
+impl Running {
+    /// Starts a server on a free port and waits for its greeting.
+    fn start(mut command: Command, expected_lines: usize) -> Self {
+        let port = free_port();
+        command
+            .arg("serve")
+            .env("WAYLEAVE_ISSUER", format!("http://127.0.0.1:{port}"))
+            .env("WAYLEAVE_SERVER__LISTEN", format!("127.0.0.1:{port}"))
+            .stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap())
+            .lines()
+            .take(expected_lines)
+            .map(Result::unwrap)
+            .collect();
+        Self {
+            child,
+            lines,
+            address: SocketAddr::from(([127, 0, 0, 1], port)),
+        }
+    }
+
+    fn get(&self, path: &str) -> (u16, String) {
+        request(
+            self.address,
+            &format!(
+                "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
+                self.address
+            ),
+        )
+    }
+
+    fn post(&self, path: &str, body: &str) -> (u16, String) {
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
+            self.address,
+            body.len()
+        );
+        request(self.address, &head)
+    }
+
+    /// `kill -9`.
+    fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// SIGTERM, as a service manager stops it; the exit code.
+    fn stop(mut self) -> Option<i32> {
+        let pid = self.child.id().to_string();
+        Command::new("kill").args(["-TERM", &pid]).status().unwrap();
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        _ = self.child.kill();
+        _ = self.child.wait();
+    }
+}
+
+fn request(address: SocketAddr, text: &str) -> (u16, String) {
+    use std::io::Read;
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    stream.write_all(text.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let status = answer
+        .split(' ')
+        .nth(1)
+        .unwrap_or_else(|| panic!("{answer}"))
+        .parse()
+        .unwrap();
+    (status, answer)
+}
+
+fn run(mut command: Command, stdin: Option<&str>) -> Output {
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    if stdin.is_some() {
+        command.stdin(Stdio::piped());
+    }
+    let mut child = command.spawn().unwrap();
+    if let Some(text) = stdin {
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(text.as_bytes())
+            .unwrap();
+    }
+    child.wait_with_output().unwrap()
+}
+
+#[test]
+fn with_nothing_configured_it_serves_and_offers_to_be_set_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Running::start(wayleave(folder.path()), 3);
+    assert!(
+        server.lines[0].contains("is ready at http://127.0.0.1:"),
+        "{:?}",
+        server.lines
+    );
+    assert!(
+        server.lines[1].starts_with("There is no account yet."),
+        "{:?}",
+        server.lines
+    );
+    let link = server.lines[2].trim().to_owned();
+    assert!(link.contains("/setup?token=wl_su_"), "{link}");
+    assert!(folder.path().join("wayleave-data/wayleave.db").exists());
+    let (status, body) = server.get(link.split_once(&server.address.to_string()).unwrap().1);
+    assert!(
+        status == 200 && body.contains("Set up this server"),
+        "{body}"
+    );
+    assert_eq!(
+        (server.get("/readyz").0, server.get("/healthz").0),
+        (200, 200)
+    );
+    let keys = |answer: &str| answer.split("\r\n\r\n").nth(1).unwrap().to_owned();
+    let before = keys(&server.get("/jwks").1);
+
+    // A second process on the same file refuses; accounts can be added all the same.
+    let mut second = wayleave(folder.path());
+    second.args(["serve"]).env(
+        "WAYLEAVE_SERVER__LISTEN",
+        format!("127.0.0.1:{}", free_port()),
+    );
+    let output = run(second, None);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        String::from_utf8_lossy(&output.stderr).contains("in use by another wayleave process"),
+        "{output:?}"
+    );
+    let mut add = wayleave(folder.path());
+    add.args(["user", "add", "ada", "--admin", "--password-stdin"]);
+    assert_eq!(
+        run(add, Some("correct horse battery\n")).status.code(),
+        Some(0)
+    );
+
+    assert_eq!(server.stop(), Some(0));
+    let server = Running::start(wayleave(folder.path()), 1);
+    assert_eq!(
+        keys(&server.get("/jwks").1),
+        before,
+        "the signing key is kept"
+    );
+}
+
+on_both! {
+    async fn accounts_are_made_from_the_command_line_before_the_first_start(database) {
+        let folder = tempfile::tempdir().unwrap();
+        let command = |arguments: &[&str]| {
+            let mut command = wayleave(folder.path());
+            command.env("WAYLEAVE_DATABASE__URL", &database.url).args(arguments);
+            command
+        };
+        let table: &[(&[&str], Option<&str>, i32, &str)] = &[
+            (&["migrate"], None, 0, "is up to date"),
+            (&["migrate"], None, 0, "is up to date"),
+            (&["user", "add", "Ada", "--password-stdin", "--admin"], Some("correct horse battery"), 0, "ada: administrator added"),
+            (&["user", "add", "ada", "--password-stdin"], Some("correct horse battery"), 1, "there is an account named ada"),
+            (&["user", "add", "bob", "--password-stdin"], Some("short"), 2, "at least 8 characters"),
+            (&["user", "add", "b b", "--password-stdin"], Some("correct horse battery"), 2, "A user name has"),
+            (&["user", "add", "bob"], None, 2, "use --password-stdin"),
+            (&["user", "passwd", "ada", "--password-stdin"], Some("another password"), 0, "password changed"),
+            (&["user", "passwd", "bob", "--password-stdin"], Some("another password"), 1, "no account named bob"),
+            (&["user", "list"], None, 0, "ada  administrator"),
+            (&["user", "list", "--json"], None, 0, "\"username\": \"ada\""),
+            (&["user", "disable", "ada"], None, 0, "account disabled"),
+            (&["user", "disable", "ada"], None, 1, "no enabled account"),
+            (&["user", "frobnicate"], None, 2, "unrecognized subcommand"),
+        ];
+        for (arguments, stdin, code, told) in table {
+            let output = run(command(arguments), *stdin);
+            let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+            assert_eq!(output.status.code(), Some(*code), "{arguments:?}: {text}");
+            assert!(text.contains(told), "{arguments:?}: {text}");
+        }
+        let mut server = command(&[]);
+        server.env("WAYLEAVE_DATABASE__URL", &database.url);
+        let server = Running::start(server, 1);
+        assert_eq!(server.get("/readyz").0, 200);
+    }
+
+    async fn a_code_issued_before_a_kill_is_redeemable_once_after_it(database) {
+        use crate::support::{TestApp, app::VERIFIER};
+        // The code is issued by a server in this process, whose clock is the machine's own.
+        let issuer = TestApp::with(database.clone(), &[]).await;
+        let client = issuer.site.publish("/c.json", serde_json::json!({}));
+        let mut browser = issuer.signed_in().await;
+        issuer.app.clock.advance(std::time::UNIX_EPOCH.elapsed().unwrap().as_secs() as i64 - issuer.app.clock.now().0);
+        let mut browser2 = issuer.signed_in().await;
+        std::mem::swap(&mut browser, &mut browser2);
+        let flow = issuer.flow(&client);
+        let code = issuer.code(&mut browser, &flow).await;
+        issuer.app.store.close().await;
+
+        let folder = tempfile::tempdir().unwrap();
+        let start = || {
+            let mut command = wayleave(folder.path());
+            command.env("WAYLEAVE_DATABASE__URL", &database.url);
+            Running::start(command, 1)
+        };
+        let redeem = |server: &Running| {
+            let body = url::form_urlencoded::Serializer::new(String::new())
+                .extend_pairs([
+                    ("grant_type", "authorization_code"),
+                    ("code", &code),
+                    ("client_id", &client),
+                    ("redirect_uri", flow.get("redirect_uri")),
+                    ("code_verifier", VERIFIER),
+                ])
+                .finish();
+            server.post("/token", &body)
+        };
+        start().kill();
+        let server = start();
+        let (status, body) = redeem(&server);
+        assert_eq!(status, 200, "{body}");
+        server.kill();
+        let server = start();
+        let (status, body) = redeem(&server);
+        assert!(status == 400 && body.contains("invalid_grant"), "not twice: {body}");
+    }
+}
+
+#[test]
+fn a_bad_configuration_is_named_and_nothing_is_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let table: &[(&str, &[(&str, &str)], &str)] = &[
+        (
+            "[server]\nlisten = 8080",
+            &[],
+            "wayleave.toml: server.listen: ",
+        ),
+        ("[sevrer]", &[], "wayleave.toml: sevrer: unknown field"),
+        (
+            "",
+            &[("WAYLEAVE_FETCH__TIMEOUT", "x")],
+            "environment variable WAYLEAVE_FETCH__TIMEOUT: fetch.timeout: expected a whole number",
+        ),
+        (
+            "",
+            &[("WAYLEAVE_KEYS__ENCRYPTION_KEY", "short")],
+            "keys.encryption_key: expected 32 bytes in base64",
+        ),
+        (
+            "[fetch]\nextra_ca_file = \"none.pem\"",
+            &[],
+            "fetch.extra_ca_file: expected a readable PEM file",
+        ),
+        (
+            "issuer = \"https://localhost\"\n[server.tls]\ncert_file = \"a\"\nkey_file = \"b\"",
+            &[],
+            "server.tls.cert_file: expected a PEM certificate chain",
+        ),
+    ];
+    for (file, variables, told) in table {
+        std::fs::write(folder.path().join("wayleave.toml"), file).unwrap();
+        let mut command = wayleave(folder.path());
+        command.arg("serve").envs(variables.iter().copied());
+        let output = run(command, None);
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{file}{variables:?}: {text}");
+        assert!(text.contains(told), "want {told}\n got {text}");
+        assert!(output.stdout.is_empty(), "{output:?}");
+    }
+}
+
+#[test]
+fn keys_are_encrypted_at_rest_and_useless_without_their_key() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(
+        folder.path().join("key"),
+        "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n",
+    )
+    .unwrap();
+    // First without a key, then with one: what lay open is wrapped.
+    Running::start(wayleave(folder.path()), 3).stop();
+    let database = folder.path().join("wayleave-data/wayleave.db");
+    assert!(String::from_utf8_lossy(&std::fs::read(&database).unwrap()).contains("plain:"));
+    let mut command = wayleave(folder.path());
+    command.env("WAYLEAVE_KEYS__ENCRYPTION_KEY_FILE", "key");
+    Running::start(command, 3).stop();
+    let mut command = wayleave(folder.path());
+    command.arg("serve");
+    let output = run(command, None);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        String::from_utf8_lossy(&output.stderr).contains("the database's keys were encrypted"),
+        "{output:?}"
+    );
+}
+
+#[test]
+fn tls_is_terminated_in_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = rcgen::CertificateParams::new(vec!["localhost".to_owned()])
+        .unwrap()
+        .self_signed(&key)
+        .unwrap();
+    std::fs::write(folder.path().join("cert.pem"), certificate.pem()).unwrap();
+    std::fs::write(folder.path().join("key.pem"), key.serialize_pem()).unwrap();
+    let port = free_port();
+    let mut command = wayleave(folder.path());
+    command
+        .arg("serve")
+        .env("WAYLEAVE_ISSUER", format!("https://localhost:{port}"))
+        .env("WAYLEAVE_SERVER__LISTEN", format!("127.0.0.1:{port}"))
+        .env("WAYLEAVE_SERVER__TLS__CERT_FILE", "cert.pem")
+        .env("WAYLEAVE_SERVER__TLS__KEY_FILE", "key.pem")
+        .stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let greeting = BufReader::new(child.stdout.take().unwrap())
+        .lines()
+        .next()
+        .unwrap()
+        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let answer = runtime.block_on(async {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate.der().clone()).unwrap();
+        let config = ClientConfig::builder()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let stream = tokio::net::TcpStream::connect(("127.0.0.1", port))
+            .await
+            .unwrap();
+        let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
+        let mut stream = connector
+            .connect("localhost".try_into().unwrap(), stream)
+            .await
+            .unwrap();
+        stream
+            .write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            .await
+            .unwrap();
+        let mut answer = Vec::new();
+        _ = stream.read_to_end(&mut answer).await;
+        String::from_utf8(answer).unwrap()
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(greeting.contains("https://localhost"), "{greeting}");
+    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+    assert!(
+        answer
+            .to_lowercase()
+            .contains("strict-transport-security: max-age=63072000"),
+        "{answer}"
+    );
+}

@@ -1,0 +1,36 @@
+//! The real server with a clock that is moved, clients' sites over TLS, and a browser of forms and cookies.
+
+pub(crate) mod app;
+pub(crate) mod browser;
+pub(crate) mod client_site;
+pub(crate) mod database;
+
+pub(crate) use self::{
+    app::TestApp,
+    browser::{Browser, Page},
+    client_site::{Answer, ClientSite},
+    database::{Database, Kind},
+};
+
+/// One test for each database.
+macro_rules! on_both {
+    ($(async fn $name:ident($database:ident) $body:block)+) => {
+        $(mod $name {
+            use super::*;
+
+            async fn conversation($database: $crate::support::Database) $body
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn on_sqlite() {
+                conversation($crate::support::Database::sqlite()).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn on_postgresql() {
+                let Some(database) = $crate::support::Database::postgresql().await else { return };
+                conversation(database).await;
+            }
+        })+
+    };
+}
+pub(crate) use on_both;
