@@ -94,11 +94,21 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
             Ok(())
         }),
         Command::User(command) => runtime.block_on(user::run(command, &config, cli.json)),
-        Command::Config(ConfigCommand::Show) if cli.json => {
-            Ok(println!("{}", serde_json::to_string_pretty(&config)?))
+        Command::Config(ConfigCommand::Show) => {
+            println!(
+                "{}",
+                if cli.json {
+                    serde_json::to_string_pretty(&config)?
+                } else {
+                    toml::to_string_pretty(&config)?
+                }
+            );
+            Ok(())
         }
-        Command::Config(ConfigCommand::Show) => Ok(print!("{}", toml::to_string_pretty(&config)?)),
-        Command::Config(ConfigCommand::Check) => Ok(println!("The configuration can be used.")),
+        Command::Config(ConfigCommand::Check) => {
+            println!("The configuration can be used.");
+            Ok(())
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
+    io::Write,
     path::Path,
     time::Duration,
 };
@@ -43,9 +44,10 @@ pub(super) async fn serve(config: Config) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("server.listen: cannot listen on {listen}"))?;
 
+    let stop = told_to_stop()?;
     greet(&app).await?;
     let sweeper = tokio::spawn(sweep(app.clone()));
-    server::serve(app.clone(), listener, tls, told_to_stop()).await?;
+    server::serve(app.clone(), listener, tls, stop).await?;
     sweeper.abort();
     app.store.close().await;
     tracing::info!("stopped");
@@ -88,26 +90,31 @@ fn lock(database: &Path) -> anyhow::Result<File> {
 async fn greet(app: &App) -> anyhow::Result<()> {
     let issuer = &app.config.issuer;
     let listen = app.config.server.listen;
-    println!(
+    say(&format!(
         "Wayleave {} is ready at {issuer}",
         env!("CARGO_PKG_VERSION")
-    );
+    ));
     if issuer.is_loopback() && !issuer.as_str().ends_with(&format!(":{}", listen.port())) {
         tracing::warn!(%issuer, %listen, "the issuer names another port than the server listens on");
     }
     let lifetime = i64::from(app.config.login.setup.get());
     if let Some(link) = app.accounts.setup_link(app.clock.now(), lifetime).await? {
-        println!(
-            "There is no account yet. Make the first one, an administrator, here (once, within {}):",
-            in_words(lifetime)
-        );
-        println!(
+        let within = in_words(lifetime);
+        say(&format!(
+            "There is no account yet. Make the first one, an administrator, here (once, within {within}):"
+        ));
+        say(&format!(
             "  {}",
             issuer.join(&format!("/setup?token={}", link.expose()))
-        );
+        ));
     }
     tracing::info!(%issuer, %listen, database = %app.config.database.url, "ready");
     Ok(())
+}
+
+/// A line for whoever started the server. Nobody has to listen.
+fn say(line: &str) {
+    _ = writeln!(std::io::stdout(), "{line}");
 }
 
 async fn sweep(app: App) {
@@ -136,24 +143,28 @@ async fn sweep(app: App) {
     }
 }
 
-async fn told_to_stop() {
-    let interrupt = tokio::signal::ctrl_c();
+/// Listens for the signals that stop a server, from now on; ready when one has come.
+fn told_to_stop() -> anyhow::Result<impl Future<Output = ()>> {
     #[cfg(unix)]
-    {
+    let told = {
         use tokio::signal::unix::{SignalKind, signal};
-        match signal(SignalKind::terminate()) {
-            Ok(mut terminate) => {
-                tokio::select! {
-                    _ = interrupt => {}
-                    _ = terminate.recv() => {}
-                }
+        let (mut interrupt, mut terminate) = (
+            signal(SignalKind::interrupt())?,
+            signal(SignalKind::terminate())?,
+        );
+        async move {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
             }
-            Err(_) => _ = interrupt.await,
         }
-    }
+    };
     #[cfg(not(unix))]
-    {
-        _ = interrupt.await;
-    }
-    tracing::info!("stopping: no new connections, requests under way finish");
+    let told = async {
+        _ = tokio::signal::ctrl_c().await;
+    };
+    Ok(async move {
+        told.await;
+        tracing::info!("stopping: no new connections, requests under way finish");
+    })
 }

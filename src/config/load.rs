@@ -62,9 +62,18 @@ pub fn load(path: Option<&Path>, environment: &Environment) -> Result<Config, Co
     let overlaid = overlay(&mut table, environment)?;
 
     let said_by = |key: &str| {
-        let within = |outer: &str, inner: &str| inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with('.'));
-        let variable = overlaid.iter().find(|(known, _)| known == key || within(known, key) || within(key, known));
-        variable.map_or_else(|| place.clone(), |(_, name)| format!("environment variable {name}"))
+        let within = |outer: &str, inner: &str| {
+            inner
+                .strip_prefix(outer)
+                .is_some_and(|rest| rest.starts_with('.'))
+        };
+        let variable = overlaid
+            .iter()
+            .find(|(known, _)| known == key || within(known, key) || within(key, known));
+        variable.map_or_else(
+            || place.clone(),
+            |(_, name)| format!("environment variable {name}"),
+        )
     };
     let mut config: Config =
         serde_path_to_error::deserialize(Value::Table(table)).map_err(|error| {

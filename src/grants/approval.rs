@@ -84,7 +84,7 @@ impl Proposal {
         let covering = consents
             .iter()
             .find(|c| c.scope.covers(&self.scope) && c.resources.covers(&self.request.resources));
-        let Some(latest) = covering.or(consents.first()) else {
+        let Some(latest) = covering.or_else(|| consents.first()) else {
             return Ok(remembered);
         };
         if latest.digest != self.client.digest {

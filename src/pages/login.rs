@@ -85,7 +85,7 @@ fn page(app: &App, headers: &HeaderMap, request: &Params, failed: Option<&str>) 
         request: request.encode(),
         client_host: client_id.map(|id| id.host().to_owned()),
         username: failed
-            .or(request.optional("login_hint"))
+            .or_else(|| request.optional("login_hint"))
             .unwrap_or_default()
             .chars()
             .take(64)

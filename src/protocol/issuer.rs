@@ -135,7 +135,7 @@ mod tests {
         for (text, expected) in table {
             let got = text.parse::<IssuerUrl>();
             assert_eq!(
-                got.as_ref().map(|i| (i.origin(), i.path())).map_err(|e| e),
+                got.as_ref().map(|i| (i.origin(), i.path())),
                 expected.as_ref().map(|p| *p),
                 "{text}"
             );

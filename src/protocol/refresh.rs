@@ -125,7 +125,7 @@ mod tests {
         let key = MacKey::derive(&[1; 32], "refresh");
         let token = RefreshToken::new_family();
         let text = token.seal(&key);
-        assert_eq!(RefreshToken::open(&text, &key), Some(token.clone()));
+        assert_eq!(RefreshToken::open(&text, &key), Some(token));
         assert_eq!(
             RefreshToken::open(&text, &MacKey::derive(&[2; 32], "refresh")),
             None

@@ -17,7 +17,7 @@ on_both! {
         let target = format!("/setup?token={}", link.expose());
         let mut browser = crate::support::Browser::new(server::router(&empty.0), "http://127.0.0.1:8080");
         let page = browser.get(&target).await;
-        assert_eq!(page.text("h1"), "Set up this server");
+        assert_eq!(page.text("h1"), "Create the first account");
         for (password, again, told) in [("short", "short", "at least 8"), (PASSWORD, "other password", "not the same")] {
             let fields = [("username", "root"), ("password", password), ("password_again", again)];
             let refused = browser.submit(&page, &fields).await;

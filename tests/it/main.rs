@@ -1,8 +1,13 @@
 //! Conversations with the real server: one file per term, on both databases.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a helper of a test may panic as the test itself may"
+)]
 
 mod authorize;
 mod client_document;
 mod discovery;
+mod layers;
 mod login;
 mod process;
 mod support;

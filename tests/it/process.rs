@@ -147,7 +147,7 @@ fn with_nothing_configured_it_serves_and_offers_to_be_set_up() {
     assert!(folder.path().join("wayleave-data/wayleave.db").exists());
     let (status, body) = server.get(link.split_once(&server.address.to_string()).unwrap().1);
     assert!(
-        status == 200 && body.contains("Set up this server"),
+        status == 200 && body.contains("Create the first account"),
         "{body}"
     );
     assert_eq!(
@@ -266,31 +266,32 @@ on_both! {
 #[test]
 fn a_bad_configuration_is_named_and_nothing_is_opened() {
     let folder = tempfile::tempdir().unwrap();
-    let table: &[(&str, &[(&str, &str)], &str)] = &[
+    let none: &[(&str, &str)] = &[];
+    let table = [
         (
             "[server]\nlisten = 8080",
-            &[],
+            none,
             "wayleave.toml: server.listen: ",
         ),
-        ("[sevrer]", &[], "wayleave.toml: sevrer: unknown field"),
+        ("[sevrer]", none, "wayleave.toml: sevrer: unknown field"),
         (
             "",
-            &[("WAYLEAVE_FETCH__TIMEOUT", "x")],
+            [("WAYLEAVE_FETCH__TIMEOUT", "x")].as_slice(),
             "environment variable WAYLEAVE_FETCH__TIMEOUT: fetch.timeout: expected a whole number",
         ),
         (
             "",
-            &[("WAYLEAVE_KEYS__ENCRYPTION_KEY", "short")],
+            [("WAYLEAVE_KEYS__ENCRYPTION_KEY", "short")].as_slice(),
             "keys.encryption_key: expected 32 bytes in base64",
         ),
         (
             "[fetch]\nextra_ca_file = \"none.pem\"",
-            &[],
+            none,
             "fetch.extra_ca_file: expected a readable PEM file",
         ),
         (
             "issuer = \"https://localhost\"\n[server.tls]\ncert_file = \"a\"\nkey_file = \"b\"",
-            &[],
+            none,
             "server.tls.cert_file: expected a PEM certificate chain",
         ),
     ];
