@@ -67,7 +67,8 @@ CREATE INDEX consents_by_expiry ON consents (expires_at);
 
 CREATE TABLE interactions (
     hash TEXT PRIMARY KEY,
-    session_hash TEXT NOT NULL,
+    browser_hash TEXT NOT NULL,
+    subject TEXT NOT NULL,
     request TEXT NOT NULL,
     digest TEXT NOT NULL,
     fetched_at BIGINT NOT NULL,

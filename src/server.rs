@@ -84,6 +84,10 @@ pub fn router(app: &App) -> Router {
         .layer(same_site_forms(app))
         // Any site may start a request here; RFC 6749 §3.1 asks for GET and allows POST.
         .route(&at("/authorize"), get(authorize).post(authorize));
+    let shape_app = app.clone();
+    let people = people.layer(middleware::map_response(move |response| {
+        page_shape(shape_app.clone(), response)
+    }));
     let people = if base.is_empty() {
         people
     } else {
@@ -179,6 +183,35 @@ async fn machine_shape(response: Response) -> Response {
         shaped.headers_mut().insert(header::ALLOW, allow);
     }
     shaped
+}
+
+/// The same for people: a page.
+async fn page_shape(app: App, response: Response) -> Response {
+    let status = response.status();
+    if !status.is_client_error()
+        || response
+            .headers()
+            .contains_key(header::CONTENT_SECURITY_POLICY)
+    {
+        return response;
+    }
+    let (title, happened) = match status {
+        StatusCode::PAYLOAD_TOO_LARGE => ("Too large", "What was sent here is larger than 64 KiB."),
+        StatusCode::METHOD_NOT_ALLOWED => {
+            ("Not this way", "This page cannot be asked for in this way.")
+        }
+        _ => (
+            "This cannot be read",
+            "What was sent here could not be read.",
+        ),
+    };
+    let allow = response.headers().get(header::ALLOW).cloned();
+    let advice = "Go back to the app and start again.";
+    let mut page = PageError::new(&app, status, title, happened, advice).into_response();
+    if let Some(allow) = allow {
+        page.headers_mut().insert(header::ALLOW, allow);
+    }
+    page
 }
 
 async fn machine_method_not_allowed() -> StatusCode {

@@ -7,7 +7,7 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
-use http::{Extensions, HeaderMap, Method, StatusCode, Uri};
+use http::{Extensions, HeaderMap, Method, StatusCode, Uri, header};
 
 use crate::{
     app::App,
@@ -17,12 +17,13 @@ use crate::{
     protocol::{
         client::Client, client_id::ClientId, error::OAuthError, params::Params, redirect_uri,
     },
-    secret::{self, Secret},
-    store::NewInteraction,
+    secret::{self, Secret, Visitor},
+    store::{Asked, NewInteraction},
     time::UnixTime,
     web::{
         callback::{Callback, see_other},
         client_ip::client_ip,
+        cookies,
         error::PageError,
         forms,
         session::{self, CurrentSession},
@@ -62,6 +63,7 @@ pub(crate) async fn authorize(
     let request = Incoming {
         app: &app,
         params: &params,
+        headers: &headers,
         now,
         sent_to_login_at,
     };
@@ -140,6 +142,7 @@ fn client_id(app: &App, params: &Params) -> Result<ClientId, PageError> {
 struct Incoming<'a> {
     app: &'a App,
     params: &'a Params,
+    headers: &'a HeaderMap,
     now: UnixTime,
     sent_to_login_at: Option<UnixTime>,
 }
@@ -239,9 +242,14 @@ impl Incoming<'_> {
         session: &CurrentSession,
     ) -> Result<Response, PageError> {
         let secret = Secret::<secret::Interaction>::generate();
+        let known = cookies::read::<Visitor>(self.app, self.headers, cookies::VISITOR);
+        let visitor = known.clone().unwrap_or_else(Secret::generate);
         let question = NewInteraction {
             hash: secret.hash(),
-            session: session.secret.hash(),
+            asked: Asked {
+                browser: visitor.hash(),
+                subject: session.row.subject.clone(),
+            },
             request: self.params.encode(),
             digest: proposal.client.digest.clone(),
             fetched_at: proposal.client.fetched_at,
@@ -252,10 +260,14 @@ impl Incoming<'_> {
             .park(question)
             .await
             .map_err(|error| PageError::store(self.app, &error))?;
-        Ok(see_other(&format!(
-            "{}/consent?interaction={}",
-            self.app.config.issuer.path(),
-            secret.expose()
-        )))
+        let base = self.app.config.issuer.path();
+        let mut response = see_other(&format!("{base}/consent?interaction={}", secret.expose()));
+        if known.is_none() {
+            response.headers_mut().append(
+                header::SET_COOKIE,
+                cookies::set(self.app, cookies::VISITOR, &visitor),
+            );
+        }
+        Ok(response)
     }
 }

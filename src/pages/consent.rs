@@ -15,11 +15,12 @@ use crate::{
         redirect_uri,
         scope::OFFLINE_ACCESS,
     },
-    secret::{self, Secret},
-    store::Answer,
+    secret::{self, Secret, Visitor},
+    store::{Answer, Asked},
     time::{UnixTime, in_words},
     web::{
         callback::Callback,
+        cookies,
         error::PageError,
         forms, html,
         session::{self, CurrentSession},
@@ -34,6 +35,7 @@ const NAME: usize = 128;
 /// A question that is open for this browser.
 struct Open {
     session: CurrentSession,
+    visitor: Secret<Visitor>,
     secret: Secret<secret::Interaction>,
     params: Params,
     proposal: Proposal,
@@ -72,7 +74,7 @@ pub(crate) async fn submit(
     let params = forms::read(&headers, &body)
         .map_err(|error| PageError::bad_request(&app, "request", &error.description))?;
     let open = open(&app, &headers, &params, now).await?;
-    if !forms::is_ours(&app, FORM, Some(&open.session.secret), &params) {
+    if !forms::is_ours(&app, FORM, Some(&open.visitor), &params) {
         return Err(PageError::forbidden(&app));
     }
     let callback = Callback::new(
@@ -120,9 +122,13 @@ pub(crate) async fn submit(
             ));
         }
     };
+    let asked = Asked {
+        browser: open.visitor.hash(),
+        subject: session.subject.clone(),
+    };
     let spent = app
         .store
-        .answer(open.secret.hash(), open.session.secret.hash(), now, answer)
+        .answer(open.secret.hash(), asked, now, answer)
         .await;
     if spent.map_err(|error| PageError::store(&app, &error))? {
         Ok(response)
@@ -148,9 +154,14 @@ async fn open(
         .await
         .map_err(store_failed)?
         .ok_or_else(gone)?;
+    let visitor = cookies::read::<Visitor>(app, headers, cookies::VISITOR).ok_or_else(gone)?;
+    let asked = Asked {
+        browser: visitor.hash(),
+        subject: session.row.subject.clone(),
+    };
     let row = app
         .store
-        .interaction(&secret.hash(), &session.secret.hash(), now)
+        .interaction(&secret.hash(), &asked, now)
         .await
         .map_err(store_failed)?;
     let row = row.ok_or_else(gone)?;
@@ -171,6 +182,7 @@ async fn open(
     let proposal = Proposal::new(app, &params, client, redirect_uri).map_err(|_| gone())?;
     Ok(Open {
         session,
+        visitor,
         secret,
         params,
         proposal,
@@ -208,7 +220,7 @@ fn view(app: &App, open: &Open, remembered: &Remembered, now: UnixTime) -> Conse
     let lifetime = i64::from(app.config.tokens.refresh_absolute.get());
     Consent {
         frame: html::frame(app, Some(&open.session.row.username)),
-        csrf: forms::token(app, FORM, &open.session.secret),
+        csrf: forms::token(app, FORM, &open.visitor),
         action: format!("{}/consent", app.config.issuer.path()),
         interaction: open.secret.expose().to_owned(),
         user: open.session.row.username.clone(),

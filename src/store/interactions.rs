@@ -9,17 +9,17 @@ use super::{
 };
 use crate::{
     protocol::client::Digest,
-    secret::{self, SecretHash, Session},
+    secret::{self, SecretHash, Visitor},
     time::UnixTime,
 };
 
 statements! {
-    INSERT = "INSERT INTO interactions (hash, session_hash, request, digest, fetched_at, expires_at) \
-              VALUES ($1, $2, $3, $4, $5, $6)";
+    INSERT = "INSERT INTO interactions (hash, browser_hash, subject, request, digest, fetched_at, expires_at) \
+              VALUES ($1, $2, $3, $4, $5, $6, $7)";
     FIND = "SELECT request, digest, fetched_at FROM interactions \
-            WHERE hash = $1 AND session_hash = $2 AND spent_at IS NULL AND expires_at > $3";
-    SPEND = "UPDATE interactions SET spent_at = $3 \
-             WHERE hash = $1 AND session_hash = $2 AND spent_at IS NULL AND expires_at > $3";
+            WHERE hash = $1 AND browser_hash = $2 AND subject = $3 AND spent_at IS NULL AND expires_at > $4";
+    SPEND = "UPDATE interactions SET spent_at = $4 \
+             WHERE hash = $1 AND browser_hash = $2 AND subject = $3 AND spent_at IS NULL AND expires_at > $4";
     CONSENT = "INSERT INTO consents (subject, client_id, scope, resources, digest, granted_at, expires_at) \
                VALUES ($1, $2, $3, $4, $5, $6, $7) \
                ON CONFLICT (subject, client_id, scope, resources) DO UPDATE SET digest = $5, granted_at = $6, expires_at = $7";
@@ -37,11 +37,18 @@ row! {
     }
 }
 
+/// Who is asked: a person, in one browser. Signing in again in another tab changes neither.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    pub browser: SecretHash<Visitor>,
+    pub subject: String,
+}
+
 /// A question to be put.
 #[derive(Debug)]
 pub struct NewInteraction {
     pub hash: SecretHash<secret::Interaction>,
-    pub session: SecretHash<Session>,
+    pub asked: Asked,
     pub request: String,
     pub digest: Digest,
     pub fetched_at: UnixTime,
@@ -71,7 +78,8 @@ impl Store {
                 on_connection!(&mut connection, c => {
                     sqlx::query(INSERT)
                         .bind(new.hash.as_str())
-                        .bind(new.session.as_str())
+                        .bind(new.asked.browser.as_str())
+                        .bind(&new.asked.subject)
                         .bind(&new.request)
                         .bind(new.digest.as_str())
                         .bind(new.fetched_at.0)
@@ -85,15 +93,15 @@ impl Store {
         .await
     }
 
-    /// The question, while it is open, for the browser session that it was put to.
+    /// The question, while it is open, for the person and the browser that it was put to.
     pub async fn interaction(
         &self,
         hash: &SecretHash<secret::Interaction>,
-        session: &SecretHash<Session>,
+        asked: &Asked,
         now: UnixTime,
     ) -> Result<Option<Interaction>, StoreError> {
         Ok(on_reads!(self, pool => {
-            sqlx::query_as(FIND).bind(hash.as_str()).bind(session.as_str()).bind(now.0).fetch_optional(pool).await?
+            sqlx::query_as(FIND).bind(hash.as_str()).bind(asked.browser.as_str()).bind(&asked.subject).bind(now.0).fetch_optional(pool).await?
         }))
     }
 
@@ -101,14 +109,14 @@ impl Store {
     pub async fn answer(
         &self,
         hash: SecretHash<secret::Interaction>,
-        session: SecretHash<Session>,
+        asked: Asked,
         now: UnixTime,
         answer: Answer,
     ) -> Result<bool, StoreError> {
         self.write(move |mut connection| {
             Box::pin(async move {
                 let spent = on_connection!(&mut connection, c => {
-                    sqlx::query(SPEND).bind(hash.as_str()).bind(session.as_str()).bind(now.0).execute(c).await?.rows_affected()
+                    sqlx::query(SPEND).bind(hash.as_str()).bind(asked.browser.as_str()).bind(&asked.subject).bind(now.0).execute(c).await?.rows_affected()
                 });
                 if spent != 1 {
                     return Ok(false);

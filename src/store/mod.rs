@@ -21,7 +21,7 @@ pub use self::{
     consents::Consent,
     dialect::Store,
     grants::{GrantRow, RotateRequest, Rotated},
-    interactions::{Answer, Interaction, NewInteraction},
+    interactions::{Answer, Asked, Interaction, NewInteraction},
     keys::StoredKey,
     sessions::SessionRow,
 };

@@ -76,7 +76,11 @@ on_both! {
         let consent = browser.open(&server.flow(&client).target()).await;
 
         let mut other = server.signed_in().await;
-        assert_eq!(other.submit(&consent, &[("decision", "allow")]).await.status, 400, "another session");
+        assert_eq!(other.submit(&consent, &[("decision", "allow")]).await.status, 400, "another browser");
+        let mut somebody_else = browser.clone();
+        let login = somebody_else.get("/login").await;
+        somebody_else.submit(&login, &[("username", "grace"), ("password", PASSWORD)]).await;
+        assert_eq!(somebody_else.submit(&consent, &[("decision", "allow")]).await.status, 400, "another person");
         let mut stranger = server.browser();
         assert_eq!(stranger.submit(&consent, &[("decision", "allow")]).await.status, 400, "no session");
         assert_eq!(browser.submit(&consent, &[("decision", "allow"), ("csrf", "x")]).await.status, 403);
@@ -587,6 +591,77 @@ async fn a_request_without_scope_gets_a_default_and_unknown_scopes_are_left_out(
             server.redeem(&flow, &code).await.json()["scope"],
             granted,
             "{scope}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn two_tabs_may_sign_in_and_answer_side_by_side() {
+    let server = TestApp::new(Database::sqlite()).await;
+    let client = server.site.publish("/c.json", json!({}));
+    let mut browser = server.browser();
+    let credentials = [("username", "ada"), ("password", PASSWORD)];
+    let first = browser
+        .open(&server.flow(&client).with("state", "first").target())
+        .await;
+    let second = browser
+        .open(&server.flow(&client).with("state", "second").target())
+        .await;
+    let after = browser.submit(&first, &credentials).await;
+    let first = browser.follow(after).await;
+    let after = browser.submit(&second, &credentials).await;
+    let second = browser.follow(after).await;
+    for (consent, state) in [(first, "first"), (second, "second")] {
+        let answer = browser.submit(&consent, &[("decision", "allow")]).await;
+        let address = answer
+            .location()
+            .unwrap_or_else(|| panic!("{state}: {}", answer.body));
+        assert_eq!(param(address, "state").as_deref(), Some(state));
+    }
+    // After signing out nobody is left to answer.
+    let open = browser
+        .open(&server.flow(&client).with("prompt", "consent").target())
+        .await;
+    let page = browser.get("/logout").await;
+    browser.submit(&page, &[]).await;
+    assert_eq!(
+        browser.submit(&open, &[("decision", "allow")]).await.status,
+        400
+    );
+}
+
+#[tokio::test]
+async fn what_the_framework_refuses_for_people_is_a_page_of_ours() {
+    let server = TestApp::new(Database::sqlite()).await;
+    const FORM: &str = "application/x-www-form-urlencoded";
+    let table = [
+        ("PUT", "/authorize", String::new(), 405),
+        ("DELETE", "/login", String::new(), 405),
+        ("POST", "/login", "a".repeat(70_000), 413),
+        ("POST", "/authorize", "a".repeat(70_000), 413),
+        ("GET", "/nowhere", String::new(), 404),
+        ("GET", "//token", String::new(), 404),
+        ("GET", "/token/", String::new(), 404),
+    ];
+    for (method, target, body, status) in table {
+        let request = Request::builder()
+            .method(method)
+            .uri(target)
+            .header(header::CONTENT_TYPE, FORM);
+        let page = server
+            .browser()
+            .send(request.body(Body::from(body)).unwrap())
+            .await;
+        assert_eq!(page.status, status, "{method} {target}");
+        assert_eq!(
+            page.header("content-type"),
+            "text/html; charset=utf-8",
+            "{method} {target}"
+        );
+        assert!(
+            !page.text("h1").is_empty(),
+            "{method} {target}: {}",
+            page.body
         );
     }
 }
