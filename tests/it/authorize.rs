@@ -77,7 +77,9 @@ on_both! {
 
         let mut other = server.signed_in().await;
         assert_eq!(other.submit(&consent, &[("decision", "allow")]).await.status, 400, "another browser");
-        let mut somebody_else = browser.clone();
+        let mut somebody_else = server.browser();
+        let visitor = browser.cookies["wayleave_visitor"].clone();
+        somebody_else.cookies.insert("wayleave_visitor".to_owned(), visitor);
         let login = somebody_else.get("/login").await;
         somebody_else.submit(&login, &[("username", "grace"), ("password", PASSWORD)]).await;
         assert_eq!(somebody_else.submit(&consent, &[("decision", "allow")]).await.status, 400, "another person");

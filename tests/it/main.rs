@@ -10,5 +10,6 @@ mod discovery;
 mod layers;
 mod login;
 mod process;
+mod store;
 mod support;
 mod token;

@@ -1,0 +1,154 @@
+//! What the store promises, on both databases.
+
+use std::time::Duration;
+
+use wayleave::{
+    protocol::{client::Digest, error::OAuthError},
+    secret::{Code, Secret, random_id},
+    store::{Account, NewCode, NewGrant, Redeemed, Store},
+    time::UnixTime,
+};
+
+use crate::support::{Database, Kind, on_both};
+
+const NOW: UnixTime = UnixTime(1_800_000_000);
+
+async fn open(database: &Database) -> Store {
+    let store = Store::open(&database.parsed(), 10).await.unwrap();
+    store.migrate().await.unwrap();
+    store
+}
+
+fn account(name: &str) -> Account {
+    Account {
+        subject: format!("subject of {name}"),
+        username: name.to_owned(),
+        password_hash: String::new(),
+        is_admin: false,
+        created_at: NOW,
+        disabled_at: None,
+    }
+}
+
+fn code(secret: &Secret<Code>) -> NewCode {
+    NewCode {
+        hash: secret.hash(),
+        client_id: "https://app.example.com/c".parse().unwrap(),
+        digest: Digest::of(b"document"),
+        subject: "subject of ada".to_owned(),
+        redirect_uri: "https://app.example.com/cb".to_owned(),
+        code_challenge: "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
+            .parse()
+            .unwrap(),
+        scope: "a b".parse().unwrap(),
+        resources: "https://a.example/ https://b.example/x".parse().unwrap(),
+        signed_in_at: NOW,
+        may_refresh: false,
+        expires_at: NOW + 60,
+    }
+}
+
+fn grant() -> NewGrant {
+    NewGrant {
+        ends_at: NOW + 600,
+        idle_until: NOW + 600,
+        family: None,
+    }
+}
+
+on_both! {
+    async fn what_was_written_reads_back_as_it_was(database) {
+        let store = open(&database).await;
+        store.add_account(account("ada")).await.unwrap().unwrap();
+        let secret = Secret::generate();
+        store.insert_code(code(&secret)).await.unwrap();
+        let Redeemed::Granted(issued) = store.redeem_code(secret.hash(), NOW, |_| Ok(grant())).await.unwrap() else {
+            panic!("not granted")
+        };
+        let expected = code(&secret);
+        assert_eq!(issued.client_id, expected.client_id);
+        assert_eq!((issued.digest, issued.code_challenge), (expected.digest, expected.code_challenge));
+        assert_eq!((issued.scope, issued.resources), (expected.scope, expected.resources));
+        assert_eq!((issued.signed_in_at, issued.may_refresh), (NOW, false));
+    }
+
+    async fn a_unit_of_work_that_fails_leaves_nothing_and_harms_no_other(database) {
+        let store = open(&database).await;
+        store.add_account(account("ada")).await.unwrap().unwrap();
+        let good: Vec<Secret<Code>> = (0..20).map(|_| Secret::generate()).collect();
+        let work = good.iter().map(|secret| {
+            let store = store.clone();
+            let (row, duplicate) = (code(secret), code(secret));
+            async move {
+                store.insert_code(row).await.unwrap();
+                store.insert_code(duplicate).await.expect_err("the hash is taken");
+            }
+        });
+        futures_util::future::join_all(work).await;
+        for secret in &good {
+            let redeemed = store.redeem_code(secret.hash(), NOW, |_| Ok(grant())).await.unwrap();
+            assert!(matches!(redeemed, Redeemed::Granted(_)), "{redeemed:?}");
+        }
+    }
+
+    async fn a_caller_that_goes_away_does_not_tear_its_work(database) {
+        let store = open(&database).await;
+        store.add_account(account("ada")).await.unwrap().unwrap();
+        let secrets: Vec<Secret<Code>> = (0..50).map(|_| Secret::generate()).collect();
+        for secret in &secrets {
+            // Gone at once, or a moment later.
+            _ = tokio::time::timeout(Duration::ZERO, store.insert_code(code(secret))).await;
+        }
+        for secret in &secrets {
+            let first = store.redeem_code(secret.hash(), NOW, |_| Ok(grant())).await.unwrap();
+            let second = store.redeem_code(secret.hash(), NOW, |_| Ok(grant())).await.unwrap();
+            let once = match first {
+                Redeemed::Granted(_) => matches!(second, Redeemed::Reused { .. }),
+                Redeemed::Unknown => true,
+                _ => false,
+            };
+            assert!(once, "{second:?}");
+        }
+    }
+
+    async fn a_refused_code_is_spent_and_gives_nothing(database) {
+        let store = open(&database).await;
+        store.add_account(account("ada")).await.unwrap().unwrap();
+        let secret = Secret::generate();
+        store.insert_code(code(&secret)).await.unwrap();
+        let refused = store.redeem_code(secret.hash(), NOW, |_| Err(OAuthError::invalid_grant("no"))).await.unwrap();
+        assert!(matches!(refused, Redeemed::Refused(_)), "{refused:?}");
+        let again = store.redeem_code(secret.hash(), NOW, |_| Ok(grant())).await.unwrap();
+        assert!(matches!(again, Redeemed::Reused { .. }), "{again:?}");
+    }
+
+    async fn names_are_taken_once_and_keys_are_made_once(database) {
+        let store = open(&database).await;
+        let all = futures_util::future::join_all((0..16).map(|_| store.add_account(Account { subject: random_id(), ..account("ada") }))).await;
+        assert_eq!(all.iter().filter(|added| added.as_ref().unwrap().is_ok()).count(), 1);
+        let secrets = futures_util::future::join_all((0..16).map(|n| store.server_secret("root", n.to_string()))).await;
+        assert!(secrets.windows(2).all(|pair| pair[0].as_ref().unwrap() == pair[1].as_ref().unwrap()), "{secrets:?}");
+    }
+
+    async fn expired_rows_are_swept_in_batches_and_live_ones_stay(database) {
+        let store = open(&database).await;
+        store.add_account(account("ada")).await.unwrap().unwrap();
+        let work = (0..600).map(|_| store.insert_code(code(&Secret::generate())));
+        for inserted in futures_util::future::join_all(work).await {
+            inserted.unwrap();
+        }
+        assert_eq!(store.sweep(NOW + 60).await.unwrap(), (0, false), "a spent code is remembered for an hour");
+        assert_eq!(store.sweep(NOW + 4_000).await.unwrap(), (500, true));
+        assert_eq!(store.sweep(NOW + 4_000).await.unwrap(), (100, false));
+    }
+
+    async fn migrating_twice_and_at_once_is_harmless(database) {
+        if database.kind == Kind::Postgres {
+            let stores = futures_util::future::join_all((0..4).map(|_| open(&database))).await;
+            assert_eq!(stores.len(), 4);
+        }
+        let store = open(&database).await;
+        store.migrate().await.unwrap();
+        store.ping().await.unwrap();
+    }
+}
