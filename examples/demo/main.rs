@@ -1,0 +1,132 @@
+//! The real server in development mode, a client whose document it reads, and a resource that trusts its tokens.
+//!
+//! Everything is on this machine and gone when it stops.
+
+mod client;
+mod pages;
+mod resource;
+mod tls;
+
+use std::io::Write;
+
+use anyhow::{Context, anyhow};
+use tokio::net::TcpListener;
+use wayleave::{
+    accounts::Password,
+    app::App,
+    config::{Config, Environment},
+    fetch::Resolver,
+    secret::random_id,
+    server,
+    store::Store,
+    time::Clock,
+};
+
+/// Who can sign in.
+const USER: &str = "ada";
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let stop = told_to_stop()?;
+    let folder = tempfile::tempdir()?;
+    let bind = || TcpListener::bind("127.0.0.1:0");
+    let (server_at, client_at, document_at, resource_at) =
+        (bind().await?, bind().await?, bind().await?, bind().await?);
+    let origin = |listener: &TcpListener| anyhow::Ok(format!("http://{}", listener.local_addr()?));
+    let (issuer, client_origin, resource_origin) = (
+        origin(&server_at)?,
+        origin(&client_at)?,
+        origin(&resource_at)?,
+    );
+    let resource_id = format!("{resource_origin}/notes");
+
+    let pki = tls::make(folder.path())?;
+    let client_id = format!(
+        "https://localhost:{}/client.json",
+        document_at.local_addr()?.port()
+    );
+    let document = client::document(&client_id, &client_origin);
+    tokio::spawn(tls::serve(document_at, pki.acceptor, document));
+
+    let config = config(
+        &issuer,
+        &server_at,
+        folder.path(),
+        &resource_id,
+        &pki.ca_file.display().to_string(),
+    )?;
+    let store = Store::open(&config.database.url, 4).await?;
+    store.migrate().await?;
+    let app = App::new(config, store.clone(), Clock::system(), Resolver::System).await?;
+    let password = format!("demo-{}", &random_id()[..8]);
+    let chosen = Password::chosen(&password).map_err(|told| anyhow!(told))?;
+    let name = USER.parse().map_err(|told: &str| anyhow!(told))?;
+    let added = app
+        .accounts
+        .add(name, chosen, false, app.clock.now())
+        .await?;
+    added.map_err(|error| anyhow!("{error:?}"))?;
+
+    tokio::spawn(resource::serve(
+        resource_at,
+        issuer.clone(),
+        resource_id.clone(),
+    ));
+    let demo = client::Demo::new(issuer, client_id, client_origin.clone(), resource_id);
+    tokio::spawn(client::serve(client_at, demo));
+
+    let mut out = std::io::stdout();
+    writeln!(out, "Open      {client_origin}/")?;
+    writeln!(out, "User      {USER}")?;
+    writeln!(out, "Password  {password}")?;
+    writeln!(out, "Stop with Ctrl-C; everything temporary is removed.")?;
+    out.flush()?;
+
+    server::serve(app, server_at, None, stop).await?;
+    store.close().await;
+    folder.close().context("removing the temporary folder")
+}
+
+/// The server's own configuration, as a file would say it: development mode, one open resource.
+fn config(
+    issuer: &str,
+    listener: &TcpListener,
+    folder: &std::path::Path,
+    resource_id: &str,
+    ca_file: &str,
+) -> anyhow::Result<Config> {
+    let database = format!("sqlite:{}", folder.join("demo.db").display());
+    let resources = format!(
+        "[{{ id = '{resource_id}', name = 'Demo notes', open = true, \
+         scopes = {{ 'notes.read' = 'Read your demo notes', 'notes.write' = 'Change your demo notes' }} }}]"
+    );
+    let variables = [
+        ("WAYLEAVE_ISSUER", issuer.to_owned()),
+        (
+            "WAYLEAVE_SERVER__LISTEN",
+            listener.local_addr()?.to_string(),
+        ),
+        ("WAYLEAVE_DATABASE__URL", database),
+        ("WAYLEAVE_FETCH__EXTRA_CA_FILE", ca_file.to_owned()),
+        ("WAYLEAVE_DANGER__ALLOW_LOOPBACK_CLIENTS", "true".to_owned()),
+        ("WAYLEAVE_RESOURCES", resources),
+    ];
+    let file = folder.join("demo.toml");
+    std::fs::write(&file, "")?;
+    let environment = Environment::of(variables.map(|(name, value)| (name.to_owned(), value)));
+    Ok(wayleave::config::load(Some(&file), &environment)?)
+}
+
+fn told_to_stop() -> anyhow::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut interrupt, mut terminate) = (
+        signal(SignalKind::interrupt())?,
+        signal(SignalKind::terminate())?,
+    );
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
