@@ -56,10 +56,13 @@ pub(super) async fn resolve(
     if addresses.is_empty() {
         return Err(FetchError::Dns("no address".to_owned()));
     }
-    match addresses
-        .iter()
-        .find(|address| !(is_public(**address) || loopback && address.is_loopback()))
-    {
+    // Development opens this machine: its addresses, and the special names that mean it.
+    let special = is_special_name(host);
+    let allowed = |address: &IpAddr| match loopback && address.is_loopback() {
+        true => true,
+        false => is_public(*address) && !special,
+    };
+    match addresses.iter().find(|address| !allowed(address)) {
         Some(refused) => Err(FetchError::NotPublic(*refused)),
         None => Ok(addresses),
     }
@@ -160,6 +163,20 @@ mod tests {
             let resolver = Resolver::Table(Arc::new([("a.example.com".to_owned(), ips)].into()));
             let got = resolve(&resolver, "a.example.com", Duration::from_secs(1), loopback).await;
             assert_eq!(got.is_ok(), accepted, "{addresses:?} loopback={loopback}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_special_name_means_this_machine_or_nothing() {
+        for (address, loopback, accepted) in [
+            ("127.0.0.1", true, true),
+            ("1.1.1.1", true, false),
+            ("127.0.0.1", false, false),
+        ] {
+            let table = [("app.internal".to_owned(), vec![address.parse().unwrap()])];
+            let resolver = Resolver::Table(Arc::new(table.into()));
+            let got = resolve(&resolver, "app.internal", Duration::from_secs(1), loopback).await;
+            assert_eq!(got.is_ok(), accepted, "{address} loopback={loopback}");
         }
     }
 }

@@ -9,6 +9,8 @@ mod client_document;
 mod discovery;
 mod layers;
 mod login;
+mod other_clients;
+mod other_clients;
 mod process;
 mod store;
 mod support;

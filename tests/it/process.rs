@@ -10,7 +10,7 @@ use std::{
 use crate::support::on_both;
 
 /// The binary, in a folder of its own, with nothing of the environment but what the test gives.
-fn wayleave(folder: &Path) -> Command {
+pub(crate) fn wayleave(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wayleave"));
     command
         .current_dir(folder)
@@ -28,15 +28,15 @@ fn free_port() -> u16 {
         .port()
 }
 
-struct Running {
+pub(crate) struct Running {
     child: Child,
     lines: Vec<String>,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
 impl Running {
     /// Starts a server on a free port and waits for its greeting.
-    fn start(mut command: Command, expected_lines: usize) -> Self {
+    pub(crate) fn start(mut command: Command, expected_lines: usize) -> Self {
         let port = free_port();
         command
             .arg("serve")
@@ -111,7 +111,7 @@ fn request(address: SocketAddr, text: &str) -> (u16, String) {
     (status, answer)
 }
 
-fn run(mut command: Command, stdin: Option<&str>) -> Output {
+pub(crate) fn run(mut command: Command, stdin: Option<&str>) -> Output {
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     if stdin.is_some() {
         command.stdin(Stdio::piped());

@@ -33,7 +33,7 @@ pub(crate) struct TestApp {
     resolver: Resolver,
 }
 
-const NOTES: &str = "[{ id = 'https://notes.example.com/mcp', name = 'Notes', open = true, scopes = { 'notes.read' = 'Read your notes', 'notes.write' = 'Change your notes' } }, { id = 'https://mail.example.com/', open = true, scopes = { mail = 'Send mail' } }, { id = 'https://admin.example.com/', scopes = { admin = 'Everything' } }]";
+pub(crate) const NOTES: &str = "[{ id = 'https://notes.example.com/mcp', name = 'Notes', open = true, scopes = { 'notes.read' = 'Read your notes', 'notes.write' = 'Change your notes' } }, { id = 'https://mail.example.com/', open = true, scopes = { mail = 'Send mail' } }, { id = 'https://admin.example.com/', scopes = { admin = 'Everything' } }]";
 
 impl TestApp {
     /// With accounts `ada` and `grace`, three resources, and a client's site that the resolver knows.
