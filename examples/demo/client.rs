@@ -1,32 +1,32 @@
 //! A public client that nobody registered: RFC 6749 §4.1 with PKCE, RFC 8707, RFC 9207. It shows every step it takes.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-};
-
-use anyhow::{Context, anyhow, ensure};
+use anyhow::{Context, bail, ensure};
 use axum::{
     Router,
     extract::State,
-    response::{IntoResponse, Redirect, Response},
+    response::{Html, IntoResponse, Redirect, Response},
     routing::get,
 };
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-use http::Uri;
+use http::header;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use wayleave::secret::{random, sha256};
+use wayleave::secret::{random, random_id, sha256};
 
-use crate::pages::{self, Step};
+use crate::{
+    flows::{COOKIE, Flow, Flows, Visit},
+    pages::{self, Step},
+    tls::Reads,
+};
 
 /// The client's document, CIMD §4: all that the server will ever know of it.
-pub(crate) fn document(client_id: &str, origin: &str) -> Value {
+pub(crate) fn document(client_id: &str) -> Value {
     json!({
         "client_id": client_id,
         "client_name": "Demo notebook",
         "client_uri": client_id.replace("/client.json", "/"),
-        "redirect_uris": ["http://127.0.0.1/callback", format!("{origin}/callback")],
+        // RFC 8252 §7.3: a program on this machine may come back at any port.
+        "redirect_uris": ["http://127.0.0.1/callback"],
         "grant_types": ["authorization_code", "refresh_token"],
         "response_types": ["code"],
         "token_endpoint_auth_method": "none",
@@ -49,48 +49,16 @@ pub(crate) fn http() -> reqwest::Result<reqwest::Client> {
 /// The client and what it is in the middle of.
 #[derive(Clone)]
 pub(crate) struct Demo {
-    issuer: String,
-    client_id: String,
-    origin: String,
-    resource: String,
-    /// By `state`.
-    flows: Arc<Mutex<HashMap<String, Flow>>>,
-}
-
-#[derive(Clone, Default)]
-struct Flow {
-    verifier: String,
-    token_endpoint: String,
-    refresh_token: Option<String>,
-    steps: Vec<Step>,
+    pub(crate) issuer: String,
+    pub(crate) client_id: String,
+    pub(crate) origin: String,
+    pub(crate) resource: String,
+    /// How often the server has read the document.
+    pub(crate) reads: Reads,
+    pub(crate) flows: Flows,
 }
 
 impl Demo {
-    pub(crate) fn new(issuer: String, client_id: String, origin: String, resource: String) -> Self {
-        Self {
-            issuer,
-            client_id,
-            origin,
-            resource,
-            flows: Arc::default(),
-        }
-    }
-
-    fn keep(&self, state: &str, flow: Flow) {
-        self.flows
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(state.to_owned(), flow);
-    }
-
-    fn find(&self, state: &str) -> anyhow::Result<Flow> {
-        let flows = self.flows.lock().unwrap_or_else(PoisonError::into_inner);
-        flows
-            .get(state)
-            .cloned()
-            .context("the answer has a state that this client did not send")
-    }
-
     fn redirect_uri(&self) -> String {
         format!("{}/callback", self.origin)
     }
@@ -98,50 +66,42 @@ impl Demo {
 
 /// Serves the client's pages until the demo ends.
 pub(crate) async fn serve(listener: TcpListener, demo: Demo) {
-    let router =
-        Router::new()
-            .route(
-                "/",
-                get(|State(demo): State<Demo>| async move {
-                    pages::home(&demo.client_id, &demo.issuer)
-                }),
-            )
-            .route(
-                "/start",
-                get(|State(demo): State<Demo>| async move { shown(start(&demo).await) }),
-            )
-            .route(
-                "/callback",
-                get(|State(demo): State<Demo>, uri: Uri| async move {
-                    shown(callback(&demo, &uri).await)
-                }),
-            )
-            .route(
-                "/refresh",
-                get(|State(demo): State<Demo>, uri: Uri| async move {
-                    shown(refresh(&demo, &uri).await)
-                }),
-            )
-            .with_state(demo);
+    let home = async |State(demo): State<Demo>| pages::home(&demo.client_id, &demo.issuer);
+    let router = Router::new()
+        .route("/", get(home))
+        .route("/start", get(start_page))
+        .route("/callback", get(callback_page))
+        .route("/refresh", get(refresh_page))
+        .with_state(demo);
     if let Err(error) = axum::serve(listener, router).await {
         eprintln!("the client stopped: {error}");
     }
 }
 
-fn shown(result: anyhow::Result<Response>) -> Response {
-    result.unwrap_or_else(|error| pages::failed(&format!("{error:#}"), &[]).into_response())
+async fn start_page(State(demo): State<Demo>, visit: Visit) -> Response {
+    shown(start(&demo, visit).await)
+}
+
+async fn callback_page(State(demo): State<Demo>, visit: Visit) -> Response {
+    shown(callback(&demo, &visit).await)
+}
+
+async fn refresh_page(State(demo): State<Demo>, visit: Visit) -> Response {
+    shown(refresh(&demo, &visit).await)
+}
+
+fn shown(result: anyhow::Result<impl IntoResponse>) -> Response {
+    match result {
+        Ok(page) => page.into_response(),
+        Err(error) => pages::failed(&format!("{error:#}"), &[]).into_response(),
+    }
 }
 
 /// Discovers the server, and sends the browser to it.
-async fn start(demo: &Demo) -> anyhow::Result<Response> {
+async fn start(demo: &Demo, visit: Visit) -> anyhow::Result<Response> {
     let address = format!("{}/.well-known/oauth-authorization-server", demo.issuer);
-    let metadata: Value = http()?
-        .get(&address)
-        .send()
-        .await?
-        .error_for_status()?
-        .json()
-        .await?;
+    let response = http()?.get(&address).send().await?.error_for_status()?;
+    let metadata: Value = response.json().await?;
     ensure!(
         metadata["issuer"] == demo.issuer.as_str(),
         "the metadata is of another issuer"
@@ -151,14 +111,14 @@ async fn start(demo: &Demo) -> anyhow::Result<Response> {
         "the server cannot read a client's document"
     );
     let endpoint = |name: &str| {
-        metadata[name]
-            .as_str()
-            .map(str::to_owned)
-            .with_context(|| format!("no {name}"))
+        let address = metadata[name].as_str().map(str::to_owned);
+        address.with_context(|| format!("the metadata has no {name}"))
     };
 
     let verifier = BASE64_URL_SAFE_NO_PAD.encode(random::<32>());
-    let state = BASE64_URL_SAFE_NO_PAD.encode(random::<16>());
+    let challenge = BASE64_URL_SAFE_NO_PAD.encode(sha256(verifier.as_bytes()));
+    let state = random_id();
+    let browser = visit.browser.unwrap_or_else(random_id);
     let mut authorize = url::Url::parse(&endpoint("authorization_endpoint")?)?;
     authorize.query_pairs_mut().extend_pairs([
         ("response_type", "code"),
@@ -167,170 +127,150 @@ async fn start(demo: &Demo) -> anyhow::Result<Response> {
         ("scope", "notes.read offline_access"),
         ("resource", &demo.resource),
         ("state", &state),
-        (
-            "code_challenge",
-            &BASE64_URL_SAFE_NO_PAD.encode(sha256(verifier.as_bytes())),
-        ),
+        ("code_challenge", &challenge),
         ("code_challenge_method", "S256"),
     ]);
     let steps = vec![
         Step::new(
             "The client looks the server up",
             format!("GET {address}"),
-            format!("200\n{}", pages::pretty(&metadata)),
+            format!("200 OK\n{}", pages::pretty(&metadata)),
         ),
         Step::new(
             "The client sends the browser there",
             "GET /start".to_owned(),
-            format!("303\nLocation: {authorize}"),
+            format!("303 See Other\nLocation: {authorize}"),
         ),
     ];
-    demo.keep(
-        &state,
-        Flow {
-            verifier,
-            token_endpoint: endpoint("token_endpoint")?,
-            steps,
-            refresh_token: None,
-        },
-    );
-    Ok(Redirect::to(authorize.as_str()).into_response())
+    let flow = Flow {
+        browser: browser.clone(),
+        verifier: Some(verifier),
+        token_endpoint: endpoint("token_endpoint")?,
+        reads: demo.reads.count(),
+        steps,
+        ..Flow::default()
+    };
+    demo.flows.keep(&state, flow);
+    let cookie = format!("{COOKIE}={browser}; Path=/; HttpOnly; SameSite=Lax");
+    let to = Redirect::to(authorize.as_str());
+    Ok(([(header::SET_COOKIE, cookie)], to).into_response())
 }
 
 /// The browser is back: with a code, or with a no.
-async fn callback(demo: &Demo, uri: &Uri) -> anyhow::Result<Response> {
-    let params: HashMap<String, String> =
-        url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes())
-            .into_owned()
-            .collect();
-    let state = params.get("state").context("the answer has no state")?;
-    let mut flow = demo.find(state)?;
+async fn callback(demo: &Demo, visit: &Visit) -> anyhow::Result<Html<String>> {
+    let state = visit.param("state")?;
+    let mut flow = demo.flows.find(state, visit.browser.as_deref())?;
     ensure!(
-        params.get("iss") == Some(&demo.issuer),
+        visit.params.get("iss") == Some(&demo.issuer),
         "the answer is of another issuer (RFC 9207)"
     );
-    let read = format!(
-        "GET {} (the server reads who is asking, once somebody is signed in)",
-        demo.client_id
-    );
-    flow.steps.push(Step::new(
-        "The server reads the client's document",
-        read,
-        "200\napplication/json".to_owned(),
-    ));
+    // A page that is loaded again: a code that is sent twice would end the grant.
+    let Some(verifier) = demo.flows.spend(state) else {
+        let answer = flow.answer.clone();
+        let answer = answer.context("this answer was used before: start again");
+        return Ok(page(state, &flow, answer));
+    };
+    flow.verifier = None;
+    flow.steps.push(document_step(demo, &flow));
     flow.steps.push(Step::new(
         "The browser comes back",
-        format!("GET {}", pages::shortened(&uri.to_string())),
+        format!("GET {}", pages::shortened(&visit.target)),
         String::new(),
     ));
-    if let Some(error) = params.get("error") {
-        let told = params.get("error_description").map_or("", String::as_str);
-        return Ok(pages::failed(&format!("{error}: {told}"), &flow.steps).into_response());
+    let answer = redeem(demo, visit, &verifier, &mut flow).await;
+    Ok(kept(demo, state, flow, answer))
+}
+
+/// What the server knows of the client, and since when.
+fn document_step(demo: &Demo, flow: &Flow) -> Step {
+    let document = document(&demo.client_id);
+    if demo.reads.count() == flow.reads {
+        let request = format!("no request: its copy of {} is fresh", demo.client_id);
+        return Step::new("The server knows the client", request, String::new());
     }
-    let code = params.get("code").context("the answer has no code")?;
-    let (redirect_uri, verifier) = (demo.redirect_uri(), flow.verifier.clone());
+    Step::new(
+        "The server reads the client's document, once somebody is signed in",
+        format!("GET {}", demo.client_id),
+        format!("200 OK\n{}", pages::pretty(&document)),
+    )
+}
+
+async fn redeem(
+    demo: &Demo,
+    visit: &Visit,
+    verifier: &str,
+    flow: &mut Flow,
+) -> anyhow::Result<Value> {
+    if let Some(error) = visit.params.get("error") {
+        let told = visit.params.get("error_description");
+        bail!(pages::refusal(error, told.map_or("", String::as_str)));
+    }
     let form = [
         ("grant_type", "authorization_code"),
-        ("code", code),
+        ("code", visit.param("code")?),
         ("client_id", &demo.client_id),
-        ("redirect_uri", &redirect_uri),
-        ("code_verifier", &verifier),
+        ("redirect_uri", &demo.redirect_uri()),
+        ("code_verifier", verifier),
         ("resource", &demo.resource),
     ];
-    let tokens = tokens(
-        &flow.token_endpoint.clone(),
-        &form,
-        "The client redeems the code",
-        &mut flow,
-    )
-    .await?;
-    answer(demo, state, flow, &tokens).await
+    let tokens = tokens("The client redeems the code", &form, flow).await?;
+    ask(demo, &tokens, flow).await
 }
 
 /// A new access token, and a new refresh token in place of the old one.
-async fn refresh(demo: &Demo, uri: &Uri) -> anyhow::Result<Response> {
-    let state = uri
-        .query()
-        .unwrap_or_default()
-        .trim_start_matches("state=")
-        .to_owned();
-    let mut flow = demo.find(&state)?;
-    let token = flow
-        .refresh_token
-        .clone()
-        .context("there is no refresh token")?;
+async fn refresh(demo: &Demo, visit: &Visit) -> anyhow::Result<Html<String>> {
+    let state = visit.param("state")?;
+    let mut flow = demo.flows.find(state, visit.browser.as_deref())?;
+    let token = flow.refresh_token.clone();
+    let token = token.context("there is no refresh token")?;
     let form = [
         ("grant_type", "refresh_token"),
         ("refresh_token", token.as_str()),
         ("client_id", &demo.client_id),
         ("resource", &demo.resource),
     ];
-    let tokens = tokens(
-        &flow.token_endpoint.clone(),
-        &form,
-        "The client refreshes its token",
-        &mut flow,
-    )
-    .await?;
-    answer(demo, &state, flow, &tokens).await
+    let answer = match tokens("The client refreshes its token", &form, &mut flow).await {
+        Ok(tokens) => ask(demo, &tokens, &mut flow).await,
+        Err(error) => Err(error),
+    };
+    Ok(kept(demo, state, flow, answer))
 }
 
-async fn tokens(
-    endpoint: &str,
-    form: &[(&str, &str)],
-    title: &str,
-    flow: &mut Flow,
-) -> anyhow::Result<Value> {
+/// Asks the token endpoint: RFC 6749 §4.1.3 and §6.
+async fn tokens(title: &str, form: &[(&str, &str)], flow: &mut Flow) -> anyhow::Result<Value> {
+    let endpoint = flow.token_endpoint.clone();
     let body = url::form_urlencoded::Serializer::new(String::new())
         .extend_pairs(form)
         .finish();
-    let sent = form
-        .iter()
-        .map(|(name, value)| format!("{name}={}", pages::cut(value)))
-        .collect::<Vec<_>>()
-        .join("\n");
     let request = http()?
-        .post(endpoint)
-        .header("content-type", "application/x-www-form-urlencoded")
+        .post(&endpoint)
+        .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
         .body(body);
     let response = request.send().await?;
     let status = response.status();
     let tokens: Value = response.json().await?;
-    let step = Step::new(
+    flow.steps.push(Step::new(
         title,
-        format!("POST {endpoint}\n{sent}"),
+        format!("POST {endpoint}\n{}", pages::lines(form)),
         format!("{status}\n{}", pages::pretty(&tokens)),
-    );
-    flow.steps.push(step);
+    ));
     if !status.is_success() {
-        return Err(anyhow!(
-            "{}: {}",
-            tokens["error"],
-            tokens["error_description"]
-        ));
+        let told = |name: &str| tokens[name].as_str().unwrap_or_default();
+        bail!(pages::refusal(told("error"), told("error_description")));
     }
+    let next = tokens["refresh_token"].as_str().map(str::to_owned);
+    flow.refresh_token = next.or_else(|| flow.refresh_token.take());
     Ok(tokens)
 }
 
-/// Asks the resource, and shows what it says.
-async fn answer(
-    demo: &Demo,
-    state: &str,
-    mut flow: Flow,
-    tokens: &Value,
-) -> anyhow::Result<Response> {
+/// Asks the resource: RFC 6750 §2.1.
+async fn ask(demo: &Demo, tokens: &Value, flow: &mut Flow) -> anyhow::Result<Value> {
     let token = tokens["access_token"].as_str().context("no access token")?;
-    let response = http()?
-        .get(&demo.resource)
-        .bearer_auth(token)
-        .send()
-        .await?;
+    let request = http()?.get(&demo.resource).bearer_auth(token);
+    let response = request.send().await?;
     let status = response.status();
-    let told: Value = if status.is_success() {
-        response.json().await?
-    } else {
-        Value::Null
-    };
+    let told = response.text().await?;
+    let answer = serde_json::from_str(&told).unwrap_or(Value::Null);
     flow.steps.push(Step::new(
         "The client asks the resource",
         format!(
@@ -338,14 +278,22 @@ async fn answer(
             demo.resource,
             pages::cut(token)
         ),
-        format!("{status}\n{}", pages::pretty(&told)),
+        format!("{status}\n{}", pages::pretty(&answer)),
     ));
-    flow.refresh_token = tokens["refresh_token"].as_str().map(str::to_owned);
-    let page = pages::answered(
-        &told,
-        &flow.steps,
-        flow.refresh_token.is_some().then_some(state),
-    );
-    demo.keep(state, flow);
-    Ok(page.into_response())
+    ensure!(status.is_success(), "the resource refused: {status}");
+    Ok(answer)
+}
+
+fn kept(demo: &Demo, state: &str, mut flow: Flow, answer: anyhow::Result<Value>) -> Html<String> {
+    flow.answer = answer.as_ref().ok().cloned();
+    demo.flows.keep(state, flow.clone());
+    page(state, &flow, answer)
+}
+
+fn page(state: &str, flow: &Flow, answer: anyhow::Result<Value>) -> Html<String> {
+    let again = flow.refresh_token.is_some().then_some(state);
+    match answer {
+        Ok(answer) => pages::answered(&answer, &flow.steps, again),
+        Err(error) => pages::failed(&format!("{error:#}"), &flow.steps),
+    }
 }

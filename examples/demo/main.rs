@@ -3,6 +3,7 @@
 //! Everything is on this machine and gone when it stops.
 
 mod client;
+mod flows;
 mod pages;
 mod resource;
 mod tls;
@@ -45,8 +46,14 @@ async fn main() -> anyhow::Result<()> {
         "https://localhost:{}/client.json",
         document_at.local_addr()?.port()
     );
-    let document = client::document(&client_id, &client_origin);
-    tokio::spawn(tls::serve(document_at, pki.acceptor, document));
+    let document = client::document(&client_id);
+    let reads = tls::Reads::default();
+    tokio::spawn(tls::serve(
+        document_at,
+        pki.acceptor,
+        document,
+        reads.clone(),
+    ));
 
     let config = config(
         &issuer,
@@ -72,7 +79,14 @@ async fn main() -> anyhow::Result<()> {
         issuer.clone(),
         resource_id.clone(),
     ));
-    let demo = client::Demo::new(issuer, client_id, client_origin.clone(), resource_id);
+    let demo = client::Demo {
+        issuer,
+        client_id,
+        origin: client_origin.clone(),
+        resource: resource_id,
+        reads,
+        flows: flows::Flows::default(),
+    };
     tokio::spawn(client::serve(client_at, demo));
 
     let mut out = std::io::stdout();

@@ -126,6 +126,25 @@ pub(crate) fn cut(text: &str) -> String {
     }
 }
 
+/// A form, a parameter a line.
+pub(crate) fn lines(form: &[(&str, &str)]) -> String {
+    let lines = form
+        .iter()
+        .map(|(name, value)| format!("{name}={}", cut(value)));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// An OAuth error: its code, plain words, and what was sent with it.
+pub(crate) fn refusal(error: &str, told: &str) -> String {
+    let plain = match error {
+        "access_denied" => "access was not allowed, so there are no notes to show.",
+        "invalid_grant" => "this sign-in has ended, start again.",
+        "server_error" | "temporarily_unavailable" => "the server cannot do this at the moment.",
+        _ => "the server refused the request.",
+    };
+    format!("{error}: {plain} ({told})")
+}
+
 /// An address with a code in it, the code cut.
 pub(crate) fn shortened(address: &str) -> String {
     address

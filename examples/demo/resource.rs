@@ -42,40 +42,43 @@ async fn metadata(State(resource): State<Resource>) -> Response {
 async fn notes(State(resource): State<Resource>, headers: HeaderMap) -> Response {
     let token = headers
         .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+        .and_then(|value| value.to_str().ok()?.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map(|(_, token)| token);
     let claims = match token {
-        None => return challenge(&resource, ""),
+        None => return refused(&resource, StatusCode::UNAUTHORIZED, ""),
         Some(token) => match verify(&resource, token).await {
             Ok(claims) => claims,
             Err(error) => {
                 eprintln!("the resource refused a token: {error:#}");
-                return challenge(&resource, ", error=\"invalid_token\"");
+                return refused(
+                    &resource,
+                    StatusCode::UNAUTHORIZED,
+                    ", error=\"invalid_token\"",
+                );
             }
         },
     };
     let scope = claims["scope"].as_str().unwrap_or_default();
     if !scope.split(' ').any(|token| token == "notes.read") {
-        return (
+        return refused(
+            &resource,
             StatusCode::FORBIDDEN,
-            Json(json!({ "error": "insufficient_scope" })),
-        )
-            .into_response();
+            ", error=\"insufficient_scope\", scope=\"notes.read\"",
+        );
     }
     let notes = ["Water the ferns.", "The gate by the brook sticks."];
     Json(json!({ "notes": notes, "for": claims["sub"], "client": claims["client_id"] }))
         .into_response()
 }
 
-fn challenge(resource: &Resource, error: &str) -> Response {
+/// RFC 6750 §3, RFC 9728 §5.1.
+fn refused(resource: &Resource, status: StatusCode, error: &str) -> Response {
     let metadata = resource
         .id
         .replace("/notes", "/.well-known/oauth-protected-resource/notes");
     let value = format!("Bearer resource_metadata=\"{metadata}\"{error}");
-    (
-        StatusCode::UNAUTHORIZED,
-        [(header::WWW_AUTHENTICATE, value)],
-    )
-        .into_response()
+    (status, [(header::WWW_AUTHENTICATE, value)]).into_response()
 }
 
 /// RFC 9068 §4: type, signature by a published key, issuer, audience, time.

@@ -2,7 +2,10 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use axum::{Router, routing::get};
@@ -40,11 +43,29 @@ pub(crate) fn make(folder: &Path) -> anyhow::Result<Pki> {
     })
 }
 
+/// How often the document has been read.
+#[derive(Clone, Default)]
+pub(crate) struct Reads(Arc<AtomicUsize>);
+
+impl Reads {
+    pub(crate) fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// Serves the document until the demo ends.
-pub(crate) async fn serve(listener: TcpListener, acceptor: TlsAcceptor, document: Value) {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    acceptor: TlsAcceptor,
+    document: Value,
+    reads: Reads,
+) {
     let router = Router::new().route(
         "/client.json",
-        get(move || async move { axum::Json(document) }),
+        get(move || async move {
+            reads.0.fetch_add(1, Ordering::Relaxed);
+            axum::Json(document)
+        }),
     );
     while let Ok((stream, _)) = listener.accept().await {
         let (acceptor, router) = (acceptor.clone(), router.clone());

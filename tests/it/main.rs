@@ -5,11 +5,11 @@
 )]
 
 mod authorize;
+mod chromium;
 mod client_document;
 mod discovery;
 mod layers;
 mod login;
-mod other_clients;
 mod other_clients;
 mod process;
 mod store;

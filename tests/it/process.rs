@@ -20,7 +20,7 @@ pub(crate) fn wayleave(folder: &Path) -> Command {
     command
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
@@ -30,7 +30,7 @@ fn free_port() -> u16 {
 
 pub(crate) struct Running {
     child: Child,
-    lines: Vec<String>,
+    pub(crate) lines: Vec<String>,
     pub(crate) address: SocketAddr,
 }
 

@@ -1,0 +1,258 @@
+//! A person with a real browser: set-up, sign-in, consent, deny, sign-out, refusals, and the demo's whole way.
+
+use std::{
+    io::{BufRead, BufReader},
+    process::{Child, Command, Stdio},
+};
+
+use axum::{Router, routing::get};
+use serde_json::json;
+use thirtyfour::prelude::*;
+
+use crate::{
+    process::{Running, wayleave},
+    support::{
+        Answer, ClientSite,
+        app::{NOTES, PASSWORD, challenge, param},
+        chromium::Chromium,
+    },
+};
+
+/// The client's page that answers come back to.
+async fn callback() -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}/callback", listener.local_addr().unwrap());
+    let router = Router::new().route("/callback", get(|| async { "back at the client" }));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_person_goes_all_the_way_without_scripts() {
+    let Some(browser) = Chromium::start().await else {
+        return;
+    };
+    let site = ClientSite::start().await;
+    let redirect = callback().await;
+    let client = format!("https://localhost:{}/c.json", site.port);
+    let document = site.document(
+        "/c.json",
+        json!({ "client_id": client, "redirect_uris": [redirect] }),
+    );
+    site.answer("/c.json", Answer::json(document.to_string()));
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("ca.pem"), &site.ca_pem).unwrap();
+    let mut command = wayleave(folder.path());
+    command
+        .env("WAYLEAVE_FETCH__EXTRA_CA_FILE", "ca.pem")
+        .env("WAYLEAVE_DANGER__ALLOW_LOOPBACK_CLIENTS", "true")
+        .env("WAYLEAVE_RESOURCES", NOTES);
+    let server = Running::start(command, 3);
+    let origin = format!("http://{}", server.address);
+    let link = server.lines[2].trim().to_owned();
+    let authorize = |client: &str, state: &str| {
+        let query = url::form_urlencoded::Serializer::new(String::new())
+            .extend_pairs([
+                ("response_type", "code"),
+                ("client_id", client),
+                ("redirect_uri", &redirect),
+                ("scope", "notes.read notes.write"),
+                ("resource", "https://notes.example.com/mcp"),
+                ("code_challenge", &challenge("x")),
+                ("code_challenge_method", "S256"),
+                ("state", state),
+            ])
+            .finish();
+        format!("{origin}/authorize?{query}")
+    };
+
+    // Set-up, and the page of somebody who is signed in.
+    browser.open(&link).await;
+    browser.look("setup").await;
+    browser.without_scripts().await;
+    browser.fill("username", "ada").await;
+    browser.fill("password", PASSWORD).await;
+    browser.fill("password_again", PASSWORD).await;
+    browser.click("form [type=submit]").await;
+    browser.shows("h1", "You are signed in").await;
+    browser.look("home").await;
+
+    // Sign-out.
+    browser.open(&format!("{origin}/logout")).await;
+    browser.look("sign-out").await;
+    browser.click("form [type=submit]").await;
+    browser.shows("h1", "You are signed out").await;
+    browser.look("signed-out").await;
+
+    // Sign-in on the way to a client, at first with a wrong password.
+    browser.open(&authorize(&client, "one")).await;
+    browser.shows("h1", "Sign in").await;
+    browser.look("login").await;
+    browser.fill("username", "ada").await;
+    browser.fill("password", "wrong password").await;
+    browser.click("form [type=submit]").await;
+    browser.shows("[role=alert]", "not right").await;
+    browser.look("login-failed").await;
+    browser.fill("password", PASSWORD).await;
+    browser.click("form [type=submit]").await;
+
+    // Consent: both answers as easy to give.
+    browser.shows("h1", "localhost").await;
+    browser.look("consent").await;
+    let mut sizes = Vec::new();
+    for answer in ["deny", "allow"] {
+        let button = browser
+            .driver
+            .find(By::Css(format!("button[value={answer}]")))
+            .await
+            .unwrap();
+        let rect = button.rect().await.unwrap();
+        assert!(rect.height >= 44.0, "{answer}: {rect:?}");
+        sizes.push((
+            rect.width.round(),
+            rect.height.round(),
+            button.css_value("background-color").await.unwrap(),
+        ));
+    }
+    assert_eq!(sizes[0], sizes[1]);
+    browser.click("button[value=deny]").await;
+    browser.shows("body", "back at the client").await;
+    let back = browser.url().await;
+    assert!(
+        back.as_str()
+            .starts_with(&format!("{redirect}?error=access_denied&")),
+        "{back}"
+    );
+    assert_eq!(param(back.as_str(), "state").as_deref(), Some("one"));
+    assert_eq!(param(back.as_str(), "iss"), Some(origin.clone()));
+    browser.shows("body", "back at the client").await;
+
+    browser.open(&authorize(&client, "two")).await;
+    browser.click("button[value=allow]").await;
+    browser.shows("body", "back at the client").await;
+    let back = browser.url().await;
+    assert!(
+        back.as_str()
+            .starts_with(&format!("{redirect}?code=wl_ac_")),
+        "{back}"
+    );
+    assert_eq!(param(back.as_str(), "state").as_deref(), Some("two"));
+    browser.shows("body", "back at the client").await;
+
+    // The way back leads to a question that is answered already: nothing is given twice.
+    browser.driver.back().await.unwrap();
+    // The browser may show its own copy of the page, or ask for it again.
+    let copy = browser.driver.find(By::Css("button[value=allow]")).await;
+    if let Ok(button) = copy {
+        _ = button.click().await;
+    }
+    browser.shows("h1", "This page is no longer valid").await;
+
+    // A refusal that names its rule.
+    browser
+        .open(&authorize(
+            &format!("https://localhost:{}/none.json", site.port),
+            "three",
+        ))
+        .await;
+    assert!(
+        browser
+            .driver
+            .source()
+            .await
+            .unwrap()
+            .contains("fetch.status")
+    );
+    browser.look("error").await;
+    browser.driver.clone().quit().await.unwrap();
+}
+
+/// The demo's process: ends with its test, however that ends.
+struct Demo(Child);
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        _ = self.0.kill();
+        _ = self.0.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_demo_leads_to_the_resources_answer() {
+    let Some(browser) = Chromium::start().await else {
+        return;
+    };
+    let demo = std::path::Path::new(env!("CARGO_BIN_EXE_wayleave"))
+        .with_file_name("examples")
+        .join("demo");
+    assert!(
+        demo.exists(),
+        "cargo build --examples makes {}",
+        demo.display()
+    );
+    let mut demo = Demo(
+        Command::new(demo)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap(),
+    );
+    let lines: Vec<String> = BufReader::new(demo.0.stdout.take().unwrap())
+        .lines()
+        .take(4)
+        .map(Result::unwrap)
+        .collect();
+    let said = |label: &str| {
+        lines
+            .iter()
+            .find_map(|line| line.strip_prefix(label))
+            .unwrap()
+            .trim()
+            .to_owned()
+    };
+
+    browser.open(&said("Open")).await;
+    browser.look("demo-start").await;
+    browser.click("#start").await;
+    browser.fill("username", &said("User")).await;
+    browser.fill("password", &said("Password")).await;
+    browser.click("form [type=submit]").await;
+    browser.shows("main", "Read your demo notes").await;
+    browser.look("demo-consent").await;
+    browser.click("button[value=allow]").await;
+    browser.shows("#resource-answer", "Water the ferns.").await;
+    assert_eq!(
+        browser
+            .driver
+            .find_all(By::Css("#steps > li"))
+            .await
+            .unwrap()
+            .len(),
+        6
+    );
+    browser.look("demo-answer").await;
+    browser.click("#refresh").await;
+    browser
+        .shows("#steps", "The client refreshes its token")
+        .await;
+    assert_eq!(
+        browser
+            .driver
+            .find_all(By::Css("#steps > li"))
+            .await
+            .unwrap()
+            .len(),
+        8
+    );
+
+    browser.open(&format!("{}start", said("Open"))).await;
+    browser.click("button[value=deny]").await;
+    browser.shows("#error", "access_denied").await;
+
+    Command::new("kill")
+        .args(["-TERM", &demo.0.id().to_string()])
+        .status()
+        .unwrap();
+    assert_eq!(demo.0.wait().unwrap().code(), Some(0));
+    browser.driver.clone().quit().await.unwrap();
+}
