@@ -150,13 +150,27 @@ async fn bounded(app: App, request: Request, next: middleware::Next) -> Response
         .uri()
         .path_and_query()
         .map_or(0, |target| target.as_str().len());
-    if target > URI {
-        let told = "the address is longer than 8192 bytes";
-        let mut response = PageError::bad_request(&app, "request", told).into_response();
-        *response.status_mut() = StatusCode::URI_TOO_LONG;
-        return response;
-    }
-    next.run(request).await
+    let headers: usize = request
+        .headers()
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 4)
+        .sum();
+    let (status, told) = if target > URI {
+        (
+            StatusCode::URI_TOO_LONG,
+            "the address is longer than 8192 bytes",
+        )
+    } else if headers > HEADERS {
+        (
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            "the headers are longer than 16384 bytes",
+        )
+    } else {
+        return next.run(request).await;
+    };
+    let mut response = PageError::bad_request(&app, "request", told).into_response();
+    *response.status_mut() = status;
+    response
 }
 
 /// Whatever the framework refuses by itself leaves in the RFC's shape.

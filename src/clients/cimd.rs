@@ -212,22 +212,10 @@ impl Clients {
         now: UnixTime,
     ) -> Result<Arc<Client>, Refusal> {
         self.check_url(client_id)?;
-        let last_good = self.0.last_good(client_id).await?;
-        if let Some(cached) = last_good.as_ref().filter(|cached| cached.fresh_until > now) {
-            return Ok(cached.client.clone());
+        match self.0.at_hand(client_id, now).await? {
+            Some(client) => Ok(client),
+            None => self.flight(client_id, source).await,
         }
-        if let Some(failure) = self
-            .0
-            .failures
-            .get(client_id)
-            .filter(|failure| failure.not_before > now)
-        {
-            return self
-                .0
-                .stale(last_good, now)
-                .ok_or_else(|| failure.refusal_during_backoff(now));
-        }
-        self.flight(client_id, last_good, source).await
     }
 
     /// One version of a client's document, as it was kept.
@@ -261,7 +249,7 @@ impl Clients {
     }
 
     /// Joins the fetch that is under way for this identifier, or starts it.
-    fn flight(&self, client_id: &ClientId, last_good: Option<Cached>, source: IpAddr) -> Flight {
+    fn flight(&self, client_id: &ClientId, source: IpAddr) -> Flight {
         let mut flights = self
             .0
             .flights
@@ -272,7 +260,7 @@ impl Clients {
         }
         let (inner, id) = (self.0.clone(), client_id.clone());
         let task = tokio::spawn(async move {
-            let result = inner.load(&id, last_good, source).await;
+            let result = inner.load(&id, source).await;
             inner
                 .flights
                 .lock()
@@ -343,18 +331,39 @@ impl Inner {
             .map(|cached| cached.client)
     }
 
-    /// Fetches, validates and keeps a document. Nothing invalid is ever kept.
-    async fn load(
+    /// The answer that needs no network: a fresh copy, or what is left while its host is given time.
+    async fn at_hand(
         &self,
         client_id: &ClientId,
-        last_good: Option<Cached>,
-        source: IpAddr,
-    ) -> Result<Arc<Client>, Refusal> {
+        now: UnixTime,
+    ) -> Result<Option<Arc<Client>>, Refusal> {
+        let last_good = self.last_good(client_id).await?;
+        if let Some(cached) = last_good.as_ref().filter(|cached| cached.fresh_until > now) {
+            return Ok(Some(cached.client.clone()));
+        }
+        match self
+            .failures
+            .get(client_id)
+            .filter(|failure| failure.not_before > now)
+        {
+            Some(failure) => self
+                .stale(last_good, now)
+                .map(Some)
+                .ok_or_else(|| failure.refusal_during_backoff(now)),
+            None => Ok(None),
+        }
+    }
+
+    /// Fetches, validates and keeps a document. Nothing invalid is ever kept.
+    async fn load(&self, client_id: &ClientId, source: IpAddr) -> Result<Arc<Client>, Refusal> {
+        // Another flight may have landed while this one was called for.
+        if let Some(client) = self.at_hand(client_id, self.clock.now()).await? {
+            return Ok(client);
+        }
+        let last_good = self.last_good(client_id).await?;
         if last_good.is_none() {
-            self.fetcher
-                .budgets()
-                .charge_source(source)
-                .map_err(|over| over_budget(over.whose, over.wait))?;
+            let charged = self.fetcher.budgets().charge_source(source);
+            charged.map_err(|over| over_budget(over.whose, over.wait))?;
         }
         let fetched = self.fetcher.document(client_id).await;
         let now = self.clock.now();

@@ -50,7 +50,8 @@ impl StoreError {
             Self::Database(
                 sqlx::Error::PoolTimedOut | sqlx::Error::Io(_) | sqlx::Error::PoolClosed,
             )
-            | Self::Commit(_) => true,
+            | Self::Commit(_)
+            | Self::WriterGone => true,
             Self::Database(sqlx::Error::Database(error)) => {
                 // SQLITE_BUSY, SQLITE_FULL, SQLITE_IOERR; PostgreSQL classes 40, 53, 57.
                 error.code().is_some_and(|code| {

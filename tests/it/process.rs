@@ -308,6 +308,55 @@ fn a_bad_configuration_is_named_and_nothing_is_opened() {
 }
 
 #[test]
+fn a_database_that_does_not_answer_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("file"), "").unwrap();
+    for url in [
+        format!("postgres://w:hidden@127.0.0.1:{}/w", free_port()),
+        "sqlite:file/w.db".to_owned(),
+    ] {
+        let mut command = wayleave(folder.path());
+        command.arg("serve").env("WAYLEAVE_DATABASE__URL", &url);
+        let output = run(command, None);
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{url}: {text}");
+        assert!(
+            text.contains("database.url: ") && !text.contains("hidden"),
+            "{url}: {text}"
+        );
+        assert!(output.stdout.is_empty());
+    }
+}
+
+#[test]
+fn the_head_of_a_request_is_bounded() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Running::start(wayleave(folder.path()), 3);
+    let ask = |headers: &str| {
+        let head = format!(
+            "GET /healthz HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{headers}\r\n",
+            server.address
+        );
+        request(server.address, &head).0
+    };
+    let many = |count: usize| {
+        (0..count)
+            .map(|n| format!("X-{n}: 1\r\n"))
+            .collect::<String>()
+    };
+    let long = |bytes: usize| format!("X-Long: {}\r\n", "a".repeat(bytes));
+    assert_eq!((ask(&many(60)), ask(&many(70))), (200, 431));
+    assert_eq!(
+        (ask(&long(15_000)), ask(&long(17_000)), ask(&long(300_000))),
+        (200, 431, 431)
+    );
+    assert_eq!(
+        server.get(&format!("/healthz?{}", "a".repeat(8_300))).0,
+        414
+    );
+}
+
+#[test]
 fn keys_are_encrypted_at_rest_and_useless_without_their_key() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(

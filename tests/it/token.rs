@@ -159,6 +159,24 @@ on_both! {
         assert_eq!((access.status.as_u16(), &access.json()["error"]), (400, &json!("unsupported_token_type")));
     }
 
+    async fn a_database_that_is_gone_is_told_as_trouble_that_passes(database) {
+        let server = TestApp::new(database).await;
+        let client = server.site.publish("/c.json", json!({}));
+        let token = server.refresh_token(&client).await;
+        let mut browser = server.signed_in().await;
+        server.app.store.close().await;
+        let page = server.refresh(&client, &token).await;
+        assert_eq!((page.status.as_u16(), &page.json()["error"]), (503, &json!("temporarily_unavailable")));
+        assert!(!page.header("retry-after").is_empty());
+        let page = browser.get(&server.flow(&client).target()).await;
+        assert_eq!((page.status.as_u16(), page.text("h1").as_str()), (503, "The server is busy"));
+        assert!(!page.header("retry-after").is_empty());
+        assert_eq!(server.browser().get("/readyz").await.status, 503);
+        for path in ["/healthz", "/jwks", "/.well-known/oauth-authorization-server"] {
+            assert_eq!(server.browser().get(path).await.status, 200, "{path}");
+        }
+    }
+
     async fn a_token_request_narrows_scope_and_resource_and_never_widens(database) {
         let server = TestApp::new(database).await;
         let client = server.site.publish("/c.json", json!({}));
