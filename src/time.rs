@@ -100,6 +100,15 @@ pub fn in_words(seconds: i64) -> String {
     format!("{count} {unit}{plural}")
 }
 
+/// A time as administrators read it: RFC 3339, UTC.
+pub fn in_rfc_3339(at: UnixTime) -> String {
+    use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+    OffsetDateTime::from_unix_timestamp(at.0)
+        .ok()
+        .and_then(|time| time.format(&Rfc3339).ok())
+        .unwrap_or_else(|| format!("{} s since 1970", at.0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,6 +136,17 @@ mod tests {
             (7_776_000, "90 days"),
         ] {
             assert_eq!(in_words(seconds), words);
+        }
+    }
+
+    #[test]
+    fn a_time_is_written_as_rfc_3339_has_it() {
+        for (seconds, text) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (1_800_000_000, "2027-01-15T08:00:00Z"),
+            (i64::MAX, "9223372036854775807 s since 1970"),
+        ] {
+            assert_eq!(in_rfc_3339(UnixTime(seconds)), text);
         }
     }
 }

@@ -36,7 +36,7 @@ pub struct Granted {
     pub ends_at: UnixTime,
 }
 
-/// Issues an access token for what is granted. The grant is durable already.
+/// Issues an access token for what is granted, valid for `lifetime` seconds at most. The grant is durable already.
 ///
 /// # Errors
 ///
@@ -44,10 +44,11 @@ pub struct Granted {
 pub fn issue(
     app: &App,
     granted: &Granted,
+    lifetime: u32,
     refresh_token: Option<String>,
     now: UnixTime,
 ) -> Result<TokenResponse, OAuthError> {
-    let lifetime = i64::from(app.config.tokens.access.get()).min(granted.ends_at - now);
+    let lifetime = i64::from(lifetime).min(granted.ends_at - now);
     let about = access_token::Subject {
         subject: &granted.subject,
         client_id: &granted.client_id,

@@ -1,5 +1,6 @@
 //! The command line. `anyhow` only here: every error ends as one line for the administrator.
 
+mod client;
 mod serve;
 mod user;
 
@@ -9,6 +10,7 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     config::{self, Config, ConfigError, DatabaseUrl, Environment, LogFormat},
+    policy::client_rules::standing,
     store::Store,
 };
 
@@ -35,6 +37,11 @@ enum Command {
     /// Accounts.
     #[command(subcommand)]
     User(user::Command),
+    /// Clients: what is known of them, and whom to trust.
+    #[command(subcommand)]
+    Client(client::Command),
+    /// Say what every rule makes of a client_id, as this machine sees it.
+    Explain { url: String },
     /// The configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -94,6 +101,8 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
             Ok(())
         }),
         Command::User(command) => runtime.block_on(user::run(command, &config, cli.json)),
+        Command::Client(command) => runtime.block_on(client::run(command, &config, cli.json)),
+        Command::Explain { url } => runtime.block_on(client::explain(&url, &config, cli.json)),
         Command::Config(ConfigCommand::Show) => {
             println!(
                 "{}",
@@ -106,10 +115,42 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
             Ok(())
         }
         Command::Config(ConfigCommand::Check) => {
+            let wrong = wrong_examples(&config);
+            if !wrong.is_empty() {
+                anyhow::bail!("policy.examples: {}", wrong.join("; "));
+            }
             println!("The configuration can be used.");
             Ok(())
         }
     }
+}
+
+/// The examples that the configuration's own rules do not bear out.
+fn wrong_examples(config: &Config) -> Vec<String> {
+    let policy = &config.policy;
+    let judged = policy.examples.iter().map(|example| {
+        let standing = standing(
+            policy.clients.iter(),
+            policy.unlisted,
+            &example.client_id,
+            &[],
+        );
+        let by = standing.rule.as_ref().map(|rule| &rule.pattern);
+        let is_right = standing.tier == example.tier
+            && example
+                .by
+                .as_ref()
+                .is_none_or(|expected| by == Some(expected));
+        (!is_right).then(|| {
+            let (id, tier) = (&example.client_id, example.tier.as_str());
+            format!(
+                "{id}: expected {tier}, found {}: {}",
+                standing.tier.as_str(),
+                standing.why()
+            )
+        })
+    });
+    judged.flatten().collect()
 }
 
 /// Opens and migrates the database.

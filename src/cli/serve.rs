@@ -22,6 +22,9 @@ use crate::{
 /// How often expired rows are looked for.
 const SWEEP: Duration = Duration::from_secs(60);
 
+/// How often changes by other processes are looked for.
+const NOTICE: Duration = Duration::from_millis(500);
+
 /// Runs until it is told to stop.
 pub(super) async fn serve(config: Config) -> anyhow::Result<()> {
     let tls = server::tls(&config.server).map_err(Usage)?;
@@ -31,7 +34,8 @@ pub(super) async fn serve(config: Config) -> anyhow::Result<()> {
     };
     let store = open(&config).await?;
     let listen = config.server.listen;
-    let app = App::new(config, store, Clock::system(), Resolver::System)
+    let resolver = Resolver::of(&config);
+    let app = App::new(config, store, Clock::system(), resolver)
         .await
         .map_err(|error| match error {
             AppError::Fetcher(error) => Usage(error.to_string()).into(),
@@ -47,8 +51,10 @@ pub(super) async fn serve(config: Config) -> anyhow::Result<()> {
     let stop = told_to_stop()?;
     greet(&app).await?;
     let sweeper = tokio::spawn(sweep(app.clone()));
+    let watcher = tokio::spawn(notice_changes(app.clone()));
     server::serve(app.clone(), listener, tls, stop).await?;
     sweeper.abort();
+    watcher.abort();
     app.store.close().await;
     tracing::info!("stopped");
     Ok(())
@@ -139,6 +145,25 @@ async fn sweep(app: App) {
                     break;
                 }
             }
+        }
+    }
+}
+
+/// What other processes change about clients is seen here within a second.
+async fn notice_changes(app: App) {
+    let mut tick = tokio::time::interval(NOTICE);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut failing = false;
+    loop {
+        tick.tick().await;
+        match app.clients.notice_changes().await {
+            Ok(()) => failing = false,
+            // Once, not every second.
+            Err(error) if !failing => {
+                failing = true;
+                tracing::error!(%error, "could not look for changes of the rules about clients");
+            }
+            Err(_) => {}
         }
     }
 }

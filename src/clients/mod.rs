@@ -2,8 +2,15 @@
 
 mod authenticate;
 mod cimd;
+mod explain;
+mod memory;
+mod refusal;
+mod standings;
 
 pub use self::{
     authenticate::{AuthenticatedClient, METHODS, authenticate},
-    cimd::{Clients, Refusal, RefusalKind},
+    cimd::{BackedOff, Clients, Footing, Refused},
+    explain::{Facts, Line, Report, Summary, Verdict},
+    refusal::{Refusal, RefusalKind},
+    standings::Standings,
 };

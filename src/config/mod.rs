@@ -6,8 +6,8 @@ mod sections;
 pub use self::{
     load::{ConfigError, Environment, load},
     sections::{
-        Clients, Danger, Database, DatabaseUrl, Fetch, Fresh, Keys, Limits, Log, LogFormat, Login,
-        Policy, Sensitive, Server, Tls, Tokens,
+        Clients, Danger, Database, DatabaseUrl, Development, Example, Fetch, Fresh, Keys, Limits,
+        Log, LogFormat, Login, Policy, Sensitive, Server, Tls, Tokens,
     },
 };
 
@@ -32,6 +32,7 @@ pub struct Config {
     pub keys: Keys,
     pub limits: Limits,
     pub log: Log,
+    pub development: Development,
     pub danger: Danger,
     /// The protected resources that tokens are for.
     pub resources: Catalog,
@@ -54,6 +55,7 @@ impl Default for Config {
             keys: Keys::default(),
             limits: Limits::default(),
             log: Log::default(),
+            development: Development::default(),
             danger: Danger::default(),
             resources: Catalog::default(),
         }
@@ -75,6 +77,24 @@ impl Config {
                 "issuer",
                 "an https URL, because server.tls is set".to_owned(),
             ));
+        }
+        if self.development.clients && !self.issuer.is_https() {
+            let told = "false, unless the issuer is an https URL: a client_id must begin with it";
+            return Err(("development.clients", told.to_owned()));
+        }
+        for (position, rule) in self.policy.clients.iter().enumerate() {
+            if let Err(told) = rule.check() {
+                return Err(("policy.clients", format!("{told} ({})", rule.pattern)));
+            }
+            if self.policy.clients[..position]
+                .iter()
+                .any(|known| known.pattern == rule.pattern)
+            {
+                return Err((
+                    "policy.clients",
+                    format!("every match once, {} is there twice", rule.pattern),
+                ));
+            }
         }
         let ids = self.resources.0.iter().map(|resource| &resource.id);
         for (position, resource) in self.resources.0.iter().enumerate() {

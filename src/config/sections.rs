@@ -2,6 +2,10 @@
 
 use std::{fmt, net::SocketAddr, num::NonZeroU32, path::PathBuf, str::FromStr};
 
+use crate::{
+    policy::client_rules::{Pattern, Rule, Tier},
+    protocol::client_id::ClientId,
+};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize, de::Error as _};
 
@@ -145,6 +149,18 @@ section! {
         max_in_flight: NonZeroU32 = at_least_one(32),
         /// Fetches under way at once to one host.
         max_in_flight_per_host: NonZeroU32 = at_least_one(2),
+        /// Largest key set.
+        max_key_set_bytes: NonZeroU32 = at_least_one(65_536),
+        /// Largest logo.
+        max_logo_bytes: NonZeroU32 = at_least_one(524_288),
+        /// Name servers, as address and port; empty: the system's.
+        nameservers: Vec<SocketAddr> = Vec::new(),
+        /// Networks that may be dialled although they are not public.
+        allow_networks: Vec<IpNet> = Vec::new(),
+        /// Networks that are never dialled; wins over `allow_networks`.
+        deny_networks: Vec<IpNet> = Vec::new(),
+        /// Networks behind NAT64 have only such addresses: may `64:ff9b::/96` be dialled where the IPv4 address in it is public?
+        allow_nat64: bool = false,
     }
 }
 
@@ -155,6 +171,8 @@ section! {
         fresh: Fresh = Fresh { least: 60, absent: 600, most: 86_400 },
         /// How long after that the last good copy serves new authorizations while its host is down.
         stale_authorization: u32 = 3_600,
+        /// How long after that it serves those who have grants.
+        stale_refresh: u32 = 86_400,
         /// May a client_id have a query?
         allow_query: bool = true,
         /// The only ports a client_id may have; empty: 443 and the harmless ones from 1024.
@@ -233,6 +251,36 @@ section! {
     Policy {
         /// How long a consent is remembered.
         consent: u32 = 90 * 86_400,
+        /// The tier of clients that no rule is about: `blocked` makes the rules an allow-list.
+        unlisted: Tier = Tier::Unknown,
+        /// Rules about clients.
+        clients: Vec<Rule> = Vec::new(),
+        /// What the rules must make of some clients: `wayleave config check` proves it.
+        examples: Vec<Example> = Vec::new(),
+    }
+}
+
+/// `[[policy.examples]]`: a client, and what the rules must make of it.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Example {
+    #[serde(with = "text")]
+    pub client_id: ClientId,
+    pub tier: Tier,
+    /// The rule that must decide, by its `match`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<Pattern>,
+}
+
+section! {
+    /// `[development]`: documents for clients on developers' own machines.
+    Development {
+        /// May people who are signed in have them made?
+        clients: bool = false,
+        /// How long such a document lives.
+        lifetime: NonZeroU32 = at_least_one(8 * 3_600),
+        /// How many one person may have at a time.
+        per_person: NonZeroU32 = at_least_one(5),
     }
 }
 

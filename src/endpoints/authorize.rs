@@ -15,11 +15,15 @@ use crate::{
     grants::approval::Proposal,
     policy::{Facts, Verdict, decide},
     protocol::{
-        client::Client, client_id::ClientId, error::OAuthError, params::Params, redirect_uri,
+        client::Client,
+        client_id::ClientId,
+        error::OAuthError,
+        params::Params,
+        redirect_uri::{self, RedirectUri},
     },
     secret::{self, Secret, Visitor},
-    store::{Asked, NewInteraction},
-    time::UnixTime,
+    store::{Asked, NewInteraction, StoreError},
+    time::{UnixTime, in_words},
     web::{
         callback::{Callback, see_other},
         client_ip::client_ip,
@@ -66,9 +70,9 @@ pub(crate) async fn authorize(
         headers: &headers,
         now,
         sent_to_login_at,
+        source: client_ip(&extensions, &headers, &app.config.server.trusted_proxies),
     };
-    let source = client_ip(&extensions, &headers, &app.config.server.trusted_proxies);
-    let Some(client) = request.client(&client_id, session.as_ref(), source).await? else {
+    let Some(client) = request.client(&client_id, session.as_ref()).await? else {
         // Nobody is signed in, and the client is not known: its host is asked only for somebody who is.
         return request.send_to_login();
     };
@@ -145,6 +149,8 @@ struct Incoming<'a> {
     headers: &'a HeaderMap,
     now: UnixTime,
     sent_to_login_at: Option<UnixTime>,
+    /// The network that asks.
+    source: IpAddr,
 }
 
 impl Incoming<'_> {
@@ -153,13 +159,12 @@ impl Incoming<'_> {
         &self,
         client_id: &ClientId,
         session: Option<&CurrentSession>,
-        source: IpAddr,
     ) -> Result<Option<Arc<Client>>, PageError> {
         let found = match session {
             Some(_) => self
                 .app
                 .clients
-                .resolve(client_id, source, self.now)
+                .resolve(client_id, self.source, self.now)
                 .await
                 .map(Some),
             None => self.app.clients.known(client_id, self.now).await,
@@ -179,13 +184,7 @@ impl Incoming<'_> {
         let Self {
             app, params, now, ..
         } = *self;
-        let requested = params.optional("redirect_uri").unwrap_or_default();
-        let redirect_uri = redirect_uri::choose(&client.metadata.redirect_uris, requested)
-            .map_err(|error| {
-                PageError::bad_request(app, error.rule(), &error.to_string())
-                    .detail("client_id", client.id().as_str())
-                    .detail("redirect_uri", requested)
-            })?;
+        let (client, redirect_uri) = self.redirect_uri(client, session.is_some()).await?;
         let callback = Callback::new(app, redirect_uri.clone(), params);
         let proposal = match Proposal::new(app, params, client, redirect_uri) {
             Ok(proposal) => proposal,
@@ -204,6 +203,7 @@ impl Incoming<'_> {
             signed_in_at: session.as_ref().map(|session| session.row.signed_in_at),
             sent_to_login_at: self.sent_to_login_at,
             consent_covers: remembered.covers,
+            first_party: proposal.standing.is_first_party(),
             just_allowed: false,
         };
         match (decide(&facts), session) {
@@ -212,11 +212,59 @@ impl Incoming<'_> {
             (Verdict::Pass, Some(session)) => {
                 let (code, row) =
                     proposal.code(app, &session.row.subject, session.row.signed_in_at, now);
-                app.store.insert_code(row).await.map_err(store_failed)?;
-                Ok(callback.code(code.expose()))
+                match app.store.insert_code(row).await {
+                    Ok(()) => Ok(callback.code(code.expose())),
+                    Err(StoreError::RulesMoved) => {
+                        // Judged by rules that are no more: once more, by those of now.
+                        app.clients.notice_changes().await.map_err(store_failed)?;
+                        Box::pin(self.advance(proposal.client, Some(session))).await
+                    }
+                    Err(error) => Err(store_failed(error)),
+                }
             }
             (Verdict::Login, _) | (_, None) => self.send_to_login(),
         }
+    }
+
+    /// The redirect URI that the client's document lists. A copy that does not list it may only be old: its host is
+    /// asked once more, for somebody who is signed in.
+    async fn redirect_uri(
+        &self,
+        client: Arc<Client>,
+        signed_in: bool,
+    ) -> Result<(Arc<Client>, RedirectUri), PageError> {
+        let (app, now) = (self.app, self.now);
+        let requested = self.params.optional("redirect_uri").unwrap_or_default();
+        let choose =
+            |client: &Client| redirect_uri::choose(&client.metadata.redirect_uris, requested);
+        let error = match choose(&client) {
+            Ok(redirect_uri) => return Ok((client, redirect_uri)),
+            Err(error) => error,
+        };
+        let newer = match signed_in {
+            true => app.clients.reread(&client, self.source, now).await,
+            false => None,
+        };
+        if let Some((newer, redirect_uri)) = newer
+            .as_ref()
+            .and_then(|newer| Some((newer, choose(newer).ok()?)))
+        {
+            return Ok((Arc::clone(newer), redirect_uri));
+        }
+        let judged = newer.unwrap_or(client);
+        let age = in_words((now - judged.fetched_at).max(0));
+        Err(
+            PageError::bad_request(app, error.rule(), &error.to_string())
+                .detail("client_id", judged.id().as_str())
+                .detail("redirect_uri", requested)
+                .detail(
+                    "Judged by",
+                    &format!(
+                        "the document read {age} ago, SHA-256 {}",
+                        judged.digest.as_str()
+                    ),
+                ),
+        )
     }
 
     fn send_to_login(&self) -> Result<Response, PageError> {
@@ -251,6 +299,7 @@ impl Incoming<'_> {
                 subject: session.row.subject.clone(),
             },
             request: self.params.encode(),
+            client_id: proposal.client.id().clone(),
             digest: proposal.client.digest.clone(),
             fetched_at: proposal.client.fetched_at,
             expires_at: self.now + i64::from(self.app.config.login.interaction.get()),

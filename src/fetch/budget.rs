@@ -134,7 +134,7 @@ impl Budgets {
         })
     }
 
-    /// Waits for a place among the fetches under way.
+    /// A place among the fetches under way: waits for its host's, `None` when all places of the server are taken.
     pub(super) async fn place(&self, host: &str) -> Option<Place> {
         let of_host = {
             let mut hosts = self
@@ -152,7 +152,8 @@ impl Budgets {
             }
         };
         let host = of_host.acquire_owned().await.ok()?;
-        let all = self.places.clone().acquire_owned().await.ok()?;
+        // Hosts that keep us waiting must not keep others waiting: when all places are taken, this one comes again.
+        let all = self.places.clone().try_acquire_owned().ok()?;
         Some(Place {
             _host: host,
             _all: all,

@@ -5,23 +5,36 @@
 
 mod budget;
 mod connector;
+mod resolve;
+mod wire;
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use rustls::{
     ClientConfig, RootCertStore,
+    client::{WebPkiServerVerifier, danger::ServerCertVerifier},
     pki_types::{CertificateDer, pem::PemObject},
 };
 use url::Url;
 
 pub use self::{
     budget::{Budgets, OverBudget},
-    connector::Resolver,
+    resolve::Resolver,
+    wire::{Step, Tls, Wire},
 };
-use crate::{config::Config, protocol::client_id::ClientId, time::Clock};
+use self::{
+    resolve::Guard,
+    wire::{Observer, Running, Stopwatch},
+};
+use crate::{config::Config, time::Clock};
 
 /// Sent with every request: who sees it twice fetches from itself. RFC 8586.
 pub const LOOP_MARKER: &str = "wayleave";
+
+/// Largest head of an answer, in bytes.
+const HEAD: usize = 16 * 1_024;
+/// Bytes of a body that are kept to recognise what it is.
+const BEGINNING: usize = 2_048;
 
 /// What to ask for, and how much of it to take.
 #[derive(Clone, Copy, Debug)]
@@ -54,22 +67,24 @@ impl Fetched {
 }
 
 /// Why nothing was fetched.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum FetchError {
-    #[error("the URL has an IP address for a host")]
-    Literal,
-    #[error("resolving the host failed: {0}")]
-    Dns(String),
-    #[error("the host resolves to {0}, which is not a public address")]
-    NotPublic(IpAddr),
     #[error("over the budget for {0}")]
     Budget(&'static str, Duration),
     #[error("too many fetches are under way")]
     Busy,
+    #[error("the URL has an IP address for a host")]
+    Literal,
+    #[error("resolving the host failed: {0}")]
+    Dns(String),
+    #[error("the host resolves to {0}, which is not to be dialled: {1}")]
+    NotPublic(IpAddr, &'static str),
     #[error("no connection: {0}")]
     Connect(String),
-    #[error("the time limit of {0} s was reached")]
-    Timeout(u32),
+    #[error("no TLS connection: {0}")]
+    Tls(String),
+    #[error("no answer that HTTP/1.1 knows: {0}")]
+    Head(String),
     #[error("status {status}")]
     Status {
         status: u16,
@@ -81,16 +96,54 @@ pub enum FetchError {
     TooLarge(usize),
     #[error("the answer broke off: {0}")]
     Broken(String),
+    #[error("the time limit of {1} s was reached while waiting for the step {step}", step = .0.as_str())]
+    Timeout(Step, u32),
+}
+
+/// The rules of fetching, in the order in which they are met, and what each asks for.
+pub const RULES: &[(&str, &str)] = &[
+    ("fetch.dns", "the host has an address in the DNS"),
+    ("fetch.address", "every address of the host is public"),
+    ("fetch.connect", "the host accepts connections in time"),
+    (
+        "fetch.tls",
+        "it shows a certificate for its name from a known authority, over TLS 1.2 or 1.3",
+    ),
+    (
+        "fetch.head",
+        "it answers over HTTP/1.1 with a head of at most 16 KiB and 64 lines",
+    ),
+    ("fetch.status", "it answers with status 200"),
+    ("fetch.encoding", "the answer has no content-encoding"),
+    ("fetch.size", "the answer is not too large"),
+    ("fetch.body", "the answer is complete and comes in time"),
+];
+
+impl FetchError {
+    /// The rule that refused, by its stable name: one of [`RULES`], or `fetch.budget`.
+    pub fn rule(&self) -> &'static str {
+        match self {
+            Self::Budget(..) | Self::Busy => "fetch.budget",
+            Self::Dns(_) | Self::Timeout(Step::Resolve, _) => "fetch.dns",
+            Self::Literal | Self::NotPublic(..) => "fetch.address",
+            Self::Connect(_) | Self::Timeout(Step::Connect, _) => "fetch.connect",
+            Self::Tls(_) => "fetch.tls",
+            Self::Head(_) | Self::Timeout(Step::Head, _) => "fetch.head",
+            Self::Status { .. } => "fetch.status",
+            Self::Encoded => "fetch.encoding",
+            Self::TooLarge(_) => "fetch.size",
+            Self::Broken(_) | Self::Timeout(Step::Body, _) => "fetch.body",
+        }
+    }
 }
 
 /// Fetches; holds no state of its own but budgets.
 #[derive(Debug)]
 pub struct Fetcher {
     tls: ClientConfig,
-    resolver: Resolver,
+    verifier: Arc<dyn ServerCertVerifier>,
+    guard: Guard,
     budgets: Arc<Budgets>,
-    /// Development: addresses of this machine are dialled too.
-    loopback: bool,
     limits: crate::config::Fetch,
     user_agent: String,
 }
@@ -100,6 +153,8 @@ pub struct Fetcher {
 pub enum FetcherError {
     #[error("fetch.extra_ca_file: expected a readable PEM file with certificates: {0}")]
     ExtraRoots(String),
+    #[error("no certificate authorities were found on this machine: {0}")]
+    NoRoots(String),
 }
 
 impl Fetcher {
@@ -107,25 +162,13 @@ impl Fetcher {
     ///
     /// # Errors
     ///
-    /// When that file cannot be read.
+    /// When that file cannot be read, or there are no roots at all.
     pub fn new(config: &Config, resolver: Resolver, clock: &Clock) -> Result<Self, FetcherError> {
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        if let Some(path) = &config.fetch.extra_ca_file {
-            let wrong =
-                |error: String| FetcherError::ExtraRoots(format!("{}: {error}", path.display()));
-            let certificates =
-                CertificateDer::pem_file_iter(path).map_err(|e| wrong(e.to_string()))?;
-            let before = roots.len();
-            for certificate in certificates {
-                roots
-                    .add(certificate.map_err(|e| wrong(e.to_string()))?)
-                    .map_err(|e| wrong(e.to_string()))?;
-            }
-            if roots.len() == before {
-                return Err(wrong("it has none".to_owned()));
-            }
-        }
+        let roots = Arc::new(roots(config)?);
+        let verifier: Arc<dyn ServerCertVerifier> =
+            WebPkiServerVerifier::builder(Arc::clone(&roots))
+                .build()
+                .map_err(|error| FetcherError::NoRoots(error.to_string()))?;
         let mut tls = ClientConfig::builder()
             .with_root_certificates(roots)
             .with_no_client_auth();
@@ -133,9 +176,9 @@ impl Fetcher {
         tls.resumption = rustls::client::Resumption::disabled();
         Ok(Self {
             tls,
-            resolver,
+            verifier,
+            guard: Guard::new(config, resolver, clock),
             budgets: Arc::new(Budgets::new(config, clock)),
-            loopback: config.danger.allow_loopback_clients,
             limits: config.fetch.clone(),
             user_agent: format!(
                 "Wayleave/{} (+{})",
@@ -145,78 +188,75 @@ impl Fetcher {
         })
     }
 
-    /// The budgets that every fetch is charged to.
+    /// The budgets that fetches are charged to.
     pub fn budgets(&self) -> &Budgets {
         &self.budgets
     }
 
-    /// Reads the document at a client identifier.
+    /// `GET`, guarded, and what was seen on the way. The whole of it takes no longer than `fetch.timeout`.
     ///
-    /// # Errors
-    ///
-    /// Whatever stands between us and a whole answer with status 200.
-    pub async fn document(&self, client_id: &ClientId) -> Result<Fetched, FetchError> {
-        let url = Url::parse(client_id.as_str()).map_err(|_| FetchError::Literal)?;
-        let max_bytes = usize::try_from(self.limits.max_bytes.get()).unwrap_or(usize::MAX);
-        self.get(
-            url,
-            Wanted {
-                accept: DOCUMENT_ACCEPT,
-                max_bytes,
-            },
-        )
-        .await
-    }
-
-    /// `GET`, guarded. The whole of it takes no longer than `fetch.timeout`.
-    ///
-    /// # Errors
-    ///
-    /// Whatever stands between us and a whole answer with status 200.
-    pub async fn get(&self, url: Url, wanted: Wanted) -> Result<Fetched, FetchError> {
+    /// It fails with whatever stands between us and a whole answer with status 200.
+    pub async fn get(
+        &self,
+        url: &Url,
+        wanted: Wanted,
+        charge: Charge,
+    ) -> (Wire, Result<Fetched, FetchError>) {
         let seconds = self.limits.timeout.get();
+        let mut wire = Wire::default();
         let whole = Duration::from_secs(seconds.into());
-        tokio::time::timeout(whole, self.get_unbounded(url, wanted))
-            .await
-            .unwrap_or(Err(FetchError::Timeout(seconds)))
+        let result =
+            tokio::time::timeout(whole, self.get_unbounded(url, wanted, charge, &mut wire)).await;
+        let result = result.unwrap_or_else(|_| Err(FetchError::Timeout(wire.last_step(), seconds)));
+        (wire, result)
     }
 
-    async fn get_unbounded(&self, url: Url, wanted: Wanted) -> Result<Fetched, FetchError> {
+    async fn get_unbounded(
+        &self,
+        url: &Url,
+        wanted: Wanted,
+        charge: Charge,
+        wire: &mut Wire,
+    ) -> Result<Fetched, FetchError> {
         let Some(url::Host::Domain(host)) = url.host() else {
             return Err(FetchError::Literal);
         };
-        let host = host.to_owned();
         let over = |over: OverBudget| FetchError::Budget(over.whose, over.wait);
-        self.budgets.charge_host(&host).map_err(over)?;
-        let _place = self.budgets.place(&host).await.ok_or(FetchError::Busy)?;
-
-        let dns = Duration::from_secs(self.limits.dns_timeout.get().into());
-        let addresses = connector::resolve(&self.resolver, &host, dns, self.loopback).await?;
-        for address in &addresses {
-            self.budgets.charge_address(*address).map_err(over)?;
+        if charge == Charge::Stranger {
+            self.budgets.charge_host(host).map_err(over)?;
         }
-        let client =
-            connector::client(&self.tls, &host, &addresses, &self.limits, &self.user_agent)
-                .map_err(|error| FetchError::Connect(connector::chain(&error)))?;
+        let _place = self.budgets.place(host).await.ok_or(FetchError::Busy)?;
+
+        let seen = Arc::default();
+        let mut running = Running {
+            watch: Stopwatch::new(wire),
+            seen: &seen,
+        };
+        let watch = &mut running.watch;
+        watch.begin(Step::Resolve);
+        let addresses = self.guard.resolve(host, &mut watch.wire.addresses).await?;
+        if charge == Charge::Stranger {
+            for address in &addresses {
+                self.budgets.charge_address(*address).map_err(over)?;
+            }
+        }
+        watch.begin(Step::Connect);
+        let tls = Observer::attach(&self.tls, &self.verifier, &seen);
+        let client = connector::client(tls, host, &addresses, &self.limits, &self.user_agent)
+            .map_err(|error| FetchError::Connect(connector::chain(&error)))?;
         let request = client
-            .get(url)
+            .get(url.clone())
             .header("accept", wanted.accept)
             .header("accept-encoding", "identity")
             .header("cdn-loop", LOOP_MARKER);
         let mut response = request
             .send()
             .await
-            .map_err(|error| FetchError::Connect(connector::chain(&error)))?;
-        match response.remote_addr() {
-            Some(peer) if addresses.contains(&peer.ip()) => {}
-            _ => {
-                return Err(FetchError::Connect(
-                    "the connection went to an address that was not checked".to_owned(),
-                ));
-            }
-        }
-        check_head(&response, wanted)?;
-        let headers = response
+            .map_err(|error| connector::no_answer(&error))?;
+        watch.tls(&seen);
+        watch.wire.dialled = response.remote_addr();
+        watch.wire.status = Some(response.status().as_u16());
+        watch.wire.headers = response
             .headers()
             .iter()
             .map(|(name, value)| {
@@ -226,24 +266,84 @@ impl Fetcher {
                 )
             })
             .collect();
+        match response.remote_addr() {
+            Some(peer) if addresses.contains(&peer.ip()) => {}
+            _ => {
+                return Err(FetchError::Connect(
+                    "the connection went to an address that was not checked".to_owned(),
+                ));
+            }
+        }
+        watch.begin(Step::Body);
+        check_head(&response, wanted)?;
         let mut body = Vec::new();
         while let Some(chunk) = response
             .chunk()
             .await
             .map_err(|error| FetchError::Broken(connector::chain(&error)))?
         {
+            let room = BEGINNING.saturating_sub(watch.wire.beginning.len());
+            watch
+                .wire
+                .beginning
+                .extend_from_slice(&chunk[..chunk.len().min(room)]);
+            watch.wire.bytes += chunk.len();
             if body.len() + chunk.len() > wanted.max_bytes {
                 return Err(FetchError::TooLarge(wanted.max_bytes));
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(Fetched { body, headers })
+        Ok(Fetched {
+            body,
+            headers: watch.wire.headers.clone(),
+        })
     }
+}
+
+/// Who causes a fetch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Charge {
+    /// Somebody who asks for a client: budgets apply.
+    Stranger,
+    /// The administrator, who wants to see.
+    Administrator,
+}
+
+fn roots(config: &Config) -> Result<RootCertStore, FetcherError> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if let Some(path) = &config.fetch.extra_ca_file {
+        let wrong =
+            |error: String| FetcherError::ExtraRoots(format!("{}: {error}", path.display()));
+        let certificates = CertificateDer::pem_file_iter(path).map_err(|e| wrong(e.to_string()))?;
+        let before = roots.len();
+        for certificate in certificates {
+            roots
+                .add(certificate.map_err(|e| wrong(e.to_string()))?)
+                .map_err(|e| wrong(e.to_string()))?;
+        }
+        if roots.len() == before {
+            return Err(wrong("it has none".to_owned()));
+        }
+    }
+    Ok(roots)
 }
 
 /// CIMD §5: only 200 counts. Nothing is decoded, and what announces itself as too large is not read.
 fn check_head(response: &reqwest::Response, wanted: Wanted) -> Result<(), FetchError> {
     let headers = response.headers();
+    let length: usize = headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 4)
+        .sum();
+    if length > HEAD {
+        return Err(FetchError::Head(format!("the headers have {length} bytes")));
+    }
+    if headers.contains_key("transfer-encoding") && headers.contains_key("content-length") {
+        return Err(FetchError::Head(
+            "both Transfer-Encoding and Content-Length".to_owned(),
+        ));
+    }
     if response.status() != 200 {
         let retry_after = headers
             .get("retry-after")

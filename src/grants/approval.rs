@@ -4,12 +4,15 @@ use std::sync::Arc;
 
 use crate::{
     app::App,
-    policy::metadata_change,
+    policy::{
+        client_rules::{Standing, Tier},
+        metadata_change,
+    },
     protocol::{
         authorize::{self, AuthorizationRequest},
         client::Client,
-        client_metadata::GrantType,
-        error::OAuthError,
+        client_metadata::{AuthMethod, GrantType},
+        error::{ErrorCode, OAuthError},
         params::Params,
         redirect_uri::RedirectUri,
         scope::Scope,
@@ -24,8 +27,11 @@ use crate::{
 pub struct Proposal {
     pub request: AuthorizationRequest,
     pub client: Arc<Client>,
+    pub standing: Standing,
     pub scope: Scope,
     pub may_refresh: bool,
+    /// Of the rules about clients that this was judged by.
+    revision: i64,
 }
 
 /// What a person agreed to before.
@@ -50,21 +56,41 @@ impl Proposal {
         redirect_uri: RedirectUri,
     ) -> Result<Self, OAuthError> {
         let request = authorize::parse(params, client.id().clone(), redirect_uri)?;
+        // The revision first: rules that come with a later one are judged by again.
+        let revision = app.clients.standings().revision();
+        let standing = app
+            .clients
+            .standings()
+            .of(client.id(), &client.metadata.thumbprints());
         client.check_code_flow()?;
+        let refuse = |told| Err(OAuthError::new(ErrorCode::UnauthorizedClient, told));
+        if standing.tier == Tier::Blocked {
+            return refuse("the administrator of this server does not accept this client");
+        }
+        if !standing.allows_grant(GrantType::AuthorizationCode) {
+            return refuse("the administrator does not let this client use authorization_code");
+        }
+        if !standing.allows_method(AuthMethod::None) {
+            return refuse("the administrator lets this client in only with private_key_jwt");
+        }
         let catalog = &app.config.resources;
-        catalog.check(&request.resources)?;
-        let may_refresh = client.may_use(GrantType::RefreshToken);
+        catalog.check(&request.resources, &standing)?;
+        let may_refresh = client.may_use(GrantType::RefreshToken)
+            && standing.allows_grant(GrantType::RefreshToken);
         let scope = catalog.grantable(
             request.scope.as_ref(),
             client.metadata.scope.as_deref(),
             &request.resources,
             may_refresh,
+            &standing,
         )?;
         Ok(Self {
             request,
             client,
+            standing,
             scope,
             may_refresh,
+            revision,
         })
     }
 
@@ -123,6 +149,7 @@ impl Proposal {
             signed_in_at,
             may_refresh: self.may_refresh,
             expires_at: now + i64::from(app.config.tokens.code.get()),
+            revision: self.revision,
         };
         (code, row)
     }

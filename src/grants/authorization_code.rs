@@ -1,6 +1,6 @@
 //! The authorization code grant: RFC 6749 §4.1.3.
 
-use super::{Request, store_failed};
+use super::{Request, standing, store_failed};
 use crate::{
     protocol::{
         authorization_code::{Binding, Presented, check},
@@ -30,15 +30,16 @@ pub(super) async fn redeem(request: Request<'_>) -> Result<TokenResponse, OAuthE
         redirect_uri: params.optional("redirect_uri").map(str::to_owned),
         code_verifier: params.optional("code_verifier").map(str::to_owned),
     };
+    let standing = standing(app, client)?;
     let tokens = &app.config.tokens;
-    let (access, idle, absolute) = (
+    let (access, idle, absolute) = standing.lifetimes(
         tokens.access.get(),
         tokens.refresh_idle.get(),
         tokens.refresh_absolute.get(),
     );
     let family = RefreshToken::new_family();
     let family_hash = family.family();
-    let rule_asked = asked.clone();
+    let (rule_asked, rule_app, rule_standing) = (asked.clone(), app.clone(), standing.clone());
     let redeemed = app
         .store
         .redeem_code(code.hash(), now, move |issued| {
@@ -48,7 +49,9 @@ pub(super) async fn redeem(request: Request<'_>) -> Result<TokenResponse, OAuthE
                 code_challenge: issued.code_challenge.clone(),
             };
             check(&binding, &presented)?;
-            issued.resources.narrow(rule_asked)?;
+            let resources = issued.resources.narrow(rule_asked)?;
+            let catalog = &rule_app.config.resources;
+            catalog.still_granted(&issued.scope, &issued.resources, &resources, &rule_standing)?;
             let lifetime = if issued.may_refresh { absolute } else { access };
             Ok(NewGrant {
                 ends_at: now + i64::from(lifetime),
@@ -68,15 +71,22 @@ pub(super) async fn redeem(request: Request<'_>) -> Result<TokenResponse, OAuthE
         }
     };
     let lifetime = i64::from(if issued.may_refresh { absolute } else { access });
+    let resources = issued.resources.narrow(asked)?;
     let granted = Granted {
         grant_id: issued.grant_id,
         client_id: issued.client_id,
         subject: issued.subject,
-        scope: issued.scope,
-        resources: issued.resources.narrow(asked)?,
+        scope: app.config.resources.still_granted(
+            &issued.scope,
+            &issued.resources,
+            &resources,
+            &standing,
+        )?,
+        resources,
         signed_in_at: issued.signed_in_at,
         ends_at: now + lifetime,
     };
     let refresh_token = issued.may_refresh.then(|| family.seal(&app.refresh_key));
-    issue(app, &granted, refresh_token, now)
+    app.clients.used(&granted.client_id, now);
+    issue(app, &granted, access, refresh_token, now)
 }

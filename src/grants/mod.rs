@@ -8,7 +8,8 @@ use futures_util::future::BoxFuture;
 
 use crate::{
     app::App,
-    clients::AuthenticatedClient,
+    clients::{AuthenticatedClient, Refusal, RefusalKind},
+    policy::client_rules::Standing,
     protocol::{
         error::{ErrorCode, OAuthError},
         params::Params,
@@ -59,6 +60,24 @@ pub async fn redeem(request: Request<'_>) -> Result<TokenResponse, OAuthError> {
         ));
     };
     (grant.redeem)(request).await
+}
+
+/// What the client is to us now: a rule that came after its grant counts, too.
+fn standing(app: &App, client: &AuthenticatedClient) -> Result<Standing, OAuthError> {
+    app.clients
+        .standing(client.id(), &[])
+        .map_err(|refusal| refused(&refusal))
+}
+
+/// What a refusal of a client means to one that wants tokens.
+fn refused(refusal: &Refusal) -> OAuthError {
+    match refusal.kind {
+        RefusalKind::Invalid => OAuthError::invalid_client().because(refusal.cause.clone()),
+        RefusalKind::Temporary(_) | RefusalKind::TooMany(_) => {
+            OAuthError::unavailable(refusal.cause.clone())
+        }
+        RefusalKind::Internal => OAuthError::internal(refusal.cause.clone()),
+    }
 }
 
 /// What a failed store means to a client.

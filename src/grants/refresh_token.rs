@@ -1,14 +1,18 @@
 //! The refresh token grant: RFC 6749 §6, with rotation (RFC 9700 §4.14.2).
 
-use super::{Request, store_failed};
+use super::{Request, refused, standing, store_failed};
 use crate::{
+    app::App,
+    clients::{AuthenticatedClient, Footing},
     protocol::{
+        client_metadata::GrantType,
         error::{ErrorCode, OAuthError},
         refresh::RefreshToken,
         resource::Resources,
         scope::Scope,
     },
     store::{GrantRow, RotateRequest, Rotated},
+    time::UnixTime,
     tokens::{Granted, TokenResponse, issue},
 };
 
@@ -30,23 +34,39 @@ pub(super) async fn redeem(request: Request<'_>) -> Result<TokenResponse, OAuthE
     // A forged token ends here, and ends nobody's family.
     let token = RefreshToken::open(text, &app.refresh_key).ok_or_else(unknown)?;
 
+    let standing = standing(app, client)?;
+    if !standing.allows_grant(GrantType::RefreshToken) {
+        let told = "the administrator does not let this client use refresh_token";
+        return Err(OAuthError::new(ErrorCode::UnauthorizedClient, told));
+    }
+    check_footing(app, client, now).await?;
+
     // What may be asked for is known only from the grant: look first, so that a refusal spends nothing.
-    if asked_scope.is_some() || !asked_resources.0.is_empty() {
+    let narrowed = standing.rule.is_some();
+    if narrowed || asked_scope.is_some() || !asked_resources.0.is_empty() {
         let grant = app
             .store
             .grant(token.family(), client.id(), now)
             .await
             .map_err(store_failed)?
             .ok_or_else(unknown)?;
-        narrow(&grant, asked_scope.clone(), asked_resources.clone())?;
+        let (scope, resources) = narrow(&grant, asked_scope.clone(), asked_resources.clone())?;
+        app.config
+            .resources
+            .still_granted(&scope, &grant.resources, &resources, &standing)?;
     }
     let tokens = &app.config.tokens;
+    let (access, idle, _) = standing.lifetimes(
+        tokens.access.get(),
+        tokens.refresh_idle.get(),
+        tokens.refresh_absolute.get(),
+    );
     let rotate = RotateRequest {
         family: token.family(),
         client_id: client.id().clone(),
         generation: token.generation(),
         now,
-        idle_until: now + i64::from(tokens.refresh_idle.get()),
+        idle_until: now + i64::from(idle),
         grace: tokens.refresh_grace.into(),
     };
     let grant = match app.store.rotate(rotate).await.map_err(store_failed)? {
@@ -59,6 +79,11 @@ pub(super) async fn redeem(request: Request<'_>) -> Result<TokenResponse, OAuthE
         }
     };
     let (scope, resources) = narrow(&grant, asked_scope, asked_resources)?;
+    let scope =
+        app.config
+            .resources
+            .still_granted(&scope, &grant.resources, &resources, &standing)?;
+    app.clients.used(client.id(), now);
     let granted = Granted {
         grant_id: grant.id,
         client_id: grant.client_id,
@@ -71,9 +96,28 @@ pub(super) async fn redeem(request: Request<'_>) -> Result<TokenResponse, OAuthE
     issue(
         app,
         &granted,
+        access,
         Some(token.successor().seal(&app.refresh_key)),
         now,
     )
+}
+
+/// A client whose host took its document away, or has been down for too long, gets nothing more.
+async fn check_footing(
+    app: &App,
+    client: &AuthenticatedClient,
+    now: UnixTime,
+) -> Result<(), OAuthError> {
+    match app.clients.footing(client.id(), now).await {
+        Ok(Footing::Firm) => Ok(()),
+        Ok(Footing::Withdrawn) => Err(OAuthError::invalid_grant(
+            "the client's document is gone from its host",
+        )),
+        Ok(Footing::Lost(_)) => Err(OAuthError::unavailable(
+            "the client's host has been down for too long",
+        )),
+        Err(refusal) => Err(refused(&refusal)),
+    }
 }
 
 /// RFC 6749 §6, RFC 8707 §2.2: as much as was granted, or less.

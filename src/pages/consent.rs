@@ -16,10 +16,10 @@ use crate::{
         scope::OFFLINE_ACCESS,
     },
     secret::{self, Secret, Visitor},
-    store::{Answer, Asked},
+    store::{Answer, Asked, StoreError},
     time::{UnixTime, in_words},
     web::{
-        callback::Callback,
+        callback::{Callback, see_other},
         cookies,
         error::PageError,
         forms, html,
@@ -90,6 +90,7 @@ pub(crate) async fn submit(
                 signed_in_at: Some(session.signed_in_at),
                 sent_to_login_at: None,
                 consent_covers: false,
+                first_party: false,
                 just_allowed: true,
             };
             if !matches!(decide(&facts), Verdict::Pass) {
@@ -130,10 +131,18 @@ pub(crate) async fn submit(
         .store
         .answer(open.secret.hash(), asked, now, answer)
         .await;
-    if spent.map_err(|error| PageError::store(&app, &error))? {
-        Ok(response)
-    } else {
-        Err(PageError::gone(&app))
+    match spent {
+        Ok(true) => Ok(response),
+        Ok(false) => Err(PageError::gone(&app)),
+        Err(StoreError::RulesMoved) => {
+            // Judged by rules that are no more: the question is put again, under those of now.
+            let noticed = app.clients.notice_changes().await;
+            noticed.map_err(|error| PageError::store(&app, &error))?;
+            let base = app.config.issuer.path();
+            let secret = open.secret.expose();
+            Ok(see_other(&format!("{base}/consent?interaction={secret}")))
+        }
+        Err(error) => Err(PageError::store(&app, &error)),
     }
 }
 
@@ -175,7 +184,10 @@ async fn open(
         .clients
         .version(&client_id, &row.digest, row.fetched_at)
         .await;
-    let client = client.map_err(|refusal| PageError::client(app, client_id.as_str(), &refusal))?;
+    let refused = |refusal| PageError::client(app, client_id.as_str(), &refusal);
+    let client = client.map_err(refused)?;
+    let keys = client.metadata.thumbprints();
+    app.clients.standing(&client_id, &keys).map_err(refused)?;
     let requested = params.optional("redirect_uri").unwrap_or_default();
     let redirect_uri =
         redirect_uri::choose(&client.metadata.redirect_uris, requested).map_err(|_| gone())?;
@@ -195,6 +207,7 @@ fn view(app: &App, open: &Open, remembered: &Remembered, now: UnixTime) -> Conse
         client,
         scope,
         may_refresh,
+        ..
     } = &open.proposal;
     let host = client.id().host();
     let main = psl::domain_str(host).unwrap_or(host);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::client_rules::Standing;
 use crate::protocol::{
     error::{ErrorCode, OAuthError},
     resource::Resources,
@@ -58,22 +59,21 @@ impl Catalog {
         Scope::of(open.chain([OFFLINE_ACCESS.to_owned()]))
     }
 
-    /// May a client that nobody listed ask for tokens for these resources?
+    /// May a client of this standing ask for tokens for these resources?
     ///
     /// As long as no resource is configured, every one is accepted: its URL becomes `aud`, and no scope comes with it.
     ///
     /// # Errors
     ///
-    /// `invalid_target` for a resource that is not configured, or not open.
-    pub fn check(&self, asked: &Resources) -> Result<(), OAuthError> {
-        if self.0.is_empty() {
-            return Ok(());
-        }
+    /// `invalid_target` for a resource that is not configured, or not for this client.
+    pub fn check(&self, asked: &Resources, standing: &Standing) -> Result<(), OAuthError> {
         for indicator in &asked.0 {
             match self.find(indicator.as_str()) {
-                Some(resource) if resource.open => {}
+                None if self.0.is_empty() && standing.allows_resource(indicator.as_str(), true) => {
+                }
+                Some(resource) if standing.allows_resource(&resource.id, resource.open) => {}
                 Some(_) => {
-                    let told = "this resource is not open to clients that the administrator has not listed";
+                    let told = "the administrator has not opened this resource to this client";
                     return Err(OAuthError::new(ErrorCode::InvalidTarget, told));
                 }
                 None => {
@@ -87,9 +87,46 @@ impl Catalog {
         Ok(())
     }
 
-    /// The scope to grant: asked ∩ the document's ∩ what is open of these resources.
+    /// Of these resources, what may a client of this standing be granted?
+    fn allows(&self, scope: &str, resources: &Resources, standing: &Standing) -> bool {
+        standing.allows_scope(scope)
+            && self.0.iter().any(|resource| {
+                resource.scopes.contains_key(scope)
+                    && standing.allows_resource(&resource.id, resource.open)
+                    && (resources.0.is_empty()
+                        || resources
+                            .0
+                            .iter()
+                            .any(|asked| asked.as_str() == resource.id))
+            })
+    }
+
+    /// What is left of a scope that was granted for some resources, in a token for those that are `asked` for: a rule
+    /// that came later narrows what was granted.
     ///
-    /// Who asks for nothing gets all that is open of the resources. `offline_access` needs a document that lists
+    /// # Errors
+    ///
+    /// `invalid_target` when a resource is not for this client any more, `invalid_scope` when nothing is left.
+    pub fn still_granted(
+        &self,
+        scope: &Scope,
+        granted: &Resources,
+        asked: &Resources,
+        standing: &Standing,
+    ) -> Result<Scope, OAuthError> {
+        self.check(asked, standing)?;
+        let left =
+            scope.filter(|token| token == OFFLINE_ACCESS || self.allows(token, granted, standing));
+        if left.is_empty() && !scope.is_empty() {
+            let told = "the administrator has taken the scopes of this grant away";
+            return Err(OAuthError::new(ErrorCode::InvalidScope, told));
+        }
+        Ok(left)
+    }
+
+    /// The scope to grant: asked ∩ the document's ∩ what its standing allows of these resources.
+    ///
+    /// Who asks for nothing gets all that is allowed of the resources. `offline_access` needs a document that lists
     /// the grant `refresh_token`.
     ///
     /// # Errors
@@ -101,30 +138,22 @@ impl Catalog {
         document: Option<&[String]>,
         resources: &Resources,
         may_refresh: bool,
+        standing: &Standing,
     ) -> Result<Scope, OAuthError> {
-        let of_resources = |scope: &str| {
-            self.0.iter().any(|resource| {
-                resource.open
-                    && resource.scopes.contains_key(scope)
-                    && (resources.0.is_empty()
-                        || resources
-                            .0
-                            .iter()
-                            .any(|asked| asked.as_str() == resource.id))
-            })
-        };
         let allowed = |scope: &str| {
             document.is_none_or(|listed| listed.iter().any(|known| known == scope))
                 && if scope == OFFLINE_ACCESS {
                     may_refresh
                 } else {
-                    of_resources(scope)
+                    self.allows(scope, resources, standing)
                 }
         };
         let Some(asked) = asked else {
-            return Ok(self
-                .open_scopes()
-                .filter(|scope| scope != OFFLINE_ACCESS && allowed(scope)));
+            let all = self
+                .0
+                .iter()
+                .flat_map(|resource| resource.scopes.keys().cloned());
+            return Ok(Scope::of(all).filter(|scope| scope != OFFLINE_ACCESS && allowed(scope)));
         };
         let granted = asked.filter(allowed);
         if granted.is_empty() && !asked.is_empty() {
@@ -139,6 +168,7 @@ impl Catalog {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::client_rules::{Rule, Tier};
 
     fn catalog() -> Catalog {
         let resource = |id: &str, scopes: &[&str], open| Resource {
@@ -155,6 +185,13 @@ mod tests {
             resource("https://mail.example/", &["mail"], true),
             resource("https://admin.example/", &["admin"], false),
         ])
+    }
+
+    fn stranger() -> Standing {
+        Standing {
+            tier: Tier::Unknown,
+            rule: None,
+        }
     }
 
     #[test]
@@ -213,6 +250,7 @@ mod tests {
                 document.as_deref(),
                 &resources.parse().unwrap(),
                 may_refresh,
+                &stranger(),
             );
             let got = got.map(|scope| scope.to_string()).map_err(|e| e.code);
             assert_eq!(
@@ -225,7 +263,9 @@ mod tests {
 
     #[test]
     fn a_resource_must_be_known_and_open_once_any_is_configured() {
-        let check = |catalog: &Catalog, text: &str| catalog.check(&text.parse().unwrap()).is_ok();
+        let check = |catalog: &Catalog, text: &str| {
+            catalog.check(&text.parse().unwrap(), &stranger()).is_ok()
+        };
         assert!(check(&Catalog::default(), "https://anything.example/mcp"));
         assert!(
             check(&catalog(), "")
@@ -237,5 +277,50 @@ mod tests {
             &catalog(),
             "https://notes.example/ https://other.example/"
         ));
+    }
+
+    #[test]
+    fn a_rule_opens_resources_and_narrows_scopes() {
+        let mut rule = Rule::new("a.example.com".parse().unwrap(), Tier::Approved);
+        let approved = Standing {
+            tier: Tier::Approved,
+            rule: Some(rule.clone()),
+        };
+        let admin = "https://admin.example/".parse().unwrap();
+        let none = "".parse().unwrap();
+        assert!(catalog().check(&admin, &approved).is_ok());
+        let all = catalog()
+            .grantable(None, None, &none, true, &approved)
+            .unwrap();
+        assert_eq!(all.to_string(), "read write mail admin");
+
+        rule.scopes = Some(vec!["read".to_owned()]);
+        rule.resources = Some(vec!["https://notes.example/".to_owned()]);
+        let narrow = Standing {
+            tier: Tier::Approved,
+            rule: Some(rule),
+        };
+        assert!(catalog().check(&admin, &narrow).is_err());
+        assert!(Catalog::default().check(&admin, &narrow).is_err());
+        let got = catalog()
+            .grantable(None, None, &none, true, &narrow)
+            .unwrap();
+        assert_eq!(got.to_string(), "read");
+        // What was granted before is narrowed, too.
+        let granted = "read write offline_access".parse().unwrap();
+        let left = catalog()
+            .still_granted(&granted, &none, &none, &narrow)
+            .unwrap();
+        assert_eq!(left.to_string(), "read offline_access");
+        assert!(
+            catalog()
+                .still_granted(&"mail".parse().unwrap(), &none, &none, &narrow)
+                .is_err()
+        );
+        assert!(
+            catalog()
+                .still_granted(&granted, &admin, &admin, &narrow)
+                .is_err()
+        );
     }
 }

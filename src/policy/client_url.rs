@@ -11,6 +11,8 @@ pub struct Rules<'a> {
     pub allowed_ports: &'a [u16],
     /// Development: names of this machine are clients too.
     pub loopback: bool,
+    /// May names for private networks be clients? In development, or where the administrator opened networks.
+    pub special_names: bool,
     /// Our own issuer's host.
     pub own_host: &'a str,
     /// Our own issuer's origin.
@@ -19,11 +21,60 @@ pub struct Rules<'a> {
     pub resource_origins: &'a [String],
 }
 
-/// The rule that refuses an identifier: its stable name, and what to do about it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refused {
-    pub rule: &'static str,
+/// One rule: its stable name, and what is told when it refuses.
+#[derive(Clone, Copy, Debug)]
+pub struct Rule {
+    pub name: &'static str,
     pub told: &'static str,
+    refuses: fn(&ClientId, &Rules<'_>) -> bool,
+}
+
+/// Every rule, in the order in which they are asked: the first that refuses decides.
+pub const ALL: &[Rule] = &[
+    Rule {
+        name: "client_id.query",
+        told: "this server does not accept a client_id with a query",
+        refuses: |client_id, rules| client_id.has_query() && !rules.allow_query,
+    },
+    Rule {
+        name: "client_id.allowed_ports",
+        told: "this server does not accept this port in a client_id",
+        refuses: |client_id, rules| {
+            !rules.allowed_ports.is_empty() && !rules.allowed_ports.contains(&client_id.port())
+        },
+    },
+    Rule {
+        name: "client_id.own_host",
+        told: "the client_id is on this server's own host",
+        // A development server and its sample clients share the name of the machine.
+        refuses: |client_id, rules| match rules.loopback {
+            true => client_id.origin() == rules.own_origin,
+            false => client_id.host() == rules.own_host,
+        },
+    },
+    Rule {
+        name: "client_id.resource",
+        told: "the client_id is the address of a protected resource",
+        refuses: |client_id, rules| {
+            client_id.path_and_query() == "/"
+                && rules
+                    .resource_origins
+                    .iter()
+                    .any(|origin| origin == client_id.origin())
+        },
+    },
+    Rule {
+        name: "client_id.special_name",
+        told: "the host of the client_id is a name for private networks or for this machine; it must be public",
+        refuses: |client_id, rules| is_special_name(client_id.host()) && !rules.special_names,
+    },
+];
+
+impl Rule {
+    /// Does this rule refuse the identifier?
+    pub fn refuses(&self, client_id: &ClientId, rules: &Rules<'_>) -> bool {
+        (self.refuses)(client_id, rules)
+    }
 }
 
 /// Judges an identifier before anything is fetched.
@@ -31,50 +82,11 @@ pub struct Refused {
 /// # Errors
 ///
 /// The rule that refuses it.
-pub fn check(client_id: &ClientId, rules: &Rules<'_>) -> Result<(), Refused> {
-    let refuse = |rule, told| Err(Refused { rule, told });
-    if client_id.has_query() && !rules.allow_query {
-        return refuse(
-            "client_id.query",
-            "this server does not accept a client_id with a query",
-        );
+pub fn check(client_id: &ClientId, rules: &Rules<'_>) -> Result<(), Rule> {
+    match ALL.iter().find(|rule| rule.refuses(client_id, rules)) {
+        Some(rule) => Err(*rule),
+        None => Ok(()),
     }
-    if !rules.allowed_ports.is_empty() && !rules.allowed_ports.contains(&client_id.port()) {
-        return refuse(
-            "client_id.allowed_ports",
-            "this server does not accept this port in a client_id",
-        );
-    }
-    // A development server and its sample clients share the name of the machine.
-    let own = if rules.loopback {
-        client_id.origin() == rules.own_origin
-    } else {
-        client_id.host() == rules.own_host
-    };
-    if own {
-        return refuse(
-            "client_id.own_host",
-            "the client_id is on this server's own host",
-        );
-    }
-    if client_id.path_and_query() == "/"
-        && rules
-            .resource_origins
-            .iter()
-            .any(|origin| origin == client_id.origin())
-    {
-        return refuse(
-            "client_id.resource",
-            "the client_id is the address of a protected resource",
-        );
-    }
-    if is_special_name(client_id.host()) && !rules.loopback {
-        return refuse(
-            "client_id.special_name",
-            "the host of the client_id is a name for private networks or for this machine; it must be public",
-        );
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -88,6 +100,7 @@ mod tests {
             allow_query,
             allowed_ports,
             loopback,
+            special_names: loopback,
             own_host: "id.example.com",
             own_origin: "https://id.example.com",
             resource_origins: &resource_origins,
@@ -153,7 +166,7 @@ mod tests {
         for (text, rules, expected) in table {
             let got = check(&text.parse().unwrap(), rules)
                 .err()
-                .map(|refused| refused.rule);
+                .map(|refused| refused.name);
             assert_eq!(got, *expected, "{text}");
         }
     }

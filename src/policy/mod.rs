@@ -1,6 +1,7 @@
 //! Our decisions, pure: what happens next to a valid authorization request.
 
 pub mod catalog;
+pub mod client_rules;
 pub mod client_url;
 pub mod metadata_change;
 
@@ -22,6 +23,8 @@ pub struct Facts<'a> {
     pub sent_to_login_at: Option<UnixTime>,
     /// Does a remembered consent cover what would be granted?
     pub consent_covers: bool,
+    /// Is the client our own, so that nobody is asked?
+    pub first_party: bool,
     /// Has this very request just been allowed?
     pub just_allowed: bool,
 }
@@ -95,7 +98,7 @@ fn needs_consent(facts: &Facts<'_>) -> bool {
     !facts.just_allowed
         && (facts.request.prompt.consent
             || facts.request.redirect_uri.is_loopback()
-            || !facts.consent_covers)
+            || !(facts.consent_covers || facts.first_party))
 }
 
 #[cfg(test)]
@@ -154,6 +157,7 @@ mod tests {
                 signed_in_at: signed_in.map(UnixTime),
                 sent_to_login_at: sent.map(UnixTime),
                 consent_covers,
+                first_party: false,
                 just_allowed,
             };
             let got = match decide(&facts) {

@@ -62,55 +62,120 @@ impl FromStr for ClientId {
         if text.len() > MAX_BYTES {
             return Err(ClientIdError::Length);
         }
-        if !text.bytes().all(|b| matches!(b, 0x21..=0x7e) && b != b'\\') {
-            return Err(ClientIdError::Character);
-        }
-        let rest = text.strip_prefix(SCHEME).ok_or(ClientIdError::Scheme)?;
-        if rest.contains('#') {
-            return Err(ClientIdError::Fragment);
-        }
-        let authority = &rest[..rest.find(['/', '?']).unwrap_or(rest.len())];
-        let (host, port) = check_authority(authority)?;
-        check_path_and_query(&rest[authority.len()..])?;
-        // Defence in depth: whatever a URL library would repair is not an identifier.
-        if Url::parse(text).is_ok_and(|url| url.as_str() == text) {
-            Ok(Self {
+        let parts = Parts::of(text);
+        match RULES.iter().find(|rule| rule.is_broken_by(&parts)) {
+            Some(rule) => Err(*rule),
+            None => Ok(Self {
                 text: text.into(),
-                host_end: SCHEME.len() + host.len(),
-                path_start: SCHEME.len() + authority.len(),
-                port,
-            })
-        } else {
-            Err(ClientIdError::NotCanonical)
+                host_end: SCHEME.len() + parts.host.len(),
+                path_start: SCHEME.len() + parts.authority.len(),
+                port: parts.port.and_then(|port| port.parse().ok()).unwrap_or(443),
+            }),
         }
     }
 }
 
-fn check_authority(authority: &str) -> Result<(&str, u16), ClientIdError> {
-    if authority.contains('@') {
-        return Err(ClientIdError::Userinfo);
-    }
-    if authority.starts_with('[') {
-        return Err(ClientIdError::Address);
-    }
-    let (host, port) = match authority.split_once(':') {
-        None => (authority, 443),
-        Some((host, port)) => (host, check_port(port)?),
-    };
-    check_host(host)?;
-    Ok((host, port))
+/// A text, cut where a client identifier would be; whether it is one is for the rules to say.
+struct Parts<'a> {
+    text: &'a str,
+    authority: &'a str,
+    host: &'a str,
+    port: Option<&'a str>,
+    path_and_query: &'a str,
 }
 
-fn check_port(text: &str) -> Result<u16, ClientIdError> {
-    if !text.bytes().all(|b| b.is_ascii_digit()) || text.starts_with('0') {
-        return Err(ClientIdError::Port);
+impl<'a> Parts<'a> {
+    fn of(text: &'a str) -> Self {
+        let rest = text.strip_prefix(SCHEME).unwrap_or_default();
+        let (authority, path_and_query) =
+            rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        let (host, port) = match authority.split_once(':') {
+            // The colons of an IPv6 address are not about ports.
+            Some((host, port)) if !authority.starts_with('[') => (host, Some(port)),
+            _ => (authority, None),
+        };
+        Self {
+            text,
+            authority,
+            host,
+            port,
+            path_and_query,
+        }
     }
-    match text.parse() {
-        Err(_) => Err(ClientIdError::Port),
-        Ok(443) => Err(ClientIdError::DefaultPort),
-        Ok(..1024) => Err(ClientIdError::ForbiddenPort),
-        Ok(port) if BAD_PORTS.contains(&port) => Err(ClientIdError::ForbiddenPort),
-        Ok(port) => Ok(port),
+
+    fn decoded(&self) -> Option<String> {
+        String::from_utf8(percent_decode(self.path_and_query)?).ok()
+    }
+}
+
+/// Every rule of the grammar, in the order in which they are asked: the first that is broken refuses.
+pub const RULES: &[ClientIdError] = &[
+    ClientIdError::Length,
+    ClientIdError::Character,
+    ClientIdError::Scheme,
+    ClientIdError::Fragment,
+    ClientIdError::Userinfo,
+    ClientIdError::Host,
+    ClientIdError::Address,
+    ClientIdError::Port,
+    ClientIdError::DefaultPort,
+    ClientIdError::ForbiddenPort,
+    ClientIdError::NoPath,
+    ClientIdError::EmptyQuery,
+    ClientIdError::PercentEncoding,
+    ClientIdError::EncodedControl,
+    ClientIdError::DotSegment,
+    ClientIdError::NotCanonical,
+];
+
+impl ClientIdError {
+    fn is_broken_by(self, parts: &Parts<'_>) -> bool {
+        let port = parts.port.and_then(|port| port.parse::<u16>().ok());
+        match self {
+            Self::Length => parts.text.len() > MAX_BYTES,
+            Self::Character => !parts
+                .text
+                .bytes()
+                .all(|b| matches!(b, 0x21..=0x7e) && b != b'\\'),
+            Self::Scheme => !parts.text.starts_with(SCHEME),
+            Self::Fragment => parts.text.contains('#'),
+            Self::Userinfo => parts.authority.contains('@'),
+            Self::Host => {
+                !parts.host.starts_with('[')
+                    && (parts.host.len() > MAX_HOST || !parts.host.split('.').all(is_label))
+            }
+            // RFC 1123 §2.1: a top-level label begins with a letter; without one this is some spelling of an IPv4 address.
+            Self::Address => !parts
+                .host
+                .rsplit('.')
+                .next()
+                .is_some_and(|top| top.starts_with(|c: char| c.is_ascii_lowercase())),
+            Self::Port => parts.port.is_some_and(|text| {
+                !text.bytes().all(|b| b.is_ascii_digit()) || text.starts_with('0') || port.is_none()
+            }),
+            Self::DefaultPort => port == Some(443),
+            Self::ForbiddenPort => {
+                port.is_some_and(|port| port < 1_024 || BAD_PORTS.contains(&port))
+            }
+            Self::NoPath => !parts.path_and_query.starts_with('/'),
+            Self::EmptyQuery => parts
+                .path_and_query
+                .split_once('?')
+                .is_some_and(|(_, query)| query.is_empty()),
+            Self::PercentEncoding => parts.decoded().is_none(),
+            Self::EncodedControl => parts
+                .decoded()
+                .is_some_and(|text| text.contains(char::is_control)),
+            Self::DotSegment => parts
+                .path_and_query
+                .split('?')
+                .next()
+                .is_some_and(|path| path.split('/').any(is_dot_segment)),
+            // Defence in depth: whatever a URL library would repair is not an identifier.
+            Self::NotCanonical => {
+                !Url::parse(parts.text).is_ok_and(|url| url.as_str() == parts.text)
+            }
+        }
     }
 }
 
@@ -120,18 +185,6 @@ const BAD_PORTS: [u16; 19] = [
     6679, 6697, 10080,
 ];
 
-fn check_host(host: &str) -> Result<(), ClientIdError> {
-    if host.len() > MAX_HOST || !host.split('.').all(is_label) {
-        return Err(ClientIdError::Host);
-    }
-    // RFC 1123 §2.1: a top-level label begins with a letter; without one this is some spelling of an IPv4 address.
-    let top = host.rsplit('.').next().unwrap_or_default();
-    if !top.starts_with(|c: char| c.is_ascii_lowercase()) {
-        return Err(ClientIdError::Address);
-    }
-    Ok(())
-}
-
 /// RFC 1123 §2.1: letters, digits and hyphens; here lower-case letters only.
 fn is_label(label: &str) -> bool {
     (1..=MAX_LABEL).contains(&label.len())
@@ -140,28 +193,6 @@ fn is_label(label: &str) -> bool {
             .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
         && !label.starts_with('-')
         && !label.ends_with('-')
-}
-
-fn check_path_and_query(text: &str) -> Result<(), ClientIdError> {
-    if !text.starts_with('/') {
-        return Err(ClientIdError::NoPath);
-    }
-    if text
-        .split_once('?')
-        .is_some_and(|(_, query)| query.is_empty())
-    {
-        return Err(ClientIdError::EmptyQuery);
-    }
-    let decoded = percent_decode(text).ok_or(ClientIdError::PercentEncoding)?;
-    let decoded = String::from_utf8(decoded).map_err(|_| ClientIdError::PercentEncoding)?;
-    if decoded.contains(char::is_control) {
-        return Err(ClientIdError::EncodedControl);
-    }
-    let path = text.split('?').next().unwrap_or_default();
-    if path.split('/').any(is_dot_segment) {
-        return Err(ClientIdError::DotSegment);
-    }
-    Ok(())
 }
 
 /// Also in the percent-encoded spellings that URL libraries treat as dots.

@@ -10,11 +10,13 @@
 //! | RFC 6749 §4.1.3 redeeming a code | [`authorization_code`] |
 //! | RFC 6749 §5.2 errors | [`error`] |
 //! | RFC 6749 §6, RFC 9700 §4.14 refresh | [`refresh`] |
+//! | RFC 7517, 7518, 7638, 8037 key sets | [`key_set`] |
 //! | RFC 7591, CIMD §4, RP Metadata Choices | [`client_metadata`], [`json`] |
 //! | RFC 7636 PKCE | [`pkce`] |
 //! | RFC 8414 metadata | [`discovery`], [`issuer`] |
 //! | RFC 8707 resource indicators | [`resource`] |
 //! | RFC 9068 JWT access tokens | [`access_token`] |
+//! | RFC 9110 §8.3 media types | [`media_type`] |
 //! | RFC 9111 caching | [`http_cache`] |
 //! | CIMD §3 client identifier | [`client_id`] |
 //! | CIMD §8.6, IANA special-purpose registries | [`special_address`] |
@@ -31,6 +33,8 @@ pub mod error;
 pub mod http_cache;
 pub mod issuer;
 pub mod json;
+pub mod key_set;
+pub mod media_type;
 pub mod params;
 pub mod pkce;
 pub mod prompt;

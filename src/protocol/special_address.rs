@@ -16,6 +16,16 @@ pub fn special_block(ip: IpAddr) -> Option<&'static str> {
     }
 }
 
+/// The IPv4 address in an address of the well-known NAT64 prefix, RFC 6052 §2.1.
+pub fn nat64_embedded(ip: Ipv6Addr) -> Option<Ipv4Addr> {
+    match ip.segments() {
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
+            Some(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)))
+        }
+        _ => None,
+    }
+}
+
 fn special_v4(ip: Ipv4Addr) -> Option<&'static str> {
     SPECIAL_V4
         .iter()

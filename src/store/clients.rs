@@ -1,4 +1,4 @@
-//! Rows of clients: the last good copy of each document, and every version that something refers to.
+//! Rows of clients: the last good copy of each document, every version that was accepted, and what became of it.
 
 use super::{
     Store, StoreError,
@@ -12,23 +12,169 @@ use crate::{
 };
 
 statements! {
-    FIND = "SELECT d.document, c.fetched_at, c.fresh_until FROM clients c \
-            JOIN client_documents d ON d.digest = c.digest WHERE c.client_id = $1";
+    FIND = "SELECT d.document, c.digest, c.fetched_at, c.fresh_until, c.first_seen_at, c.failed_at, c.failed_rule, c.failed_because, \
+            c.gone_since, c.gone_confirmed_at FROM clients c JOIN client_documents d ON d.digest = c.digest WHERE c.client_id = $1";
+    LIST = "SELECT c.client_id, c.first_seen_at, c.fetched_at, c.fresh_until, c.failed_at, c.failed_rule, c.gone_since, \
+            (SELECT COUNT(*) FROM grants g WHERE g.client_id = c.client_id AND g.revoked_at IS NULL AND g.ends_at > $1 AND g.idle_until > $1), \
+            (SELECT COUNT(DISTINCT g.subject) FROM grants g WHERE g.client_id = c.client_id AND g.revoked_at IS NULL AND g.ends_at > $1 AND g.idle_until > $1) \
+            FROM clients c ORDER BY c.fetched_at DESC, c.client_id LIMIT $2";
     DOCUMENT = "SELECT document FROM client_documents WHERE digest = $1 AND client_id = $2";
     KEEP_DOCUMENT = "INSERT INTO client_documents (digest, client_id, document, first_read_at) VALUES ($1, $2, $3, $4) \
                      ON CONFLICT (digest) DO NOTHING";
-    KEEP_CLIENT = "INSERT INTO clients (client_id, digest, fetched_at, fresh_until) VALUES ($1, $2, $3, $4) \
-                   ON CONFLICT (client_id) DO UPDATE SET digest = $2, fetched_at = $3, fresh_until = $4";
+    KEEP_CLIENT = "INSERT INTO clients (client_id, digest, fetched_at, fresh_until, first_seen_at) VALUES ($1, $2, $3, $4, $3) \
+                   ON CONFLICT (client_id) DO UPDATE SET digest = $2, fetched_at = $3, fresh_until = $4, \
+                   failed_at = NULL, failed_rule = NULL, failed_because = NULL, gone_since = NULL, gone_confirmed_at = NULL";
     FORGET_CLIENT = "DELETE FROM clients WHERE client_id = $1";
+    FAILED = "UPDATE clients SET failed_at = $2, failed_rule = $3, failed_because = $4 WHERE client_id = $1";
+    GONE = "UPDATE clients SET failed_at = $2, failed_rule = $3, failed_because = $4, gone_since = COALESCE(gone_since, $2), \
+            gone_confirmed_at = CASE WHEN gone_confirmed_at IS NULL AND gone_since <= $5 THEN $2 ELSE gone_confirmed_at END \
+            WHERE client_id = $1";
+    GONE_STATE = "SELECT gone_since, gone_confirmed_at FROM clients WHERE client_id = $1";
+    LAST_EVENT = "SELECT number, kind, digest, answer FROM client_events WHERE client_id = $1 ORDER BY number DESC LIMIT 1";
+    EVENT = "INSERT INTO client_events (client_id, number, at, kind, digest, changes, answer) VALUES ($1, $2, $3, $4, $5, $6, $7) \
+             ON CONFLICT (client_id, number) DO NOTHING";
+    EVENTS = "SELECT number, at, kind, digest, changes, answer FROM client_events WHERE client_id = $1 ORDER BY number";
+    REVOKE_GRANTS = "UPDATE grants SET revoked_at = $2, revoked_because = $3 WHERE client_id = $1 AND revoked_at IS NULL";
+    USED_BY = "SELECT COUNT(DISTINCT subject) FROM consents WHERE client_id = $1 AND expires_at > $2";
+    BUMP = "UPDATE revisions SET value = value + 1 WHERE name = 'clients'";
+    REVISION = "SELECT value FROM revisions WHERE name = 'clients'";
 }
 
 row! {
-    /// The last good copy of a client's document.
+    /// The last good copy of a client's document, and what its host said since.
     KeptClient {
         document: String,
+        digest: Digest,
         fetched_at: UnixTime,
         fresh_until: UnixTime,
+        first_seen_at: UnixTime,
+        failed_at: Option<UnixTime>,
+        failed_rule: Option<String>,
+        failed_because: Option<String>,
+        gone_since: Option<UnixTime>,
+        gone_confirmed_at: Option<UnixTime>,
     }
+}
+
+row! {
+    /// A client in a list.
+    ListedClient {
+        client_id: String,
+        first_seen_at: UnixTime,
+        fetched_at: UnixTime,
+        fresh_until: UnixTime,
+        failed_at: Option<UnixTime>,
+        failed_rule: Option<String>,
+        gone_since: Option<UnixTime>,
+        grants: i64,
+        people: i64,
+    }
+}
+
+row! {
+    /// Something that happened to a client.
+    ClientEvent {
+        number: i64,
+        at: UnixTime,
+        kind: String,
+        digest: Option<Digest>,
+        changes: String,
+        answer: String,
+    }
+}
+
+/// What happens to a client, as its history names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventKind {
+    /// Its document was accepted for the first time.
+    First,
+    /// Another version of its document was accepted.
+    Changed,
+    /// A version was refused although it is valid by itself.
+    Refused,
+    /// Its host says that there is no such document any more, or none that is valid.
+    Gone,
+    /// A rule of the administrator ended what it had.
+    Blocked,
+}
+
+impl EventKind {
+    /// Its name in the history.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::First => "first",
+            Self::Changed => "changed",
+            Self::Refused => "refused",
+            Self::Gone => "gone",
+            Self::Blocked => "blocked",
+        }
+    }
+}
+
+/// A line of a client's history that is to be written.
+#[derive(Clone, Debug)]
+pub struct NewEvent {
+    pub kind: EventKind,
+    pub digest: Option<Digest>,
+    /// JSON, see [`crate::policy::metadata_change::Change`].
+    pub changes: String,
+    pub answer: String,
+}
+
+/// A document that was accepted.
+#[derive(Debug)]
+pub struct Accepted {
+    pub client_id: ClientId,
+    pub digest: Digest,
+    pub document: String,
+    pub fetched_at: UnixTime,
+    /// `None`: its host forbids storing it, so it is no copy for later.
+    pub fresh_until: Option<UnixTime>,
+    /// `None`: it is the version that was known.
+    pub event: Option<NewEvent>,
+    /// Ends the client's grants, for this reason.
+    pub revoke: Option<&'static str>,
+}
+
+/// What is known of a document that its host took away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Gone {
+    pub since: Option<UnixTime>,
+    pub confirmed_at: Option<UnixTime>,
+}
+
+/// Writes a line of history, unless it says what the last one says.
+pub(super) async fn write_event(
+    connection: &mut super::dialect::Connection<'_>,
+    client_id: &str,
+    at: UnixTime,
+    event: &NewEvent,
+) -> Result<(), StoreError> {
+    on_connection!(connection, c => {
+        let last: Option<(i64, String, Option<String>, String)> =
+            sqlx::query_as(LAST_EVENT).bind(client_id).fetch_optional(&mut *c).await?;
+        let digest = event.digest.as_ref().map(Digest::as_str);
+        let number = match &last {
+            Some((_, kind, known, answer))
+                if (kind.as_str(), known.as_deref(), answer) == (event.kind.as_str(), digest, &event.answer) =>
+            {
+                return Ok(());
+            }
+            Some((number, ..)) => number + 1,
+            None => 1,
+        };
+        sqlx::query(EVENT)
+            .bind(client_id)
+            .bind(number)
+            .bind(at.0)
+            .bind(event.kind.as_str())
+            .bind(digest)
+            .bind(&event.changes)
+            .bind(&event.answer)
+            .execute(c)
+            .await?;
+    });
+    Ok(())
 }
 
 impl Store {
@@ -40,6 +186,13 @@ impl Store {
     pub async fn client(&self, client_id: &ClientId) -> Result<Option<KeptClient>, StoreError> {
         Ok(
             on_reads!(self, pool => sqlx::query_as(FIND).bind(client_id.as_str()).fetch_optional(pool).await?),
+        )
+    }
+
+    /// The clients that were read last, at most so many.
+    pub async fn clients(&self, now: UnixTime, most: i64) -> Result<Vec<ListedClient>, StoreError> {
+        Ok(
+            on_reads!(self, pool => sqlx::query_as(LIST).bind(now.0).bind(most).fetch_all(pool).await?),
         )
     }
 
@@ -55,25 +208,62 @@ impl Store {
         Ok(row.map(|(document,)| document))
     }
 
-    /// Keeps a version, and makes it the last good copy unless its host forbids storing it (`fresh_until` is `None`).
-    pub async fn keep_client(
+    /// A client's history, oldest first.
+    pub async fn client_events(
         &self,
-        client_id: ClientId,
-        digest: Digest,
-        document: String,
-        fetched_at: UnixTime,
-        fresh_until: Option<UnixTime>,
-    ) -> Result<(), StoreError> {
+        client_id: &ClientId,
+    ) -> Result<Vec<ClientEvent>, StoreError> {
+        Ok(on_reads!(self, pool => {
+            sqlx::query_as(EVENTS).bind(client_id.as_str()).fetch_all(pool).await?
+        }))
+    }
+
+    /// How many people have a consent for it that stands.
+    pub async fn people_of(&self, client_id: &ClientId, now: UnixTime) -> Result<i64, StoreError> {
+        let (count,): (i64,) = on_reads!(self, pool => {
+            sqlx::query_as(USED_BY).bind(client_id.as_str()).bind(now.0).fetch_one(pool).await?
+        });
+        Ok(count)
+    }
+
+    /// Keeps a version, its line of history, and what it leads to, in one unit of work.
+    pub async fn keep_client(&self, accepted: Accepted) -> Result<(), StoreError> {
         self.write(move |mut connection| {
             Box::pin(async move {
+                let id = accepted.client_id.as_str();
                 on_connection!(&mut connection, c => {
-                    sqlx::query(KEEP_DOCUMENT).bind(digest.as_str()).bind(client_id.as_str()).bind(&document).bind(fetched_at.0)
-                        .execute(&mut *c).await?;
-                    match fresh_until {
-                        Some(until) => sqlx::query(KEEP_CLIENT).bind(client_id.as_str()).bind(digest.as_str())
-                            .bind(fetched_at.0).bind(until.0).execute(c).await?,
-                        None => sqlx::query(FORGET_CLIENT).bind(client_id.as_str()).execute(c).await?,
+                    sqlx::query(KEEP_DOCUMENT).bind(accepted.digest.as_str()).bind(id).bind(&accepted.document)
+                        .bind(accepted.fetched_at.0).execute(&mut *c).await?;
+                    match accepted.fresh_until {
+                        Some(until) => sqlx::query(KEEP_CLIENT).bind(id).bind(accepted.digest.as_str())
+                            .bind(accepted.fetched_at.0).bind(until.0).execute(&mut *c).await?,
+                        None => sqlx::query(FORGET_CLIENT).bind(id).execute(&mut *c).await?,
                     };
+                    if let Some(because) = accepted.revoke {
+                        sqlx::query(REVOKE_GRANTS).bind(id).bind(accepted.fetched_at.0).bind(because).execute(c).await?;
+                    }
+                });
+                if let Some(event) = &accepted.event {
+                    write_event(&mut connection, id, accepted.fetched_at, event).await?;
+                }
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// Writes down that a known client's document could not be read.
+    pub async fn note_failure(
+        &self,
+        client_id: ClientId,
+        at: UnixTime,
+        rule: &'static str,
+        because: String,
+    ) -> Result<(), StoreError> {
+        self.write_one(move |mut connection| {
+            Box::pin(async move {
+                on_connection!(&mut connection, c => {
+                    sqlx::query(FAILED).bind(client_id.as_str()).bind(at.0).bind(rule).bind(&because).execute(c).await?;
                 });
                 Ok(())
             })
@@ -81,13 +271,56 @@ impl Store {
         .await
     }
 
-    /// The document is gone or invalid: no copy of it serves anybody any more.
-    pub async fn forget_client(&self, client_id: ClientId) -> Result<(), StoreError> {
+    /// Writes down that its host has no acceptable document any more: it serves no new authorization. With `confirm`,
+    /// the same said again so many seconds later is confirmed. `version` is the document that was refused, if there is
+    /// one that is valid by itself.
+    pub async fn note_gone(
+        &self,
+        client_id: ClientId,
+        at: UnixTime,
+        rule: &'static str,
+        because: String,
+        confirm: Option<i64>,
+        version: Option<Digest>,
+    ) -> Result<Gone, StoreError> {
+        self.write(move |mut connection| {
+            Box::pin(async move {
+                let id = client_id.as_str();
+                let said_before = confirm.map_or(i64::MIN, |seconds| (at + -seconds).0);
+                let state: Option<(Option<UnixTime>, Option<UnixTime>)> = on_connection!(&mut connection, c => {
+                    sqlx::query(GONE).bind(id).bind(at.0).bind(rule).bind(&because).bind(said_before).execute(&mut *c).await?;
+                    sqlx::query_as(GONE_STATE).bind(id).fetch_optional(c).await?
+                });
+                let Some((since, confirmed_at)) = state else { return Ok(Gone::default()) };
+                let answer = match confirmed_at {
+                    Some(_) => "confirmed, refresh tokens are refused",
+                    None => "new authorizations are refused",
+                };
+                let event = NewEvent {
+                    kind: if version.is_some() { EventKind::Refused } else { EventKind::Gone },
+                    digest: version,
+                    changes: "[]".to_owned(),
+                    answer: format!("{rule}: {answer}"),
+                };
+                write_event(&mut connection, id, at, &event).await?;
+                Ok(Gone { since, confirmed_at })
+            })
+        })
+        .await
+    }
+
+    /// Counts the changes that every process has to notice.
+    pub async fn client_revision(&self) -> Result<i64, StoreError> {
+        let (value,): (i64,) =
+            on_reads!(self, pool => sqlx::query_as(REVISION).fetch_one(pool).await?);
+        Ok(value)
+    }
+
+    /// Makes every process look at its copies of clients anew.
+    pub async fn bump_clients(&self) -> Result<(), StoreError> {
         self.write_one(move |mut connection| {
             Box::pin(async move {
-                on_connection!(&mut connection, c => {
-                    sqlx::query(FORGET_CLIENT).bind(client_id.as_str()).execute(c).await?;
-                });
+                on_connection!(&mut connection, c => { sqlx::query(BUMP).execute(c).await?; });
                 Ok(())
             })
         })

@@ -12,7 +12,9 @@ use crate::{
 
 statements! {
     INSERT = "INSERT INTO authorization_codes (hash, grant_id, client_id, digest, subject, redirect_uri, code_challenge, \
-              scope, resources, signed_in_at, may_refresh, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+              scope, resources, signed_in_at, may_refresh, expires_at) SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, \
+              CAST($10 AS BIGINT), CAST($11 AS BOOLEAN), CAST($12 AS BIGINT) \
+              WHERE EXISTS (SELECT 1 FROM revisions r WHERE r.name = 'clients' AND r.value = $13)";
     SPEND = "UPDATE authorization_codes SET spent_at = $2 WHERE hash = $1 AND spent_at IS NULL AND expires_at > $2 \
              AND EXISTS (SELECT 1 FROM users u WHERE u.subject = authorization_codes.subject AND u.disabled_at IS NULL) \
              RETURNING grant_id, client_id, digest, subject, redirect_uri, code_challenge, scope, resources, signed_in_at, may_refresh";
@@ -36,6 +38,8 @@ pub struct NewCode {
     pub signed_in_at: UnixTime,
     pub may_refresh: bool,
     pub expires_at: UnixTime,
+    /// Of the rules about clients that this was judged by: under others it is not issued.
+    pub revision: i64,
 }
 
 row! {
@@ -79,7 +83,7 @@ pub(super) async fn insert(
     connection: &mut super::dialect::Connection<'_>,
     code: &NewCode,
 ) -> Result<(), StoreError> {
-    on_connection!(connection, c => {
+    let inserted = on_connection!(connection, c => {
         sqlx::query(INSERT)
             .bind(code.hash.as_str())
             .bind(crate::secret::random_id())
@@ -93,10 +97,15 @@ pub(super) async fn insert(
             .bind(code.signed_in_at.0)
             .bind(code.may_refresh)
             .bind(code.expires_at.0)
+            .bind(code.revision)
             .execute(c)
-            .await?;
+            .await?
+            .rows_affected()
     });
-    Ok(())
+    match inserted {
+        0 => Err(StoreError::RulesMoved),
+        _ => Ok(()),
+    }
 }
 
 impl Store {
@@ -104,7 +113,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// When the database fails, as for every method here.
+    /// [`StoreError::RulesMoved`] when the rules about clients have changed since it was judged; when the database
+    /// fails, as for every method here.
     pub async fn insert_code(&self, code: NewCode) -> Result<(), StoreError> {
         self.write_one(move |mut connection| {
             Box::pin(async move { insert(&mut connection, &code).await })

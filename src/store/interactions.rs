@@ -8,14 +8,14 @@ use super::{
     statements,
 };
 use crate::{
-    protocol::client::Digest,
+    protocol::{client::Digest, client_id::ClientId},
     secret::{self, SecretHash, Visitor},
     time::UnixTime,
 };
 
 statements! {
-    INSERT = "INSERT INTO interactions (hash, browser_hash, subject, request, digest, fetched_at, expires_at) \
-              VALUES ($1, $2, $3, $4, $5, $6, $7)";
+    INSERT = "INSERT INTO interactions (hash, browser_hash, subject, request, client_id, digest, fetched_at, expires_at) \
+              VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
     FIND = "SELECT request, digest, fetched_at FROM interactions \
             WHERE hash = $1 AND browser_hash = $2 AND subject = $3 AND spent_at IS NULL AND expires_at > $4";
     SPEND = "UPDATE interactions SET spent_at = $4 \
@@ -50,6 +50,7 @@ pub struct NewInteraction {
     pub hash: SecretHash<secret::Interaction>,
     pub asked: Asked,
     pub request: String,
+    pub client_id: ClientId,
     pub digest: Digest,
     pub fetched_at: UnixTime,
     pub expires_at: UnixTime,
@@ -81,6 +82,7 @@ impl Store {
                         .bind(new.asked.browser.as_str())
                         .bind(&new.asked.subject)
                         .bind(&new.request)
+                        .bind(new.client_id.as_str())
                         .bind(new.digest.as_str())
                         .bind(new.fetched_at.0)
                         .bind(new.expires_at.0)

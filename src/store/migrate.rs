@@ -11,11 +11,18 @@ use super::{
 };
 
 /// Number, name and text of each step.
-const STEPS: &[(i64, &str, &str)] = &[(
-    1,
-    "initial",
-    include_str!("../../migrations/0001_initial.sql"),
-)];
+const STEPS: &[(i64, &str, &str)] = &[
+    (
+        1,
+        "initial",
+        include_str!("../../migrations/0001_initial.sql"),
+    ),
+    (
+        2,
+        "client_history",
+        include_str!("../../migrations/0002_client_history.sql"),
+    ),
+];
 
 fn migrator() -> Migrator {
     let steps = STEPS.iter().map(|(number, name, sql)| {

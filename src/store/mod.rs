@@ -1,10 +1,12 @@
 //! State: one method is one unit of work. The only folder with SQL, one text for SQLite and PostgreSQL.
 
 mod accounts;
+mod client_rules;
 mod clients;
 mod codes;
 mod columns;
 mod consents;
+mod dev_clients;
 mod dialect;
 mod grants;
 mod interactions;
@@ -16,9 +18,11 @@ mod writer;
 
 pub use self::{
     accounts::{Account, AccountError},
-    clients::KeptClient,
+    client_rules::Ended,
+    clients::{Accepted, ClientEvent, EventKind, Gone, KeptClient, ListedClient, NewEvent},
     codes::{IssuedCode, NewCode, NewGrant, Redeemed},
     consents::Consent,
+    dev_clients::{DevClient, NewDevClient},
     dialect::Store,
     grants::{GrantRow, RotateRequest, Rotated},
     interactions::{Answer, Asked, Interaction, NewInteraction},
@@ -39,6 +43,9 @@ pub enum StoreError {
     Commit(String),
     #[error("the work on the database panicked")]
     Panicked,
+    /// The rules about clients have changed since the request was judged: it is to be judged again.
+    #[error("the rules about clients have changed in this moment")]
+    RulesMoved,
     #[error("{0}")]
     Unusable(String),
 }
@@ -51,7 +58,8 @@ impl StoreError {
                 sqlx::Error::PoolTimedOut | sqlx::Error::Io(_) | sqlx::Error::PoolClosed,
             )
             | Self::Commit(_)
-            | Self::WriterGone => true,
+            | Self::WriterGone
+            | Self::RulesMoved => true,
             Self::Database(sqlx::Error::Database(error)) => {
                 // SQLITE_BUSY, SQLITE_FULL, SQLITE_IOERR; PostgreSQL classes 40, 53, 57.
                 error.code().is_some_and(|code| {
@@ -133,9 +141,11 @@ mod tests {
     fn all() -> Vec<(&'static str, &'static str)> {
         [
             accounts::STATEMENTS,
+            client_rules::STATEMENTS,
             clients::STATEMENTS,
             codes::STATEMENTS,
             consents::STATEMENTS,
+            dev_clients::STATEMENTS,
             grants::STATEMENTS,
             interactions::STATEMENTS,
             keys::STATEMENTS,

@@ -120,17 +120,20 @@ impl PageError {
     /// A client that is not known, or not now.
     pub(crate) fn client(app: &App, client_id: &str, refusal: &Refusal) -> Self {
         let page = match refusal.kind {
-            RefusalKind::Invalid => Self::bad_request(app, refusal.rule, &refusal.told),
-            RefusalKind::Temporary(seconds) => {
+            RefusalKind::Invalid => Self::bad_request(app, refusal.told_rule(), &refusal.told),
+            RefusalKind::Temporary(seconds) | RefusalKind::TooMany(seconds) => {
                 let happened =
                     "The description of the app that sent you here could not be read just now.";
                 let advice = "Wait a moment and reload this page. You stay signed in here.";
-                let status = StatusCode::SERVICE_UNAVAILABLE;
+                let status = match refusal.kind {
+                    RefusalKind::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
+                    _ => StatusCode::SERVICE_UNAVAILABLE,
+                };
                 let mut page =
                     Self::new(app, status, "The app cannot be checked", happened, advice);
                 page.0.retry_after = Some(seconds);
                 page.0.page.retry = true;
-                page.detail("Rule", refusal.rule)
+                page.detail("Rule", refusal.told_rule())
                     .detail("Problem", &refusal.told)
             }
             RefusalKind::Internal => Self::internal(app, &refusal.cause),

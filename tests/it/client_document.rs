@@ -379,6 +379,6 @@ async fn one_network_brings_ten_new_clients_a_minute() {
         );
     }
     assert_eq!(statuses[..10], [303; 10]);
-    assert_eq!(statuses[10], 503);
+    assert_eq!(statuses[10], 429);
     assert_eq!(server.site.connections(), 10);
 }

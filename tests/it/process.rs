@@ -237,7 +237,7 @@ on_both! {
         let folder = tempfile::tempdir().unwrap();
         let start = || {
             let mut command = wayleave(folder.path());
-            command.env("WAYLEAVE_DATABASE__URL", &database.url);
+            command.env("WAYLEAVE_DATABASE__URL", &database.url).env("WAYLEAVE_RESOURCES", crate::support::app::NOTES);
             Running::start(command, 1)
         };
         let redeem = |server: &Running| {

@@ -45,6 +45,7 @@ fn code(secret: &Secret<Code>) -> NewCode {
         signed_in_at: NOW,
         may_refresh: false,
         expires_at: NOW + 60,
+        revision: 1,
     }
 }
 

@@ -1,0 +1,459 @@
+//! Every rule about one client, each with its verdict, from the server's own network and under its own policy. The same
+//! rules in the same order decide when a client really comes.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::cimd::{Clients, MEDIA_TYPE, key_changed, key_replaced, read};
+use crate::{
+    fetch::{self, Charge, Wire},
+    policy::{
+        client_rules::{Standing, Tier},
+        client_url,
+    },
+    protocol::{
+        client::Client,
+        client_id::{self, ClientId},
+        client_metadata, media_type,
+    },
+};
+
+/// What a rule says.
+#[derive(Clone, Copy, Debug, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    Pass,
+    Fail,
+    /// Something else has to be mended first.
+    NotReached,
+}
+
+/// One rule.
+#[derive(Clone, Debug, Serialize)]
+pub struct Line {
+    pub rule: &'static str,
+    pub verdict: Verdict,
+    /// What is wrong, as an administrator may read it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+    /// What to change.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub advice: Option<&'static str>,
+}
+
+/// What was seen on the wire.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Facts {
+    pub addresses: Vec<String>,
+    pub dialled: Option<String>,
+    pub tls_version: Option<&'static str>,
+    pub certificates: Option<usize>,
+    pub status: Option<u16>,
+    pub media_type: Option<String>,
+    pub bytes: usize,
+    /// Headers that say how long it may be kept.
+    pub cache_headers: Vec<(String, String)>,
+    /// Steps that were begun, with their milliseconds.
+    pub steps: Vec<(&'static str, f64)>,
+}
+
+/// The document as this server understands it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Summary {
+    pub digest: String,
+    pub client_name: Option<String>,
+    pub redirect_uris: Vec<String>,
+    pub grant_types: Vec<&'static str>,
+    pub token_endpoint_auth_methods: Vec<&'static str>,
+    pub scope: Option<Vec<String>>,
+    /// Seconds that it counts as fresh; 0: it may not be stored.
+    pub fresh_for: i64,
+}
+
+/// All of it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    pub client_id: String,
+    pub accepted: bool,
+    pub tier: Option<&'static str>,
+    pub policy: Option<String>,
+    pub rules: Vec<Line>,
+    pub wire: Option<Facts>,
+    pub document: Option<Summary>,
+    /// What was recognised besides.
+    pub notes: Vec<String>,
+}
+
+impl Report {
+    /// The rule that refuses first: the one that a real request would be told of.
+    pub fn refused_by(&self) -> Option<&Line> {
+        self.rules.iter().find(|line| line.verdict == Verdict::Fail)
+    }
+
+    fn line(&mut self, rule: &'static str, problem: Option<String>) {
+        let failed = problem.is_some();
+        self.rules.push(Line {
+            rule,
+            verdict: if failed { Verdict::Fail } else { Verdict::Pass },
+            problem,
+            advice: failed.then(|| advice(rule)).flatten(),
+        });
+    }
+
+    fn not_reached(&mut self, rules: impl Iterator<Item = &'static str>) {
+        self.rules.extend(rules.map(|rule| Line {
+            rule,
+            verdict: Verdict::NotReached,
+            problem: None,
+            advice: None,
+        }));
+    }
+
+    /// Rules of which the first that refuses ends the list: those after it are not reached.
+    fn in_order(
+        &mut self,
+        rules: impl Iterator<Item = &'static str>,
+        refused: Option<(&str, String)>,
+    ) {
+        let mut refused = refused;
+        let mut reached = true;
+        for rule in rules {
+            match refused.take_if(|(name, _)| *name == rule) {
+                Some((_, problem)) => {
+                    self.line(rule, Some(problem));
+                    reached = false;
+                }
+                None if reached => self.line(rule, None),
+                None => self.not_reached([rule].into_iter()),
+            }
+        }
+    }
+}
+
+const BLOCKED: &str = "policy.blocked";
+const MEDIA: &str = "document.media_type";
+const KID: &str = "document.jwks.kid";
+
+fn grammar() -> impl Iterator<Item = &'static str> {
+    client_id::RULES.iter().map(|rule| rule.rule())
+}
+
+fn url_policy() -> impl Iterator<Item = &'static str> {
+    client_url::ALL
+        .iter()
+        .map(|rule| rule.name)
+        .chain([BLOCKED])
+}
+
+fn on_the_wire() -> impl Iterator<Item = &'static str> {
+    fetch::RULES.iter().map(|(name, _)| *name).chain([MEDIA])
+}
+
+fn in_the_document() -> impl Iterator<Item = &'static str> {
+    client_metadata::rules().chain([KID])
+}
+
+impl Clients {
+    /// Asks every rule about the text of a client identifier. Reads the document now, without charging a budget, and
+    /// keeps nothing.
+    pub async fn explain(&self, text: &str) -> Report {
+        let mut report = Report {
+            client_id: text.to_owned(),
+            accepted: false,
+            tier: None,
+            policy: None,
+            rules: Vec::new(),
+            wire: None,
+            document: None,
+            notes: Vec::new(),
+        };
+        let client_id: ClientId = match text.parse() {
+            Ok(client_id) => {
+                report.in_order(grammar(), None);
+                client_id
+            }
+            Err(error) => {
+                let error: client_id::ClientIdError = error;
+                report.in_order(grammar(), Some((error.rule(), error.to_string())));
+                report.not_reached(url_policy().chain(on_the_wire()).chain(in_the_document()));
+                return report;
+            }
+        };
+        self.explain_policy(&mut report, &client_id);
+        if report.refused_by().is_some() {
+            report.not_reached(on_the_wire().chain(in_the_document()));
+            return report;
+        }
+        self.explain_document(&mut report, &client_id).await;
+        report.accepted = report.refused_by().is_none();
+        report
+    }
+
+    fn explain_policy(&self, report: &mut Report, client_id: &ClientId) {
+        if self.is_in_development(client_id) {
+            report.notes.push(
+                "This server serves the document itself, for a client in development.".to_owned(),
+            );
+        } else {
+            let rules = self.url_rules();
+            for rule in client_url::ALL {
+                let refuses = rule.refuses(client_id, &rules);
+                report.line(rule.name, refuses.then(|| rule.told.to_owned()));
+            }
+        }
+        self.explain_standing(report, &self.standings().of(client_id, &[]));
+    }
+
+    fn explain_standing(&self, report: &mut Report, standing: &Standing) {
+        report.tier = Some(standing.tier.as_str());
+        report.policy = Some(standing.why());
+        report.rules.retain(|line| line.rule != BLOCKED);
+        let blocked = (standing.tier == Tier::Blocked).then(|| standing.why());
+        report.line(BLOCKED, blocked);
+    }
+
+    async fn explain_document(&self, report: &mut Report, client_id: &ClientId) {
+        let (wire, fetched) = self.0.fetch(client_id, Charge::Administrator).await;
+        report.wire = Some(facts(&wire));
+        report.notes.extend(recognise(&wire));
+        let names = fetch::RULES.iter().map(|(name, _)| *name);
+        let fetched = match fetched {
+            Ok(fetched) => {
+                report.in_order(names, None);
+                fetched
+            }
+            Err(error) => {
+                report.in_order(names, Some((error.rule(), error.to_string())));
+                if error.rule() == "fetch.budget" {
+                    report.line("fetch.budget", Some(error.to_string()));
+                }
+                report.not_reached([MEDIA].into_iter().chain(in_the_document()));
+                return;
+            }
+        };
+        let is_json = media_type::is_json(&fetched.header_values("content-type"));
+        report.line(MEDIA, (!is_json).then(|| MEDIA_TYPE.to_owned()));
+        for judged in client_metadata::judge(client_id, &fetched.body) {
+            match judged.verdict {
+                client_metadata::Verdict::Pass => report.line(judged.rule, None),
+                client_metadata::Verdict::Fail(error) => {
+                    report.line(judged.rule, Some(error.to_string()))
+                }
+                client_metadata::Verdict::NotReached => {
+                    report.not_reached([judged.rule].into_iter())
+                }
+            }
+        }
+        let now = self.0.now();
+        let Ok(client) = read(client_id, &fetched.body, now) else {
+            report.not_reached([KID].into_iter());
+            return;
+        };
+        let known = self.0.last_good(client_id).await.ok().flatten();
+        let replaced = known
+            .as_ref()
+            .and_then(|known| key_replaced(&known.client.metadata, &client.metadata));
+        report.line(KID, replaced.map(|kid| key_changed(kid).cause));
+        // Its keys may be blocked where its address is not.
+        let standing = self
+            .standings()
+            .of(client_id, &client.metadata.thumbprints());
+        self.explain_standing(report, &standing);
+        let freshness = self.0.freshness(&fetched);
+        report.document = Some(summary(
+            &client,
+            if freshness.store {
+                freshness.lifetime
+            } else {
+                0
+            },
+        ));
+    }
+}
+
+fn facts(wire: &Wire) -> Facts {
+    let header = |name: &str| {
+        let mut found = wire.headers.iter().filter(|(known, _)| known == name);
+        found.next().map(|(_, value)| value.clone())
+    };
+    let milliseconds = |took: Duration| (took.as_secs_f64() * 10_000.0).round() / 10.0;
+    const CACHE: &[&str] = &[
+        "age",
+        "cache-control",
+        "date",
+        "etag",
+        "expires",
+        "pragma",
+        "vary",
+    ];
+    Facts {
+        addresses: wire.addresses.iter().map(ToString::to_string).collect(),
+        dialled: wire.dialled.map(|address| address.to_string()),
+        tls_version: wire.tls.as_ref().and_then(|tls| tls.version),
+        certificates: wire.tls.as_ref().map(|tls| tls.certificates),
+        status: wire.status,
+        media_type: header("content-type"),
+        bytes: wire.bytes,
+        cache_headers: wire
+            .headers
+            .iter()
+            .filter(|(name, _)| CACHE.contains(&name.as_str()))
+            .cloned()
+            .collect(),
+        steps: wire
+            .steps
+            .iter()
+            .map(|(step, took)| (step.as_str(), milliseconds(*took)))
+            .collect(),
+    }
+}
+
+fn summary(client: &Client, fresh_for: i64) -> Summary {
+    let metadata = &client.metadata;
+    Summary {
+        digest: client.digest.as_str().to_owned(),
+        client_name: metadata.client_name.clone(),
+        redirect_uris: metadata
+            .redirect_uris
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
+        grant_types: metadata.grants.iter().map(|grant| grant.as_str()).collect(),
+        token_endpoint_auth_methods: metadata
+            .auth_methods
+            .iter()
+            .map(|method| method.as_str())
+            .collect(),
+        scope: metadata.scope.clone(),
+        fresh_for,
+    }
+}
+
+/// What answers instead of a document, as far as it can be told.
+fn recognise(wire: &Wire) -> Vec<String> {
+    let header = |name: &str| {
+        let mut found = wire.headers.iter().filter(|(known, _)| known == name);
+        found.next().map(|(_, value)| value.to_ascii_lowercase())
+    };
+    let has = |name: &str, part: &str| header(name).is_some_and(|value| value.contains(part));
+    let body = String::from_utf8_lossy(&wire.beginning).to_ascii_lowercase();
+    let mut notes = Vec::new();
+    let challenges: &[(&str, bool)] = &[
+        (
+            "Cloudflare",
+            has("cf-mitigated", "challenge")
+                || body.contains("/cdn-cgi/challenge-platform")
+                || body.contains("just a moment..."),
+        ),
+        (
+            "Vercel",
+            header("x-vercel-mitigated").is_some() || header("x-vercel-challenge-token").is_some(),
+        ),
+        (
+            "AWS WAF",
+            header("x-amzn-waf-action").is_some() || body.contains("awswafintegration"),
+        ),
+        (
+            "Akamai",
+            has("server", "akamaighost") && wire.status == Some(403),
+        ),
+        (
+            "Imperva",
+            header("x-iinfo").is_some() || body.contains("_incapsula_resource"),
+        ),
+        ("DataDome", header("x-datadome").is_some()),
+        (
+            "Sucuri",
+            header("x-sucuri-id").is_some() && wire.status == Some(403),
+        ),
+    ];
+    let challenge = challenges.iter().find(|(_, seen)| *seen);
+    if let Some((who, _)) = challenge {
+        notes.push(format!(
+            "A bot challenge of {who} answers instead of the document. The document must be exempt from it: it is read by servers."
+        ));
+    }
+    let is_html = has("content-type", "text/html")
+        || body.trim_start().starts_with("<!doctype html")
+        || body.trim_start().starts_with("<html");
+    if is_html && challenge.is_none() {
+        notes.push(match wire.status {
+            Some(200) => "The answer is an HTML page: many sites show their start page or a sign-in page at unknown addresses. Is the document really there?".to_owned(),
+            _ => "The answer is an HTML page for an error.".to_owned(),
+        });
+    }
+    if has("content-type", "text/plain") {
+        notes.push("The answer is plain text: raw files of code hosts are served so. Publish the document where its media type can be chosen.".to_owned());
+    }
+    if wire
+        .status
+        .is_some_and(|status| (300..400).contains(&status))
+    {
+        let target: String = header("location")
+            .unwrap_or_default()
+            .chars()
+            .take(200)
+            .collect();
+        notes.push(format!(
+            "The redirect leads to {}. A client_id must be the address where the document is.",
+            target.escape_debug()
+        ));
+    }
+    notes
+}
+
+/// What to change when a rule refuses.
+fn advice(rule: &str) -> Option<&'static str> {
+    Some(match rule {
+        "client_id.special_name" => {
+            "Publish the document under a public name. For an internal network the administrator can set fetch.allow_networks."
+        }
+        "client_id.own_host" => {
+            "Publish the document on another host than this authorization server."
+        }
+        "policy.blocked" => {
+            "`wayleave client trust PATTERN` with the pattern of the rule, or a change of the configuration, lifts it."
+        }
+        "fetch.dns" => "Check that the name has A or AAAA records that this machine can look up.",
+        "fetch.address" => {
+            "Every address of the host must be public. For an internal network set fetch.allow_networks."
+        }
+        "fetch.connect" => {
+            "Check that the host listens on that port, and that no firewall stands between it and this machine."
+        }
+        "fetch.tls" => {
+            "Check the certificate: name, dates, and that the whole chain is sent. For an authority of your own set fetch.extra_ca_file."
+        }
+        "fetch.head" => "The server must speak HTTP/1.1 with a head of at most 16 KiB.",
+        "fetch.status" => {
+            "Serve the document with status 200 at exactly this address, without sign-in and without redirect."
+        }
+        "fetch.encoding" => "Serve it uncompressed to those who ask for identity.",
+        "fetch.size" => "Make the document smaller; fetch.max_bytes is the limit.",
+        "fetch.body" => "Send the whole document at once, with its Content-Length.",
+        "fetch.budget" => "Wait a moment.",
+        MEDIA => "Serve it with Content-Type: application/json.",
+        KID => {
+            "Give the new key a kid of its own; an administrator accepts it with `wayleave client refresh URL --accept-keys`."
+        }
+        "document.client_id" => {
+            "Write the address of the document, character by character, into its member client_id."
+        }
+        "document.redirect_uris" => {
+            "List at least one https redirect URI, or an http one on 127.0.0.1, [::1] or localhost."
+        }
+        "document.token_endpoint_auth_method"
+        | "document.token_endpoint_auth_methods_supported" => {
+            "Use none, or private_key_jwt with jwks or jwks_uri."
+        }
+        "document.keys" => {
+            "Publish the public keys in jwks, or their address in jwks_uri, not both."
+        }
+        "document.jwks.secret" => {
+            "Publish only the public half, and replace the key: it is known now."
+        }
+        "document.client_secret" => "Remove it: a public document cannot hold a secret.",
+        _ => return None,
+    })
+}

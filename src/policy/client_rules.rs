@@ -1,0 +1,590 @@
+//! What the administrator thinks of clients: a tier and its ceilings, by key, URL, path, host or domain.
+
+use std::{borrow::Cow, fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::protocol::{
+    client_id::ClientId,
+    client_metadata::{AuthMethod, GrantType},
+};
+
+/// How far a client is trusted, from nothing to everything.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq, PartialOrd, Ord)]
+#[serde(rename_all = "snake_case")]
+pub enum Tier {
+    /// It gets nothing, and what it has ends.
+    Blocked,
+    /// Nobody said anything about it: the scopes marked open, with the person's consent.
+    Unknown,
+    /// Known to be what it says: its logo is shown.
+    Listed,
+    /// Checked by the administrator: every resource.
+    Approved,
+    /// Our own: nobody is asked for consent.
+    FirstParty,
+}
+
+impl Tier {
+    /// Its wire name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Blocked => "blocked",
+            Self::Unknown => "unknown",
+            Self::Listed => "listed",
+            Self::Approved => "approved",
+            Self::FirstParty => "first_party",
+        }
+    }
+}
+
+impl FromStr for Tier {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        [
+            Self::Blocked,
+            Self::Unknown,
+            Self::Listed,
+            Self::Approved,
+            Self::FirstParty,
+        ]
+        .into_iter()
+        .find(|tier| tier.as_str() == text)
+        .ok_or("blocked, unknown, listed, approved or first_party")
+    }
+}
+
+/// Which clients a rule is about.
+///
+/// `https://host/path` is one identifier, `https://host/path/*` every one below that path, `host.example` every one
+/// on that host, `*.example.com` every one of that registrable domain, `key:THUMBPRINT` every one that publishes
+/// that key (RFC 7638, SHA-256).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pattern {
+    Key(String),
+    Url(ClientId),
+    /// Ends with a slash: boundaries of segments are its boundaries.
+    Path(String),
+    Host(String),
+    /// The domain and all below it.
+    Domain(String),
+}
+
+impl Pattern {
+    /// Is the rule about this client? `keys` are the thumbprints of the keys it publishes.
+    pub fn matches(&self, client_id: &ClientId, keys: &[String]) -> bool {
+        let host = client_id.host();
+        match self {
+            Self::Key(thumbprint) => keys.contains(thumbprint),
+            Self::Url(url) => url == client_id,
+            Self::Path(prefix) => client_id.as_str().starts_with(prefix),
+            Self::Host(name) => host == name,
+            Self::Domain(domain) => host
+                .strip_suffix(domain.as_str())
+                .is_some_and(|rest| rest.is_empty() || rest.ends_with('.')),
+        }
+    }
+
+    /// The greater, the more it says about one client.
+    fn specificity(&self) -> (u8, usize) {
+        match self {
+            Self::Key(_) => (5, 0),
+            Self::Url(_) => (4, 0),
+            Self::Path(prefix) => (3, prefix.len()),
+            Self::Host(_) => (2, 0),
+            Self::Domain(_) => (1, 0),
+        }
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key(thumbprint) => write!(f, "key:{thumbprint}"),
+            Self::Url(url) => write!(f, "{url}"),
+            Self::Path(prefix) => write!(f, "{prefix}*"),
+            Self::Host(host) => f.write_str(host),
+            Self::Domain(domain) => write!(f, "*.{domain}"),
+        }
+    }
+}
+
+impl FromStr for Pattern {
+    type Err = Cow<'static, str>;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Some(thumbprint) = text.strip_prefix("key:") {
+            let is_thumbprint = thumbprint.len() == 43
+                && thumbprint
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
+            return match is_thumbprint {
+                true => Ok(Self::Key(thumbprint.to_owned())),
+                false => {
+                    Err("key: and the SHA-256 thumbprint of a key (RFC 7638), 43 characters".into())
+                }
+            };
+        }
+        if let Some(prefix) = text
+            .strip_suffix('*')
+            .filter(|_| text.starts_with("https://"))
+        {
+            let identifier =
+                |error| Cow::Owned(format!("a path ends with /*, after a valid start: {error}"));
+            prefix.parse::<ClientId>().map_err(identifier)?;
+            return match prefix.ends_with('/') && !prefix.contains('?') {
+                true => Ok(Self::Path(prefix.to_owned())),
+                false => Err("the * of a path stands after a slash".into()),
+            };
+        }
+        if text.starts_with("https://") {
+            return text
+                .parse()
+                .map(Self::Url)
+                .map_err(|error| Cow::Owned(error.to_string()));
+        }
+        let (name, is_domain) = match text.strip_prefix("*.") {
+            Some(domain) => (domain, true),
+            None => (text, false),
+        };
+        // A host is whatever could stand in an identifier.
+        if format!("https://{name}/").parse::<ClientId>().is_err() || name.contains(':') {
+            return Err(
+                "https://host/path, https://host/path/*, host, *.domain or key:THUMBPRINT".into(),
+            );
+        }
+        match (is_domain, psl::domain_str(name)) {
+            (false, _) => Ok(Self::Host(name.to_owned())),
+            (true, Some(registrable)) if registrable == name => Ok(Self::Domain(name.to_owned())),
+            (true, Some(registrable)) => Err(Cow::Owned(format!(
+                "a domain that somebody registered, here *.{registrable}; for one host write it without *."
+            ))),
+            (true, None) => {
+                Err("a domain that somebody registered, not one under which people register".into())
+            }
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Pattern {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse()
+            .map_err(|expected| serde::de::Error::custom(format!("expected {expected}")))
+    }
+}
+
+impl Serialize for Pattern {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// A grant or a method by its wire name.
+mod wire {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+
+    use super::{AuthMethod, GrantType};
+
+    pub(super) trait Named: Sized + Copy {
+        const EXPECTED: &'static str;
+        fn from_name(name: &str) -> Option<Self>;
+        fn name(self) -> &'static str;
+    }
+
+    impl Named for GrantType {
+        const EXPECTED: &'static str = "authorization_code, refresh_token, client_credentials or \
+                                        urn:ietf:params:oauth:grant-type:device_code";
+        fn from_name(name: &str) -> Option<Self> {
+            Self::from_wire(name)
+        }
+        fn name(self) -> &'static str {
+            self.as_str()
+        }
+    }
+
+    impl Named for AuthMethod {
+        const EXPECTED: &'static str = "none or private_key_jwt";
+        fn from_name(name: &str) -> Option<Self> {
+            [Self::None, Self::PrivateKeyJwt]
+                .into_iter()
+                .find(|method| method.as_str() == name)
+        }
+        fn name(self) -> &'static str {
+            self.as_str()
+        }
+    }
+
+    pub(super) fn serialize<T: Named, S: Serializer>(
+        list: &Option<Vec<T>>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        list.as_ref()
+            .map(|list| list.iter().map(|entry| entry.name()).collect::<Vec<_>>())
+            .serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, T: Named, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Vec<T>>, D::Error> {
+        let names = Vec::<String>::deserialize(deserializer)?;
+        let known = names.iter().map(|name| T::from_name(name));
+        known
+            .collect::<Option<Vec<T>>>()
+            .map(Some)
+            .ok_or_else(|| D::Error::custom(format!("expected {}", T::EXPECTED)))
+    }
+}
+
+/// One rule. What it leaves out is as its tier says.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    /// Which clients it is about.
+    #[serde(rename = "match")]
+    pub pattern: Pattern,
+    pub tier: Tier,
+    /// Why, for administrators.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// The only scopes it may be granted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scopes: Option<Vec<String>>,
+    /// The only resources it may be granted tokens for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Vec<String>>,
+    /// The only grants it may use.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "wire")]
+    pub grants: Option<Vec<GrantType>>,
+    /// The only methods it may authenticate with.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "wire")]
+    pub auth_methods: Option<Vec<AuthMethod>>,
+    /// Longest life of its access tokens, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access: Option<u32>,
+    /// Longest life of its refresh tokens without use, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh_idle: Option<u32>,
+    /// Longest life of its grants, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh_absolute: Option<u32>,
+    /// The administrator's word on it, shown on the consent page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consent_text: Option<String>,
+    /// Is its logo shown?
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logo: Option<bool>,
+}
+
+impl Rule {
+    /// What no single field can know of the others.
+    ///
+    /// # Errors
+    ///
+    /// What was expected.
+    pub fn check(&self) -> Result<(), &'static str> {
+        match (&self.pattern, self.tier) {
+            (Pattern::Key(_), Tier::Blocked) => Ok(()),
+            (Pattern::Key(_), _) => {
+                Err("tier blocked for a key: everybody can publish it, so it earns no trust")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A rule that leaves everything to its tier.
+    pub fn new(pattern: Pattern, tier: Tier) -> Self {
+        Self {
+            pattern,
+            tier,
+            note: None,
+            scopes: None,
+            resources: None,
+            grants: None,
+            auth_methods: None,
+            access: None,
+            refresh_idle: None,
+            refresh_absolute: None,
+            consent_text: None,
+            logo: None,
+        }
+    }
+}
+
+/// What a client is to us: its tier, and the rule that says so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    pub tier: Tier,
+    /// `None`: no rule is about it.
+    pub rule: Option<Rule>,
+}
+
+/// What the rules make of a client: `blocked` always wins, else the most specific rule; of two for the same clients
+/// the first. Without a rule it is in the tier `unlisted`.
+pub fn standing<'a>(
+    rules: impl Iterator<Item = &'a Rule>,
+    unlisted: Tier,
+    client_id: &ClientId,
+    keys: &[String],
+) -> Standing {
+    let mut best: Option<&Rule> = None;
+    let weight = |rule: &Rule| (rule.tier == Tier::Blocked, rule.pattern.specificity());
+    for rule in rules.filter(|rule| rule.pattern.matches(client_id, keys)) {
+        if best.is_none_or(|known| weight(rule) > weight(known)) {
+            best = Some(rule);
+        }
+    }
+    Standing {
+        tier: best.map_or(unlisted, |rule| rule.tier),
+        rule: best.cloned(),
+    }
+}
+
+impl Standing {
+    fn listed<T>(&self, list: impl Fn(&Rule) -> Option<T>) -> Option<T> {
+        self.rule.as_ref().and_then(list)
+    }
+
+    /// May it use the grant, if its document lists it? Strangers may run the code flow.
+    pub fn allows_grant(&self, grant: GrantType) -> bool {
+        match self.listed(|rule| rule.grants.as_ref().map(|grants| grants.contains(&grant))) {
+            Some(listed) => listed,
+            None => {
+                matches!(
+                    grant,
+                    GrantType::AuthorizationCode | GrantType::RefreshToken
+                ) || grant == GrantType::DeviceCode && self.tier >= Tier::Listed
+            }
+        }
+    }
+
+    /// May it authenticate so?
+    pub fn allows_method(&self, method: AuthMethod) -> bool {
+        self.listed(|rule| {
+            rule.auth_methods
+                .as_ref()
+                .map(|methods| methods.contains(&method))
+        })
+        .unwrap_or(true)
+    }
+
+    /// May it be granted the scope, where it may have the resource?
+    pub fn allows_scope(&self, scope: &str) -> bool {
+        self.listed(|rule| {
+            rule.scopes
+                .as_ref()
+                .map(|scopes| scopes.iter().any(|known| known == scope))
+        })
+        .unwrap_or(true)
+    }
+
+    /// May it be granted tokens for a configured resource, which is `open` to strangers or is not?
+    pub fn allows_resource(&self, id: &str, open: bool) -> bool {
+        self.listed(|rule| {
+            rule.resources
+                .as_ref()
+                .map(|resources| resources.iter().any(|known| known == id))
+        })
+        .unwrap_or(open || self.tier >= Tier::Approved)
+    }
+
+    /// Is its logo shown?
+    pub fn shows_logo(&self) -> bool {
+        self.listed(|rule| rule.logo).unwrap_or(true) && self.tier >= Tier::Listed
+    }
+
+    /// Is it our own, so that nobody is asked?
+    pub fn is_first_party(&self) -> bool {
+        self.tier == Tier::FirstParty
+    }
+
+    /// Lifetimes: of an access token, of a refresh token without use, and of a grant, none above its ceiling.
+    pub fn lifetimes(&self, access: u32, idle: u32, absolute: u32) -> (u32, u32, u32) {
+        let most = |ceiling: fn(&Rule) -> Option<u32>, value: u32| {
+            self.listed(ceiling)
+                .map_or(value, |most| value.min(most.max(1)))
+        };
+        (
+            most(|rule| rule.access, access),
+            most(|rule| rule.refresh_idle, idle),
+            most(|rule| rule.refresh_absolute, absolute),
+        )
+    }
+
+    /// Which rule decides, and why, in one sentence for the administrator.
+    pub fn why(&self) -> String {
+        match &self.rule {
+            None => format!(
+                "no rule matches, so it is {}, as policy.unlisted says",
+                self.tier.as_str()
+            ),
+            Some(rule) if rule.tier == Tier::Blocked => {
+                format!(
+                    "the rule {} blocks it, and blocking always wins",
+                    rule.pattern
+                )
+            }
+            Some(rule) => format!(
+                "of the rules that match, {} is the most specific: {}",
+                rule.pattern,
+                rule.tier.as_str()
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_is_a_url_a_path_a_host_a_domain_or_a_key() {
+        let table = [
+            ("https://a.example.com/c", true),
+            ("https://a.example.com/oauth/*", true),
+            ("https://a.example.com/*", true),
+            ("https://a.example.com:8443/*", true),
+            ("a.example.com", true),
+            ("*.example.com", true),
+            ("*.example.co.uk", true),
+            ("*.user.github.io", true),
+            ("key:NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs", true),
+            ("https://a.example.com/oauth*", false),
+            ("https://a.example.com", false),
+            ("https://*.example.com/", false),
+            ("http://a.example.com/c", false),
+            ("https://a.example.com/a/../*", false),
+            ("https://a.example.com/?x=/*", false),
+            ("*.a.example.com", false),
+            ("*.co.uk", false),
+            ("*.github.io", false),
+            ("*.com", false),
+            ("*", false),
+            ("", false),
+            ("A.example.com", false),
+            ("a.example.com:8443", false),
+            ("127.0.0.1", false),
+            ("key:short", false),
+        ];
+        for (text, accepted) in table {
+            let got = text.parse::<Pattern>();
+            assert_eq!(got.is_ok(), accepted, "{text}: {got:?}");
+            if let Ok(pattern) = got {
+                assert_eq!(pattern.to_string(), text);
+            }
+        }
+    }
+
+    #[test]
+    fn the_most_specific_rule_decides_and_blocked_always_wins() {
+        let rule = |pattern: &str, tier| Rule::new(pattern.parse().unwrap(), tier);
+        let rules = [
+            rule("*.example.com", Tier::Listed),
+            rule("app.example.com", Tier::Approved),
+            rule("https://app.example.com/oauth/*", Tier::FirstParty),
+            rule("https://app.example.com/oauth/test/*", Tier::Unknown),
+            rule("https://app.example.com/oauth/one", Tier::Listed),
+            rule("https://app.example.com/bad/*", Tier::Blocked),
+            rule("https://app.example.com/bad/good", Tier::FirstParty),
+            rule("evil.example.com", Tier::Blocked),
+            rule(
+                "key:NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs",
+                Tier::Blocked,
+            ),
+        ];
+        let table = [
+            ("https://other.net/c", Tier::Unknown, None),
+            ("https://example.com/c", Tier::Listed, Some("*.example.com")),
+            ("https://notexample.com/c", Tier::Unknown, None),
+            (
+                "https://app.example.com/c",
+                Tier::Approved,
+                Some("app.example.com"),
+            ),
+            (
+                "https://app.example.com:8443/c",
+                Tier::Approved,
+                Some("app.example.com"),
+            ),
+            (
+                "https://app.example.com/oauth/x",
+                Tier::FirstParty,
+                Some("https://app.example.com/oauth/*"),
+            ),
+            (
+                "https://app.example.com/oauthx",
+                Tier::Approved,
+                Some("app.example.com"),
+            ),
+            (
+                "https://app.example.com/oauth/test/x",
+                Tier::Unknown,
+                Some("https://app.example.com/oauth/test/*"),
+            ),
+            (
+                "https://app.example.com/oauth/one",
+                Tier::Listed,
+                Some("https://app.example.com/oauth/one"),
+            ),
+            (
+                "https://app.example.com/bad/good",
+                Tier::Blocked,
+                Some("https://app.example.com/bad/*"),
+            ),
+            (
+                "https://evil.example.com/c",
+                Tier::Blocked,
+                Some("evil.example.com"),
+            ),
+        ];
+        for (client_id, tier, decided_by) in table {
+            let client_id = client_id.parse().unwrap();
+            let got = standing(rules.iter(), Tier::Unknown, &client_id, &[]);
+            let by = got.rule.as_ref().map(|rule| rule.pattern.to_string());
+            assert_eq!((got.tier, by.as_deref()), (tier, decided_by), "{client_id}");
+        }
+        let keys = ["NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs".to_owned()];
+        let client_id = "https://app.example.com/oauth/one".parse().unwrap();
+        assert_eq!(
+            standing(rules.iter(), Tier::Unknown, &client_id, &keys).tier,
+            Tier::Blocked
+        );
+        assert_eq!(
+            standing([].iter(), Tier::Blocked, &client_id, &[]).tier,
+            Tier::Blocked,
+            "an allow-list"
+        );
+    }
+
+    #[test]
+    fn a_rule_is_a_ceiling() {
+        let text = r#"{"match":"a.example.com","tier":"approved","scopes":["read"],"resources":["https://r.example.com/"],
+            "grants":["authorization_code"],"auth_methods":["private_key_jwt"],"access":60,"logo":false}"#;
+        let rule: Rule = serde_json::from_str(text).unwrap();
+        assert_eq!(
+            serde_json::from_str::<Rule>(&serde_json::to_string(&rule).unwrap()).unwrap(),
+            rule
+        );
+        let client_id = "https://a.example.com/c".parse().unwrap();
+        let got = standing([rule].iter(), Tier::Unknown, &client_id, &[]);
+        assert!(got.allows_scope("read") && !got.allows_scope("write"));
+        assert!(got.allows_resource("https://r.example.com/", false));
+        assert!(!got.allows_resource("https://open.example.com/", true));
+        assert!(got.allows_grant(GrantType::AuthorizationCode));
+        assert!(!got.allows_grant(GrantType::RefreshToken));
+        assert!(
+            got.allows_method(AuthMethod::PrivateKeyJwt) && !got.allows_method(AuthMethod::None)
+        );
+        assert_eq!(got.lifetimes(600, 10, 20), (60, 10, 20));
+        assert!(!got.shows_logo());
+        for bad in [
+            r#""tier":"trusted""#,
+            r#""tier":"listed","grants":["implicit"]"#,
+            r#""tier":"listed","scope":[]"#,
+        ] {
+            let text = format!(r#"{{"match":"a.example.com",{bad}}}"#);
+            assert!(serde_json::from_str::<Rule>(&text).is_err(), "{text}");
+        }
+    }
+}

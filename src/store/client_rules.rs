@@ -1,0 +1,169 @@
+//! Rows of the administrator's rules about clients. Blocking ends what a client has in the same unit of work.
+
+use std::collections::BTreeSet;
+
+use super::{
+    Store, StoreError,
+    clients::{EventKind, NewEvent, write_event},
+    dialect::{Connection, on_connection, on_reads},
+    statements,
+};
+use crate::{
+    policy::client_rules::{Pattern, Rule, Tier},
+    protocol::{client_id::ClientId, client_metadata},
+    time::UnixTime,
+};
+
+statements! {
+    LIST = "SELECT rule FROM client_rules ORDER BY pattern";
+    PUT = "INSERT INTO client_rules (pattern, rule, created_at) VALUES ($1, $2, $3) \
+           ON CONFLICT (pattern) DO UPDATE SET rule = $2, created_at = $3";
+    REMOVE = "DELETE FROM client_rules WHERE pattern = $1";
+    BUMP = "UPDATE revisions SET value = value + 1 WHERE name = 'clients'";
+    REVISION = "SELECT value FROM revisions WHERE name = 'clients'";
+    HOLDERS = "SELECT client_id, digest FROM grants WHERE revoked_at IS NULL \
+               UNION SELECT client_id, digest FROM authorization_codes WHERE spent_at IS NULL \
+               UNION SELECT client_id, digest FROM interactions WHERE spent_at IS NULL \
+               UNION SELECT client_id, digest FROM consents \
+               UNION SELECT client_id, digest FROM clients";
+    DOCUMENT = "SELECT document FROM client_documents WHERE digest = $1";
+    END_GRANTS = "UPDATE grants SET revoked_at = $2, revoked_because = $3 WHERE client_id = $1 AND revoked_at IS NULL";
+    END_CODES = "UPDATE authorization_codes SET spent_at = $2 WHERE client_id = $1 AND spent_at IS NULL";
+    END_QUESTIONS = "UPDATE interactions SET spent_at = $2 WHERE client_id = $1 AND spent_at IS NULL";
+    END_CONSENTS = "DELETE FROM consents WHERE client_id = $1";
+}
+
+/// What a block ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ended {
+    pub clients: u64,
+    pub grants: u64,
+    pub logins: u64,
+}
+
+impl Store {
+    /// The rules, and the revision they belong to.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails, as for every method here; when a rule cannot be read, for it may be one that blocks.
+    pub async fn client_rules(&self) -> Result<(i64, Vec<Rule>), StoreError> {
+        // The revision first: rules that come with a later one are read again.
+        let (revision, texts): (i64, Vec<(String,)>) = on_reads!(self, pool => {
+            let (revision,): (i64,) = sqlx::query_as(REVISION).fetch_one(pool).await?;
+            (revision, sqlx::query_as(LIST).fetch_all(pool).await?)
+        });
+        let rules = texts.iter().map(|(text,)| serde_json::from_str(text));
+        let rules = rules
+            .collect::<Result<_, _>>()
+            .map_err(|error| StoreError::Unusable(format!("a row of client_rules: {error}")))?;
+        Ok((revision, rules))
+    }
+
+    /// Puts a rule in the place of the one with its pattern. When it blocks, everything that its clients have ends in
+    /// the same unit of work: grants, codes, open questions and consents.
+    pub async fn put_client_rule(&self, rule: Rule, now: UnixTime) -> Result<Ended, StoreError> {
+        let text = serde_json::to_string(&rule)
+            .map_err(|error| StoreError::Unusable(format!("a rule about clients: {error}")))?;
+        self.write(move |mut connection| {
+            Box::pin(async move {
+                let pattern = rule.pattern.to_string();
+                on_connection!(&mut connection, c => {
+                    sqlx::query(PUT).bind(&pattern).bind(&text).bind(now.0).execute(&mut *c).await?;
+                    sqlx::query(BUMP).execute(c).await?;
+                });
+                let mut ended = Ended::default();
+                if rule.tier != Tier::Blocked {
+                    return Ok(ended);
+                }
+                let because = format!("blocked: {pattern}");
+                for id in concerned(&mut connection, &rule.pattern).await? {
+                    let (grants, logins) = end_all(&mut connection, &id, &because, now).await?;
+                    let event = NewEvent {
+                        kind: EventKind::Blocked,
+                        digest: None,
+                        changes: "[]".to_owned(),
+                        answer: format!(
+                            "rule {pattern}: {grants} grants and {logins} logins ended"
+                        ),
+                    };
+                    write_event(&mut connection, &id, now, &event).await?;
+                    ended.clients += 1;
+                    ended.grants += grants;
+                    ended.logins += logins;
+                }
+                Ok(ended)
+            })
+        })
+        .await
+    }
+
+    /// Takes a rule away. False: there was none with this pattern.
+    pub async fn remove_client_rule(&self, pattern: String) -> Result<bool, StoreError> {
+        self.write(move |mut connection| {
+            Box::pin(async move {
+                Ok(on_connection!(&mut connection, c => {
+                    let removed = sqlx::query(REMOVE).bind(&pattern).execute(&mut *c).await?.rows_affected();
+                    sqlx::query(BUMP).execute(c).await?;
+                    removed > 0
+                }))
+            })
+        })
+        .await
+    }
+}
+
+/// The clients that have anything and that the pattern is about.
+async fn concerned(
+    connection: &mut Connection<'_>,
+    pattern: &Pattern,
+) -> Result<BTreeSet<String>, StoreError> {
+    let holders: Vec<(String, String)> =
+        on_connection!(&mut *connection, c => sqlx::query_as(HOLDERS).fetch_all(c).await?);
+    let mut ids = BTreeSet::new();
+    for (id, digest) in holders {
+        let Ok(client_id) = id.parse::<ClientId>() else {
+            continue;
+        };
+        let keys = match pattern {
+            Pattern::Key(_) => published(connection, &client_id, &digest).await?,
+            _ => Vec::new(),
+        };
+        if pattern.matches(&client_id, &keys) {
+            ids.insert(id);
+        }
+    }
+    Ok(ids)
+}
+
+/// The thumbprints of the keys in one version of a document.
+async fn published(
+    connection: &mut Connection<'_>,
+    client_id: &ClientId,
+    digest: &str,
+) -> Result<Vec<String>, StoreError> {
+    let document: Option<(String,)> = on_connection!(connection, c => {
+        sqlx::query_as(DOCUMENT).bind(digest).fetch_optional(c).await?
+    });
+    let metadata =
+        document.and_then(|(text,)| client_metadata::parse(client_id, text.as_bytes()).ok());
+    Ok(metadata.map_or_else(Vec::new, |metadata| metadata.thumbprints()))
+}
+
+/// Ends what one client has: how many grants and how many running logins that were.
+async fn end_all(
+    connection: &mut Connection<'_>,
+    client_id: &str,
+    because: &str,
+    now: UnixTime,
+) -> Result<(u64, u64), StoreError> {
+    Ok(on_connection!(connection, c => {
+        let grants = sqlx::query(END_GRANTS).bind(client_id).bind(now.0).bind(because)
+            .execute(&mut *c).await?.rows_affected();
+        let codes = sqlx::query(END_CODES).bind(client_id).bind(now.0).execute(&mut *c).await?.rows_affected();
+        let questions = sqlx::query(END_QUESTIONS).bind(client_id).bind(now.0)
+            .execute(&mut *c).await?.rows_affected();
+        sqlx::query(END_CONSENTS).bind(client_id).execute(c).await?;
+        (grants, codes + questions)
+    }))
+}

@@ -1,0 +1,92 @@
+//! Rows of clients in development: documents that we serve for a while.
+
+use super::{
+    Store, StoreError,
+    columns::row,
+    dialect::{on_connection, on_reads},
+    statements,
+};
+use crate::time::UnixTime;
+
+statements! {
+    FIND = "SELECT document FROM dev_clients WHERE id = $1 AND expires_at > $2";
+    OF_PERSON = "SELECT id, document, created_at, expires_at FROM dev_clients WHERE subject = $1 AND expires_at > $2 ORDER BY created_at DESC";
+    INSERT = "INSERT INTO dev_clients (id, subject, document, created_at, expires_at) \
+              SELECT $1, $2, $3, CAST($4 AS BIGINT), CAST($5 AS BIGINT) \
+              WHERE (SELECT COUNT(*) FROM dev_clients WHERE subject = $2 AND expires_at > CAST($4 AS BIGINT)) < CAST($6 AS BIGINT)";
+    REMOVE = "DELETE FROM dev_clients WHERE id = $1 AND subject = $2";
+}
+
+row! {
+    /// A document that a developer had made.
+    DevClient {
+        id: String,
+        document: String,
+        created_at: UnixTime,
+        expires_at: UnixTime,
+    }
+}
+
+/// A document to be served.
+#[derive(Debug)]
+pub struct NewDevClient {
+    pub id: String,
+    pub subject: String,
+    pub document: String,
+    pub expires_at: UnixTime,
+}
+
+impl Store {
+    /// The document, while it lives.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails, as for every method here.
+    pub async fn dev_client(&self, id: &str, now: UnixTime) -> Result<Option<String>, StoreError> {
+        let row: Option<(String,)> = on_reads!(self, pool => {
+            sqlx::query_as(FIND).bind(id).bind(now.0).fetch_optional(pool).await?
+        });
+        Ok(row.map(|(document,)| document))
+    }
+
+    /// The documents of a person, newest first.
+    pub async fn dev_clients(
+        &self,
+        subject: &str,
+        now: UnixTime,
+    ) -> Result<Vec<DevClient>, StoreError> {
+        Ok(on_reads!(self, pool => {
+            sqlx::query_as(OF_PERSON).bind(subject).bind(now.0).fetch_all(pool).await?
+        }))
+    }
+
+    /// Serves a document from now on. False: the person has `most` of them already.
+    pub async fn add_dev_client(
+        &self,
+        new: NewDevClient,
+        now: UnixTime,
+        most: i64,
+    ) -> Result<bool, StoreError> {
+        self.write_one(move |mut connection| {
+            Box::pin(async move {
+                Ok(on_connection!(&mut connection, c => {
+                    sqlx::query(INSERT).bind(&new.id).bind(&new.subject).bind(&new.document).bind(now.0)
+                        .bind(new.expires_at.0).bind(most).execute(c).await?.rows_affected() == 1
+                }))
+            })
+        })
+        .await
+    }
+
+    /// Takes a document of this person away. False: there is none.
+    pub async fn remove_dev_client(&self, id: String, subject: String) -> Result<bool, StoreError> {
+        self.write_one(move |mut connection| {
+            Box::pin(async move {
+                Ok(on_connection!(&mut connection, c => {
+                    sqlx::query(REMOVE).bind(&id).bind(&subject).execute(c).await?.rows_affected() == 1
+                }))
+            })
+        })
+        .await
+    }
+}
