@@ -28,9 +28,10 @@ use tower_http::{
 use crate::{
     app::App,
     endpoints::{
-        authorize::authorize, discovery, health, jwks::jwks, revoke::revoke, token::token,
+        authorize::authorize, discovery, health, jwks::jwks, logo::logo, revoke::revoke,
+        token::token,
     },
-    pages::{consent, home, login, logout, setup},
+    pages::{admin, consent, development, home, login, logout, setup},
     protocol::{
         discovery::locations,
         error::{ErrorCode, OAuthError},
@@ -81,6 +82,13 @@ pub fn router(app: &App) -> Router {
         .route(&at("/consent"), get(consent::show).post(consent::submit))
         .route(&at("/logout"), get(logout::show).post(logout::submit))
         .route(&at("/setup"), get(setup::show).post(setup::submit))
+        .route(&at("/admin/clients"), get(admin::clients))
+        .route(&at("/admin/explain"), get(admin::ask).post(admin::explain))
+        .route(
+            &at("/development"),
+            get(development::show).post(development::submit),
+        )
+        .route(&at("/development/remove"), post(development::remove))
         .layer(same_site_forms(app))
         // Any site may start a request here; RFC 6749 §3.1 asks for GET and allows POST.
         .route(&at("/authorize"), get(authorize).post(authorize));
@@ -99,6 +107,8 @@ pub fn router(app: &App) -> Router {
         .merge(machines)
         .merge(people)
         .route(&at(assets::stylesheet_path()), get(stylesheet))
+        .route(&at("/logos/{name}"), get(logo))
+        .route(&at("/dev-clients/{name}"), get(development::serve))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .fallback(move || not_found(page_app.clone()))
@@ -247,16 +257,7 @@ async fn stylesheet() -> Response {
 }
 
 async fn not_found(app: App) -> Response {
-    let happened = "There is no page at this address.";
-    let advice = "Check the address, or go back to the app that sent you here.";
-    PageError::new(
-        &app,
-        StatusCode::NOT_FOUND,
-        "Nothing here",
-        happened,
-        advice,
-    )
-    .into_response()
+    PageError::nothing_here(&app).into_response()
 }
 
 /// Accepts connections until `stop` is ready, then lets the requests under way finish.

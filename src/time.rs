@@ -100,6 +100,14 @@ pub fn in_words(seconds: i64) -> String {
     format!("{count} {unit}{plural}")
 }
 
+/// A day as people read it, UTC.
+pub fn in_date(at: UnixTime) -> String {
+    match time::OffsetDateTime::from_unix_timestamp(at.0) {
+        Ok(time) => format!("{} {} {}", time.day(), time.month(), time.year()),
+        Err(_) => "long ago".to_owned(),
+    }
+}
+
 /// A time as administrators read it: RFC 3339, UTC.
 pub fn in_rfc_3339(at: UnixTime) -> String {
     use time::{OffsetDateTime, format_description::well_known::Rfc3339};

@@ -497,73 +497,19 @@ fn in_text(report: &Report) -> String {
             _ = writeln!(text, "               → {advice}");
         }
     }
-    if let Some(wire) = &report.wire {
-        _ = writeln!(text, "On the wire");
-        _ = writeln!(text, "  addresses   {}", wire.addresses.join(", "));
-        if let Some(dialled) = &wire.dialled {
-            _ = writeln!(text, "  dialled     {dialled}");
-        }
-        if let Some(version) = wire.tls_version {
-            _ = writeln!(
-                text,
-                "  TLS         {version}, {} certificates",
-                wire.certificates.unwrap_or_default()
-            );
-        }
-        if let Some(status) = wire.status {
-            let media_type = wire.media_type.as_deref().map(plain).unwrap_or_default();
-            _ = writeln!(
-                text,
-                "  answer      {status} {media_type}, {} bytes",
-                wire.bytes
-            );
-        }
-        for (name, value) in &wire.cache_headers {
-            _ = writeln!(text, "  header      {name}: {}", plain(value));
-        }
-        let steps: Vec<_> = wire
-            .steps
-            .iter()
-            .map(|(step, ms)| format!("{step} {ms} ms"))
-            .collect();
-        _ = writeln!(text, "  time        {}", steps.join(", "));
-    }
-    if let Some(document) = &report.document {
-        _ = writeln!(text, "The document");
-        _ = writeln!(
-            text,
-            "  name        {}",
-            document
-                .client_name
-                .as_deref()
-                .map_or_else(|| "none".to_owned(), plain)
-        );
-        _ = writeln!(text, "  redirects   {}", document.redirect_uris.join(" "));
-        _ = writeln!(text, "  grants      {}", document.grant_types.join(" "));
-        _ = writeln!(
-            text,
-            "  methods     {}",
-            document.token_endpoint_auth_methods.join(" ")
-        );
-        if let Some(scope) = &document.scope {
-            _ = writeln!(text, "  scope       {}", scope.join(" "));
-        }
-        let fresh = match document.fresh_for {
-            0 => "for the login under way only".to_owned(),
-            seconds => format!("for about {seconds} s"),
-        };
-        _ = writeln!(text, "  fresh       {fresh}");
-        _ = writeln!(text, "  version     SHA-256 {}", document.digest);
+    for (label, value) in report.facts() {
+        _ = writeln!(text, "  {label:<14} {}", plain(&value));
     }
     if let Some(policy) = &report.policy {
         _ = writeln!(
             text,
-            "Policy\n  {}: {policy}",
+            "  {:<14} {}: {policy}",
+            "Policy",
             report.tier.unwrap_or_default()
         );
     }
     for note in &report.notes {
-        _ = writeln!(text, "Note\n  {}", plain(note));
+        _ = writeln!(text, "  {:<14} {}", "Note", plain(note));
     }
     let verdict = match report.refused_by() {
         None => "This server accepts the client.".to_owned(),

@@ -94,6 +94,9 @@ pub(super) struct Inner {
     clock: Clock,
     settings: crate::config::Clients,
     max_bytes: usize,
+    pub(super) max_logo_bytes: usize,
+    /// Held while a logo is fetched and decoded.
+    pub(super) decoding: tokio::sync::Mutex<()>,
     loopback: bool,
     special_names: bool,
     own_host: String,
@@ -138,6 +141,9 @@ impl Clients {
             clock: clock.clone(),
             settings: config.clients.clone(),
             max_bytes: usize::try_from(config.fetch.max_bytes.get()).unwrap_or(usize::MAX),
+            max_logo_bytes: usize::try_from(config.fetch.max_logo_bytes.get())
+                .unwrap_or(usize::MAX),
+            decoding: tokio::sync::Mutex::default(),
             loopback: config.danger.allow_loopback_clients,
             special_names: config.danger.allow_loopback_clients
                 || !config.fetch.allow_networks.is_empty(),
@@ -341,7 +347,9 @@ impl Clients {
         let Some(cached) = self.0.memory.get(client_id) else {
             return;
         };
-        if cached.refresh_from <= now && !self.0.is_given_time(client_id, now) {
+        // What may not be stored is for the login under way only.
+        let is_due = cached.may_go_stale && cached.refresh_from <= now;
+        if is_due && !self.0.is_given_time(client_id, now) {
             // A client that is known is charged to nobody's network.
             drop(self.flight(client_id, IpAddr::V4(Ipv4Addr::UNSPECIFIED)));
         }
@@ -683,7 +691,10 @@ impl Inner {
         let freshness = self.freshness(fetched);
         // One fetch still serves all requests of the same second when nothing may be stored.
         let lifetime = if freshness.store {
-            jittered(freshness.lifetime, client.id().as_str())
+            jittered(freshness.lifetime, client.id().as_str()).clamp(
+                self.settings.fresh.least.into(),
+                self.settings.fresh.most.into(),
+            )
         } else {
             1
         };

@@ -91,6 +91,56 @@ impl Report {
         self.rules.iter().find(|line| line.verdict == Verdict::Fail)
     }
 
+    /// The facts besides the rules: label and value.
+    pub fn facts(&self) -> Vec<(&'static str, String)> {
+        let mut facts = Vec::new();
+        if let Some(wire) = &self.wire {
+            facts.push(("Addresses", wire.addresses.join(", ")));
+            facts.extend(wire.dialled.clone().map(|dialled| ("Dialled", dialled)));
+            facts.extend(wire.tls_version.map(|version| {
+                let certificates = wire.certificates.unwrap_or_default();
+                ("TLS", format!("{version}, {certificates} certificates"))
+            }));
+            facts.extend(wire.status.map(|status| {
+                let media_type = wire.media_type.as_deref().unwrap_or("no media type");
+                (
+                    "Answer",
+                    format!("{status}, {media_type}, {} bytes", wire.bytes),
+                )
+            }));
+            for (name, value) in &wire.cache_headers {
+                facts.push(("Header", format!("{name}: {value}")));
+            }
+            let steps = wire
+                .steps
+                .iter()
+                .map(|(step, ms)| format!("{step} {ms} ms"));
+            facts.push(("Time", steps.collect::<Vec<_>>().join(", ")));
+        }
+        if let Some(document) = &self.document {
+            let name = document.client_name.clone();
+            facts.push(("Name", name.unwrap_or_else(|| "none".to_owned())));
+            facts.push(("Redirect URIs", document.redirect_uris.join(" ")));
+            facts.push(("Grants", document.grant_types.join(" ")));
+            facts.push(("Methods", document.token_endpoint_auth_methods.join(" ")));
+            facts.extend(
+                document
+                    .scope
+                    .as_ref()
+                    .map(|scope| ("Scope", scope.join(" "))),
+            );
+            facts.push((
+                "Fresh",
+                match document.fresh_for {
+                    0 => "for the login under way only".to_owned(),
+                    seconds => format!("for about {seconds} s"),
+                },
+            ));
+            facts.push(("Version", format!("SHA-256 {}", document.digest)));
+        }
+        facts
+    }
+
     fn line(&mut self, rule: &'static str, problem: Option<String>) {
         let failed = problem.is_some();
         self.rules.push(Line {

@@ -3,6 +3,7 @@
 mod authenticate;
 mod cimd;
 mod explain;
+mod logos;
 mod memory;
 mod refusal;
 mod standings;

@@ -148,6 +148,7 @@ impl From<&FetchError> for Refusal {
                 retry_after.unwrap_or(5).clamp(1, 60),
             ),
             FetchError::Status { status, .. } => invalid(match status {
+                304 => "the document's host answered 304 (not modified) to a question without conditions".to_owned(),
                 300..400 => format!(
                     "the document's host answered with a redirect ({status}); redirects are not followed"
                 ),

@@ -6,10 +6,13 @@ use arc_swap::ArcSwap;
 
 use crate::{
     config::Config,
-    policy::client_rules::{Rule, Standing, Tier, standing},
+    policy::client_rules::{Pattern, Rule, Standing, Tier, standing},
     protocol::client_id::ClientId,
     store::{Store, StoreError},
 };
+
+/// Longest life of an access token of a client in development, in seconds.
+const DEVELOPMENT_ACCESS: u32 = 300;
 
 /// All rules, as this process knows them.
 #[derive(Debug)]
@@ -28,8 +31,23 @@ struct Stored {
 impl Standings {
     /// With the configuration's rules only; [`Standings::reload`] adds those of the database.
     pub(super) fn new(config: &Config) -> Self {
+        let mut configured = config.policy.clients.clone();
+        let development = &config.development;
+        if development.clients {
+            let lifetime = development.lifetime.get();
+            configured.push(Rule {
+                note: Some("clients in development".to_owned()),
+                access: Some(DEVELOPMENT_ACCESS),
+                refresh_idle: Some(lifetime),
+                refresh_absolute: Some(lifetime),
+                ..Rule::new(
+                    Pattern::Path(config.issuer.join("/dev-clients/")),
+                    Tier::Unknown,
+                )
+            });
+        }
         Self {
-            configured: config.policy.clients.clone(),
+            configured,
             unlisted: config.policy.unlisted,
             stored: ArcSwap::default(),
         }
@@ -49,7 +67,6 @@ impl Standings {
 
     /// Hosts that a rule trusts: what strangers may try to look like.
     pub fn listed_hosts(&self) -> Vec<String> {
-        use crate::policy::client_rules::Pattern;
         let stored = self.stored.load();
         let trusted = self
             .configured

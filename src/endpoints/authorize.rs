@@ -50,11 +50,7 @@ pub(crate) async fn authorize(
     if is_speculative(&method, &headers) {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    if headers
-        .get_all("cdn-loop")
-        .iter()
-        .any(|value| value.as_bytes().starts_with(LOOP_MARKER.as_bytes()))
-    {
+    if is_our_own_fetch(&headers) {
         return Ok(StatusCode::LOOP_DETECTED.into_response());
     }
     let params = read(&app, &method, &uri, &headers, &body)?;
@@ -87,6 +83,17 @@ fn is_speculative(method: &Method, headers: &HeaderMap) -> bool {
             .is_some_and(|value| value.as_bytes().starts_with(b"prefetch"))
     };
     *method == Method::HEAD || prefetch("sec-purpose") || prefetch("purpose")
+}
+
+/// RFC 8586 §2: is our marker among those of the request, wherever proxies put theirs?
+fn is_our_own_fetch(headers: &HeaderMap) -> bool {
+    let values = headers.get_all("cdn-loop").iter();
+    values
+        .flat_map(|value| value.as_bytes().split(|b| *b == b','))
+        .any(|entry| {
+            let name = entry.split(|b| *b == b';').next().unwrap_or_default();
+            name.trim_ascii() == LOOP_MARKER.as_bytes()
+        })
 }
 
 fn read(

@@ -4,5 +4,6 @@ pub(crate) mod authorize;
 pub(crate) mod discovery;
 pub(crate) mod health;
 pub(crate) mod jwks;
+pub(crate) mod logo;
 pub(crate) mod revoke;
 pub(crate) mod token;

@@ -48,6 +48,7 @@ pub struct Budgets {
     hosts: Limiter,
     all: Limiter,
     places: Arc<Semaphore>,
+    most_places: usize,
     places_per_host: usize,
     hosts_under_way: Mutex<HashMap<String, Weak<Semaphore>>>,
 }
@@ -75,6 +76,7 @@ impl Budgets {
             hosts: limiter(Quota::per_minute(scaled(THIRTY)).allow_burst(scaled(TEN))),
             all: limiter(Quota::per_second(scaled(TEN))),
             places: Arc::new(Semaphore::new(count(config.fetch.max_in_flight))),
+            most_places: count(config.fetch.max_in_flight),
             places_per_host: count(config.fetch.max_in_flight_per_host),
             hosts_under_way: Mutex::default(),
         }
@@ -132,6 +134,11 @@ impl Budgets {
             whose,
             wait: until.wait_time_from(self.clock.now()),
         })
+    }
+
+    /// Fetches under way.
+    pub fn under_way(&self) -> usize {
+        self.most_places - self.places.available_permits()
     }
 
     /// A place among the fetches under way: waits for its host's, `None` when all places of the server are taken.

@@ -8,7 +8,13 @@ use unicode_segmentation::UnicodeSegmentation;
 use crate::{
     app::App,
     grants::approval::{Proposal, Remembered},
-    policy::{Facts, Verdict, decide},
+    policy::{
+        Facts, Verdict,
+        client_rules::Tier,
+        decide,
+        host_view::{HostView, HostWarning},
+        known_names,
+    },
     protocol::{
         error::{ErrorCode, OAuthError},
         params::Params,
@@ -17,14 +23,14 @@ use crate::{
     },
     secret::{self, Secret, Visitor},
     store::{Answer, Asked, StoreError},
-    time::{UnixTime, in_words},
+    time::{UnixTime, in_date, in_words},
     web::{
         callback::{Callback, see_other},
         cookies,
         error::PageError,
         forms, html,
         session::{self, CurrentSession},
-        views::{Consent, Permission, ResourceView},
+        views::{Caution, Consent, Permission, ResourceView},
     },
 };
 
@@ -56,7 +62,21 @@ pub(crate) async fn show(
         .remembered(&app, &open.session.row.subject, now)
         .await;
     let remembered = remembered.map_err(|error| PageError::store(&app, &error))?;
-    let page = view(&app, &open, &remembered, now);
+    let store_failed = |error| PageError::store(&app, &error);
+    let client = &open.proposal.client;
+    let logo = match open.proposal.standing.shows_logo() {
+        true => app.clients.logo(client, now).await.map_err(store_failed)?,
+        false => None,
+    };
+    let people = app.store.people_of(client.id(), now).await;
+    let first_seen = app.clients.first_seen(client.id()).await;
+    let asker = Asker {
+        logo,
+        people: people.map_err(store_failed)?,
+        first_seen: first_seen
+            .map_err(|refusal| PageError::client(&app, client.id().as_str(), &refusal))?,
+    };
+    let page = view(&app, &open, &remembered, asker, now);
     Ok(html::page(
         StatusCode::OK,
         &page,
@@ -85,6 +105,7 @@ pub(crate) async fn submit(
     let session = &open.session.row;
     let (answer, response) = match params.optional("decision") {
         Some("allow") => {
+            still_listed(&app, &open, now).await?;
             let facts = Facts {
                 request: &open.proposal.request,
                 signed_in_at: Some(session.signed_in_at),
@@ -146,6 +167,29 @@ pub(crate) async fn submit(
     }
 }
 
+/// A redirect URI that a newer version of the document, already at hand, does not list any more gets no code: one
+/// login uses one version, but what was taken away is taken away.
+async fn still_listed(app: &App, open: &Open, now: UnixTime) -> Result<(), PageError> {
+    let client = &open.proposal.client;
+    let requested = open.proposal.request.redirect_uri.as_str();
+    // A version that cannot be looked up now takes nothing away.
+    let newest = app.clients.known(client.id(), now).await.ok().flatten();
+    match newest {
+        Some(newest)
+            if newest.digest != client.digest
+                && redirect_uri::choose(&newest.metadata.redirect_uris, requested).is_err() =>
+        {
+            let told = "the client's document does not list this redirect_uri any more";
+            Err(
+                PageError::bad_request(app, "redirect_uri.not_registered", told)
+                    .detail("client_id", client.id().as_str())
+                    .detail("redirect_uri", requested),
+            )
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Finds the question, and judges its request once more against the version of the document that was shown.
 async fn open(
     app: &App,
@@ -201,16 +245,26 @@ async fn open(
     })
 }
 
-fn view(app: &App, open: &Open, remembered: &Remembered, now: UnixTime) -> Consent {
+/// What is known of the client besides its document.
+struct Asker {
+    logo: Option<String>,
+    /// How many people have a consent for it.
+    people: i64,
+    first_seen: Option<UnixTime>,
+}
+
+fn view(app: &App, open: &Open, remembered: &Remembered, asker: Asker, now: UnixTime) -> Consent {
     let Proposal {
         request,
         client,
+        standing,
         scope,
         may_refresh,
         ..
     } = &open.proposal;
     let host = client.id().host();
-    let main = psl::domain_str(host).unwrap_or(host);
+    let shown_host = HostView::of(host);
+    let base = app.config.issuer.path();
     let catalog = &app.config.resources;
     let permissions = scope
         .tokens()
@@ -238,8 +292,20 @@ fn view(app: &App, open: &Open, remembered: &Remembered, now: UnixTime) -> Conse
         interaction: open.secret.expose().to_owned(),
         user: open.session.row.username.clone(),
         client_host: host.to_owned(),
-        client_host_lead: host.strip_suffix(main).unwrap_or_default().to_owned(),
-        client_host_main: main.to_owned(),
+        client_host_lead: shown_host.lead.clone(),
+        client_host_main: shown_host.main.clone(),
+        client_host_decoded: shown_host.decoded.clone(),
+        logo: asker
+            .logo
+            .as_ref()
+            .map(|hash| format!("{base}/logos/{hash}.png")),
+        standing: in_a_sentence(standing.tier).to_owned(),
+        seen: seen(&asker, now),
+        admin_text: standing
+            .rule
+            .as_ref()
+            .and_then(|rule| rule.consent_text.clone()),
+        cautions: cautions(app, &open.proposal, &shown_host),
         client_id: client.id().as_str().to_owned(),
         client_name: client
             .metadata
@@ -268,6 +334,94 @@ fn view(app: &App, open: &Open, remembered: &Remembered, now: UnixTime) -> Conse
             .collect(),
         switch_account_url: format!("{}/logout", app.config.issuer.path()),
     }
+}
+
+/// Who has checked the app.
+fn in_a_sentence(tier: Tier) -> &'static str {
+    match tier {
+        Tier::Blocked | Tier::Unknown => {
+            "The app says so in its own words. Nobody has checked them."
+        }
+        Tier::Listed => "The administrator of this server knows this app.",
+        Tier::Approved => "The administrator of this server has checked this app.",
+        Tier::FirstParty => "The app belongs to this server.",
+    }
+}
+
+/// Since when the app is known here.
+fn seen(asker: &Asker, now: UnixTime) -> String {
+    let people = match asker.people {
+        0 => "Nobody here uses it yet.".to_owned(),
+        1 => "One person here uses it.".to_owned(),
+        many => format!("{many} people here use it."),
+    };
+    match asker.first_seen {
+        Some(first) if now - first >= 86_400 => {
+            format!("It has been seen here since {}. {people}", in_date(first))
+        }
+        _ => format!("It was first seen here today. {people}"),
+    }
+}
+
+/// What a person should look at twice.
+fn cautions(app: &App, proposal: &Proposal, shown_host: &HostView) -> Vec<Caution> {
+    let mut cautions = Vec::new();
+    let mut add = |grave, title: &str, text: &str, host: Option<String>| {
+        cautions.push(Caution {
+            grave,
+            title: title.to_owned(),
+            text: text.to_owned(),
+            host,
+        });
+    };
+    let client = &proposal.client;
+    let host = client.id().host();
+    if app.clients.is_in_development(client.id()) {
+        let text = "A developer had this description made on this server for an app under construction. Allow it only if you are that developer or know them.";
+        add(false, "This app is in development", text, None);
+    }
+    match shown_host.warning {
+        Some(HostWarning::MixedScripts) => {
+            let text = "The letters of its host come from several alphabets, as names do that imitate others.";
+            add(true, "The host of this app mixes alphabets", text, None);
+        }
+        Some(HostWarning::LooksLikeLatin) => {
+            let text = "Its host is written with letters of another alphabet that look like Latin ones, as names are that imitate others.";
+            add(
+                true,
+                "The host of this app imitates Latin letters",
+                text,
+                None,
+            );
+        }
+        Some(HostWarning::NotReadable) | None => {}
+    }
+    let listed = app.clients.standings().listed_hosts();
+    let is_stranger = proposal.standing.tier <= Tier::Unknown;
+    if let Some(known) =
+        known_names::resembles(host, app.config.issuer.host(), &listed).filter(|_| is_stranger)
+    {
+        let text = "It is another host than the one that it resembles:";
+        add(
+            true,
+            "The host of this app resembles a known one",
+            text,
+            Some(known),
+        );
+    }
+    let name = client.metadata.client_name.as_deref().unwrap_or_default();
+    if let Some(borrowed) = known_names::borrowed_name(name, host).filter(|_| is_stranger) {
+        let text = format!(
+            "It calls itself after {borrowed}, but its host does not belong to that name. Go by the host."
+        );
+        add(
+            true,
+            "The name of this app belongs to somebody else",
+            &text,
+            None,
+        );
+    }
+    cautions
 }
 
 /// A stranger's name for itself: without characters that only steer how text is shown, on one line, not endless.

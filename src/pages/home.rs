@@ -16,10 +16,13 @@ pub(crate) async fn home(
     let session = session::current(&app, &headers, app.clock.now())
         .await
         .map_err(|error| PageError::store(&app, &error))?;
+    let is_admin = session.as_ref().is_some_and(|session| session.row.is_admin);
     let user = session.map(|session| session.row.username);
     let page = Home {
         frame: html::frame(&app, user.as_deref()),
         user,
+        is_admin,
+        has_development: app.config.development.clients,
     };
     Ok(html::page(StatusCode::OK, &page, None))
 }

@@ -1,6 +1,8 @@
 //! For people: one file per page.
 
+pub(crate) mod admin;
 pub(crate) mod consent;
+pub(crate) mod development;
 pub(crate) mod home;
 pub(crate) mod login;
 pub(crate) mod logout;

@@ -3,6 +3,8 @@
 pub mod catalog;
 pub mod client_rules;
 pub mod client_url;
+pub mod host_view;
+pub mod known_names;
 pub mod metadata_change;
 
 use crate::{

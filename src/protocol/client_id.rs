@@ -145,11 +145,10 @@ impl ClientIdError {
                     && (parts.host.len() > MAX_HOST || !parts.host.split('.').all(is_label))
             }
             // RFC 1123 §2.1: a top-level label begins with a letter; without one this is some spelling of an IPv4 address.
-            Self::Address => !parts
-                .host
-                .rsplit('.')
-                .next()
-                .is_some_and(|top| top.starts_with(|c: char| c.is_ascii_lowercase())),
+            Self::Address => {
+                let top = parts.host.rsplit('.').next().unwrap_or_default();
+                parts.host.starts_with('[') || !top.starts_with(|c: char| c.is_ascii_lowercase())
+            }
             Self::Port => parts.port.is_some_and(|text| {
                 !text.bytes().all(|b| b.is_ascii_digit()) || text.starts_with('0') || port.is_none()
             }),

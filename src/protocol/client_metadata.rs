@@ -635,8 +635,23 @@ fn check_assertion_algorithm(doc: &Object) -> Result<(), MetadataError> {
     }
 }
 
+/// §8.6: it is fetched, so its host is a name, as that of a client identifier is.
 fn jwks_uri(doc: &Object) -> Result<Option<String>, MetadataError> {
-    web_url(doc, "document.jwks_uri", &["https"])
+    let rule = "document.jwks_uri";
+    let uri = web_url(doc, rule, &["https"])?;
+    let is_name = |uri: &String| {
+        Url::parse(uri).is_ok_and(|url| url.domain().is_some_and(|name| name.contains('.')))
+    };
+    match uri {
+        Some(uri) if uri.contains('#') => {
+            Err(refuse(rule, "jwks_uri must not contain a fragment (#)"))
+        }
+        Some(uri) if !is_name(&uri) => Err(refuse(
+            rule,
+            "the host of jwks_uri must be a DNS name, not an IP address",
+        )),
+        uri => Ok(uri),
+    }
 }
 
 /// The key set in the document, if there is one.
@@ -1557,7 +1572,7 @@ mod tests {
             ]);
             accepted(
                 "https",
-                &json!({member(rule): "https://client.example.com/x?y#z"}),
+                &json!({member(rule): "https://client.example.com/x?y"}),
             );
         }
         accepted("M-44", &json!({"client_uri": "http://client.example.com/"}));

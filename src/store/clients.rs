@@ -34,11 +34,15 @@ statements! {
     EVENT = "INSERT INTO client_events (client_id, number, at, kind, digest, changes, answer) VALUES ($1, $2, $3, $4, $5, $6, $7) \
              ON CONFLICT (client_id, number) DO NOTHING";
     EVENTS = "SELECT number, at, kind, digest, changes, answer FROM client_events WHERE client_id = $1 ORDER BY number";
+    OLD_EVENTS_OUT = "DELETE FROM client_events WHERE client_id = $1 AND number <= $2";
     REVOKE_GRANTS = "UPDATE grants SET revoked_at = $2, revoked_because = $3 WHERE client_id = $1 AND revoked_at IS NULL";
     USED_BY = "SELECT COUNT(DISTINCT subject) FROM consents WHERE client_id = $1 AND expires_at > $2";
     BUMP = "UPDATE revisions SET value = value + 1 WHERE name = 'clients'";
     REVISION = "SELECT value FROM revisions WHERE name = 'clients'";
 }
+
+/// Lines of history that are kept of one client: one that changes at every look fills no disk.
+const EVENTS_KEPT: i64 = 1_000;
 
 row! {
     /// The last good copy of a client's document, and what its host said since.
@@ -171,8 +175,11 @@ pub(super) async fn write_event(
             .bind(digest)
             .bind(&event.changes)
             .bind(&event.answer)
-            .execute(c)
+            .execute(&mut *c)
             .await?;
+        if number > EVENTS_KEPT {
+            sqlx::query(OLD_EVENTS_OUT).bind(client_id).bind(number - EVENTS_KEPT).execute(c).await?;
+        }
     });
     Ok(())
 }

@@ -15,6 +15,7 @@ statements! {
               SELECT $1, $2, $3, CAST($4 AS BIGINT), CAST($5 AS BIGINT) \
               WHERE (SELECT COUNT(*) FROM dev_clients WHERE subject = $2 AND expires_at > CAST($4 AS BIGINT)) < CAST($6 AS BIGINT)";
     REMOVE = "DELETE FROM dev_clients WHERE id = $1 AND subject = $2";
+    END_GRANTS = "UPDATE grants SET revoked_at = $2, revoked_because = $3 WHERE client_id = $1 AND revoked_at IS NULL";
 }
 
 row! {
@@ -78,12 +79,23 @@ impl Store {
         .await
     }
 
-    /// Takes a document of this person away. False: there is none.
-    pub async fn remove_dev_client(&self, id: String, subject: String) -> Result<bool, StoreError> {
-        self.write_one(move |mut connection| {
+    /// Takes a document of this person away and ends what its client was granted. False: there is none.
+    pub async fn remove_dev_client(
+        &self,
+        id: String,
+        subject: String,
+        client_id: String,
+        now: UnixTime,
+    ) -> Result<bool, StoreError> {
+        self.write(move |mut connection| {
             Box::pin(async move {
                 Ok(on_connection!(&mut connection, c => {
-                    sqlx::query(REMOVE).bind(&id).bind(&subject).execute(c).await?.rows_affected() == 1
+                    let removed = sqlx::query(REMOVE).bind(&id).bind(&subject).execute(&mut *c).await?.rows_affected();
+                    if removed == 1 {
+                        sqlx::query(END_GRANTS).bind(&client_id).bind(now.0).bind("removed by its developer")
+                            .execute(c).await?;
+                    }
+                    removed == 1
                 }))
             })
         })

@@ -11,6 +11,7 @@ mod dialect;
 mod grants;
 mod interactions;
 mod keys;
+mod logos;
 mod migrate;
 mod sessions;
 mod sweep;
@@ -27,6 +28,7 @@ pub use self::{
     grants::{GrantRow, RotateRequest, Rotated},
     interactions::{Answer, Asked, Interaction, NewInteraction},
     keys::StoredKey,
+    logos::{ClientLogo, NewLogo},
     sessions::SessionRow,
 };
 
@@ -149,6 +151,7 @@ mod tests {
             grants::STATEMENTS,
             interactions::STATEMENTS,
             keys::STATEMENTS,
+            logos::STATEMENTS,
             sessions::STATEMENTS,
             sweep::STATEMENTS,
         ]

@@ -10,6 +10,11 @@ const CODES: i64 = 3_600;
 /// Seconds an ended grant is remembered: longer than any access token of it lives.
 const GRANTS: i64 = 86_400;
 
+/// Seconds a client is remembered that nobody has any use for, and its history with it.
+const CLIENTS: i64 = 90 * 86_400;
+/// Seconds a version of a document is kept that nothing refers to.
+const DOCUMENTS: i64 = 86_400;
+
 statements! {
     INTERACTIONS_OUT = "DELETE FROM interactions WHERE hash IN \
                         (SELECT hash FROM interactions WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)";
@@ -20,6 +25,22 @@ statements! {
     CONSENTS_OUT = "DELETE FROM consents WHERE expires_at < $1 AND client_id IN \
                     (SELECT client_id FROM consents WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)";
     GRANTS_OUT = "DELETE FROM grants WHERE id IN (SELECT id FROM grants WHERE ends_at < $1 ORDER BY ends_at LIMIT $2)";
+    DEV_CLIENTS_OUT = "DELETE FROM dev_clients WHERE id IN (SELECT id FROM dev_clients WHERE expires_at < $1 LIMIT $2)";
+    CLIENTS_OUT = "DELETE FROM clients WHERE client_id IN (SELECT c.client_id FROM clients c WHERE c.fetched_at < $1 \
+                   AND NOT EXISTS (SELECT 1 FROM grants g WHERE g.client_id = c.client_id) \
+                   AND NOT EXISTS (SELECT 1 FROM consents k WHERE k.client_id = c.client_id) LIMIT $2)";
+    EVENTS_OUT = "DELETE FROM client_events WHERE at < $1 AND client_id IN (SELECT e.client_id FROM client_events e WHERE e.at < $1 \
+                  AND NOT EXISTS (SELECT 1 FROM clients c WHERE c.client_id = e.client_id) LIMIT $2)";
+    DOCUMENTS_OUT = "DELETE FROM client_documents WHERE digest IN (SELECT d.digest FROM client_documents d WHERE d.first_read_at < $1 \
+                     AND NOT EXISTS (SELECT 1 FROM clients c WHERE c.digest = d.digest) \
+                     AND NOT EXISTS (SELECT 1 FROM client_events e WHERE e.digest = d.digest) \
+                     AND NOT EXISTS (SELECT 1 FROM consents k WHERE k.client_id = d.client_id AND k.digest = d.digest) \
+                     AND NOT EXISTS (SELECT 1 FROM grants g WHERE g.client_id = d.client_id AND g.digest = d.digest) \
+                     AND NOT EXISTS (SELECT 1 FROM interactions i WHERE i.digest = d.digest) \
+                     AND NOT EXISTS (SELECT 1 FROM authorization_codes a WHERE a.digest = d.digest) LIMIT $2)";
+    CLIENT_LOGOS_OUT = "DELETE FROM client_logos WHERE client_id IN (SELECT client_id FROM client_logos WHERE fetched_at < $1 LIMIT $2)";
+    LOGOS_OUT = "DELETE FROM logos WHERE CAST($1 AS BIGINT) > 0 AND hash IN (SELECT l.hash FROM logos l \
+                 WHERE NOT EXISTS (SELECT 1 FROM client_logos c WHERE c.hash = l.hash) LIMIT $2)";
     LINKS_OUT = "DELETE FROM setup_links WHERE hash IN (SELECT hash FROM setup_links WHERE expires_at < $1 LIMIT $2)";
 }
 
@@ -37,6 +58,12 @@ impl Store {
             (CONSENTS_OUT, 0),
             (GRANTS_OUT, GRANTS),
             (LINKS_OUT, 0),
+            (DEV_CLIENTS_OUT, 0),
+            (CLIENTS_OUT, CLIENTS),
+            (EVENTS_OUT, CLIENTS),
+            (DOCUMENTS_OUT, DOCUMENTS),
+            (CLIENT_LOGOS_OUT, CLIENTS),
+            (LOGOS_OUT, 0),
         ];
         let (mut gone, mut more) = (0, false);
         for (statement, kept) in table {

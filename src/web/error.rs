@@ -197,6 +197,21 @@ impl PageError {
         )
     }
 
+    /// Nothing is served at this address.
+    pub(crate) fn nothing_here(app: &App) -> Self {
+        let happened = "There is no page at this address.";
+        let advice = "Check the address, or go back to the app that sent you here.";
+        Self::new(app, StatusCode::NOT_FOUND, "Nothing here", happened, advice)
+    }
+
+    /// A page for administrators.
+    pub(crate) fn administrators_only(app: &App) -> Self {
+        let happened = "This page is for administrators of this server.";
+        let advice = "Sign in with an administrator's account, and open the page again.";
+        let status = StatusCode::FORBIDDEN;
+        Self::new(app, status, "Not for this account", happened, advice)
+    }
+
     /// A question that is answered already, or was put to somebody else.
     pub(crate) fn gone(app: &App) -> Self {
         let happened = "This question has been answered already, has expired, or was put to another browser or account.";

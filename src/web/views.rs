@@ -49,8 +49,18 @@ pub(crate) struct Consent {
     pub(crate) client_host_lead: String,
     /// The part of the host that somebody registered.
     pub(crate) client_host_main: String,
+    /// The host with its own letters, where that misleads nobody.
+    pub(crate) client_host_decoded: Option<String>,
     pub(crate) client_id: String,
     pub(crate) client_name: Option<String>,
+    /// Address of the logo, as we encoded it.
+    pub(crate) logo: Option<String>,
+    /// Who has checked the app, in one sentence.
+    pub(crate) standing: String,
+    /// Since when it is known here, in one sentence.
+    pub(crate) seen: String,
+    pub(crate) admin_text: Option<String>,
+    pub(crate) cautions: Vec<Caution>,
     pub(crate) permissions: Vec<Permission>,
     pub(crate) resources: Vec<ResourceView>,
     pub(crate) redirect_host: String,
@@ -63,6 +73,15 @@ pub(crate) struct Consent {
     pub(crate) digest: String,
     pub(crate) changed: Vec<String>,
     pub(crate) switch_account_url: String,
+}
+
+/// Something to look at twice before answering.
+pub(crate) struct Caution {
+    pub(crate) grave: bool,
+    pub(crate) title: String,
+    pub(crate) text: String,
+    /// A host that the text ends with.
+    pub(crate) host: Option<String>,
 }
 
 pub(crate) struct Permission {
@@ -97,6 +116,91 @@ pub(crate) struct SignOut {
 pub(crate) struct Home {
     pub(crate) frame: Frame,
     pub(crate) user: Option<String>,
+    pub(crate) is_admin: bool,
+    pub(crate) has_development: bool,
+}
+
+#[derive(Template)]
+#[template(path = "admin_clients.html")]
+pub(crate) struct AdminClients {
+    pub(crate) frame: Frame,
+    pub(crate) in_memory: u64,
+    pub(crate) fetching: usize,
+    pub(crate) clients: Vec<ClientView>,
+    pub(crate) backed_off: Vec<BackedOffView>,
+    pub(crate) refused: Vec<RefusedView>,
+}
+
+pub(crate) struct ClientView {
+    pub(crate) client_id: String,
+    pub(crate) tier: String,
+    pub(crate) fetched: String,
+    pub(crate) grants: i64,
+    pub(crate) people: i64,
+    pub(crate) state: String,
+}
+
+pub(crate) struct BackedOffView {
+    pub(crate) client_id: String,
+    pub(crate) failures: usize,
+    pub(crate) wait: i64,
+    pub(crate) rule: &'static str,
+    pub(crate) cause: String,
+}
+
+pub(crate) struct RefusedView {
+    pub(crate) at: String,
+    pub(crate) client_id: String,
+    pub(crate) rule: &'static str,
+    pub(crate) cause: String,
+}
+
+#[derive(Template)]
+#[template(path = "admin_explain.html")]
+pub(crate) struct AdminExplain {
+    pub(crate) frame: Frame,
+    pub(crate) csrf: String,
+    pub(crate) action: String,
+    pub(crate) client_id: String,
+    pub(crate) report: Option<ReportView>,
+}
+
+pub(crate) struct ReportView {
+    pub(crate) accepted: bool,
+    pub(crate) verdict: String,
+    pub(crate) policy: Option<String>,
+    pub(crate) notes: Vec<String>,
+    pub(crate) rules: Vec<LineView>,
+    /// Label and value.
+    pub(crate) facts: Vec<(&'static str, String)>,
+}
+
+pub(crate) struct LineView {
+    pub(crate) rule: &'static str,
+    pub(crate) verdict: &'static str,
+    pub(crate) class: &'static str,
+    pub(crate) problem: Option<String>,
+    pub(crate) advice: Option<&'static str>,
+}
+
+#[derive(Template)]
+#[template(path = "development.html")]
+pub(crate) struct Development {
+    pub(crate) frame: Frame,
+    pub(crate) csrf: String,
+    pub(crate) lifetime: String,
+    pub(crate) example: &'static str,
+    pub(crate) client_name: String,
+    pub(crate) redirect_uris: String,
+    pub(crate) failed: Option<String>,
+    pub(crate) clients: Vec<DevClientView>,
+}
+
+pub(crate) struct DevClientView {
+    pub(crate) id: String,
+    pub(crate) client_id: String,
+    pub(crate) name: String,
+    pub(crate) until: String,
 }
 
 #[derive(Template)]
@@ -149,6 +253,17 @@ mod tests {
             client_host: evil(),
             client_host_lead: evil(),
             client_host_main: evil(),
+            client_host_decoded: Some(evil()),
+            logo: Some(evil()),
+            standing: evil(),
+            seen: evil(),
+            admin_text: Some(evil()),
+            cautions: vec![Caution {
+                grave: true,
+                title: evil(),
+                text: evil(),
+                host: Some(evil()),
+            }],
             client_id: evil(),
             client_name: Some(evil()),
             permissions: ["", EVIL]
@@ -205,7 +320,7 @@ mod tests {
             failed: Some(evil()),
         };
         assert_escaped(&setup, 6);
-        assert_escaped(&consent(), 28);
+        assert_escaped(&consent(), 36);
         assert_escaped(&SignedOut { frame: frame() }, 1);
         let sign_out = SignOut {
             frame: frame(),
@@ -217,8 +332,74 @@ mod tests {
         let home = Home {
             frame: frame(),
             user: Some(evil()),
+            is_admin: true,
+            has_development: true,
         };
         assert_escaped(&home, 2);
+        let clients = AdminClients {
+            frame: frame(),
+            in_memory: 1,
+            fetching: 1,
+            clients: vec![ClientView {
+                client_id: evil(),
+                tier: evil(),
+                fetched: evil(),
+                grants: 1,
+                people: 1,
+                state: evil(),
+            }],
+            backed_off: vec![BackedOffView {
+                client_id: evil(),
+                failures: 1,
+                wait: 1,
+                rule: EVIL,
+                cause: evil(),
+            }],
+            refused: vec![RefusedView {
+                at: evil(),
+                client_id: evil(),
+                rule: EVIL,
+                cause: evil(),
+            }],
+        };
+        assert_escaped(&clients, 12);
+        let explain = AdminExplain {
+            frame: frame(),
+            csrf: evil(),
+            action: evil(),
+            client_id: evil(),
+            report: Some(ReportView {
+                accepted: false,
+                verdict: evil(),
+                policy: Some(evil()),
+                notes: vec![evil()],
+                rules: vec![LineView {
+                    rule: EVIL,
+                    verdict: EVIL,
+                    class: "fail",
+                    problem: Some(evil()),
+                    advice: Some(EVIL),
+                }],
+                facts: vec![(EVIL, evil())],
+            }),
+        };
+        assert_escaped(&explain, 13);
+        let development = Development {
+            frame: frame(),
+            csrf: evil(),
+            lifetime: evil(),
+            example: EVIL,
+            client_name: evil(),
+            redirect_uris: evil(),
+            failed: Some(evil()),
+            clients: vec![DevClientView {
+                id: evil(),
+                client_id: evil(),
+                name: evil(),
+                until: evil(),
+            }],
+        };
+        assert_escaped(&development, 12);
         let error = ErrorPage {
             frame: frame(),
             title: evil(),
@@ -256,6 +437,7 @@ mod tests {
         page.redirect_is_loopback = false;
         page.redirect_is_other_host = false;
         page.changed.clear();
+        page.cautions.clear();
         let html = page.render().expect("the page renders");
         assert!(!html.contains("note warn"), "{html}");
         let all = consent().render().expect("the page renders");
@@ -274,6 +456,9 @@ mod tests {
             "signed_out.html",
             "sign_out.html",
             "home.html",
+            "admin_clients.html",
+            "admin_explain.html",
+            "development.html",
             "error.html",
             "style.css"
         ];

@@ -62,11 +62,12 @@ impl Row {
             allow_query: self.allow_query.unwrap_or(true),
             allowed_ports: &self.allowed_ports,
             loopback: self.loopback,
+            special_names: self.loopback,
             own_host: OWN_HOST,
             own_origin: &format!("https://{OWN_HOST}"),
             resource_origins: &self.resources,
         };
-        client_url::check(&id, &rules).map_err(|refused| refused.rule)
+        client_url::check(&id, &rules).map_err(|refused| refused.name)
     }
 }
 
@@ -117,14 +118,16 @@ async fn u_31_a_foreign_label_is_shown_as_it_is_encoded() {
     let document = json!({ "client_id": client, "redirect_uris": [redirect] }).to_string();
     let now = server.app.clock.now();
     let digest = Digest::of(document.as_bytes());
-    let kept = server.app.store.keep_client(
-        client.parse().unwrap(),
+    let accepted = wayleave::store::Accepted {
+        client_id: client.parse().unwrap(),
         digest,
         document,
-        now,
-        Some(now + 600),
-    );
-    kept.await.unwrap();
+        fetched_at: now,
+        fresh_until: Some(now + 600),
+        event: None,
+        revoke: None,
+    };
+    server.app.store.keep_client(accepted).await.unwrap();
     let flow = server.flow(client).with("redirect_uri", redirect);
     let page = server.signed_in().await.open(&flow.target()).await;
     assert_eq!(page.text("h1"), "xn--pple-43d.example.com");

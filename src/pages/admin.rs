@@ -1,0 +1,166 @@
+//! `/admin/…`: what administrators see of clients.
+
+use axum::{body::Bytes, extract::State, response::Response};
+use http::{HeaderMap, StatusCode};
+
+use crate::{
+    app::App,
+    clients::{Report, Verdict},
+    time::{UnixTime, in_rfc_3339},
+    web::{
+        error::PageError,
+        forms, html,
+        session::{self, CurrentSession},
+        views::{
+            AdminClients, AdminExplain, BackedOffView, ClientView, LineView, RefusedView,
+            ReportView,
+        },
+    },
+};
+
+const FORM: &str = "explain";
+/// Clients and refusals on one page.
+const MOST: i64 = 100;
+
+/// The session of an administrator.
+async fn administrator(
+    app: &App,
+    headers: &HeaderMap,
+    now: UnixTime,
+) -> Result<CurrentSession, PageError> {
+    let session = session::current(app, headers, now)
+        .await
+        .map_err(|error| PageError::store(app, &error))?;
+    match session {
+        Some(session) if session.row.is_admin => Ok(session),
+        Some(session) => {
+            Err(PageError::administrators_only(app)
+                .signed_in_as(Some(session.row.username.as_str())))
+        }
+        None => Err(PageError::administrators_only(app)),
+    }
+}
+
+/// The clients that were read, those whose hosts are given time, and those that were refused.
+pub(crate) async fn clients(
+    State(app): State<App>,
+    headers: HeaderMap,
+) -> Result<Response, PageError> {
+    let now = app.clock.now();
+    let session = administrator(&app, &headers, now).await?;
+    let listed = app.store.clients(now, MOST).await;
+    let listed = listed.map_err(|error| PageError::store(&app, &error))?;
+    let tier = |client_id: &str| match client_id.parse() {
+        Ok(client_id) => app.clients.standings().of(&client_id, &[]).tier.as_str(),
+        Err(_) => "",
+    };
+    let clients = listed.into_iter().map(|client| ClientView {
+        tier: tier(&client.client_id).to_owned(),
+        fetched: in_rfc_3339(client.fetched_at),
+        grants: client.grants,
+        people: client.people,
+        state: match (client.gone_since, client.failed_rule) {
+            (Some(since), _) => format!("gone since {}", in_rfc_3339(since)),
+            (None, Some(rule)) => format!("failing: {rule}"),
+            (None, None) => String::new(),
+        },
+        client_id: client.client_id,
+    });
+    let backed_off = app
+        .clients
+        .backed_off(now)
+        .into_iter()
+        .map(|host| BackedOffView {
+            client_id: host.client_id.as_str().to_owned(),
+            failures: host.failures,
+            wait: host.not_before - now,
+            rule: host.refusal.rule,
+            cause: host.refusal.cause,
+        });
+    let refused = app
+        .clients
+        .refused()
+        .into_iter()
+        .map(|refused| RefusedView {
+            at: in_rfc_3339(refused.at),
+            client_id: refused.client_id,
+            rule: refused.refusal.rule,
+            cause: refused.refusal.cause,
+        });
+    let page = AdminClients {
+        frame: html::frame(&app, Some(&session.row.username)),
+        in_memory: app.clients.in_memory(),
+        fetching: app.clients.budgets().under_way(),
+        clients: clients.collect(),
+        backed_off: backed_off.collect(),
+        refused: refused.collect(),
+    };
+    Ok(html::page(StatusCode::OK, &page, None))
+}
+
+/// The question which client is to be explained.
+pub(crate) async fn ask(State(app): State<App>, headers: HeaderMap) -> Result<Response, PageError> {
+    let session = administrator(&app, &headers, app.clock.now()).await?;
+    Ok(explain_page(&app, &session, "", None))
+}
+
+/// The explanation.
+pub(crate) async fn explain(
+    State(app): State<App>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, PageError> {
+    let session = administrator(&app, &headers, app.clock.now()).await?;
+    let params = forms::read(&headers, &body)
+        .map_err(|error| PageError::bad_request(&app, "request", &error.description))?;
+    if !forms::is_ours(&app, FORM, Some(&session.secret), &params) {
+        return Err(PageError::forbidden(&app));
+    }
+    let client_id = params.optional("client_id").unwrap_or_default().trim();
+    let report = app.clients.explain(client_id).await;
+    Ok(explain_page(&app, &session, client_id, Some(&report)))
+}
+
+fn explain_page(
+    app: &App,
+    session: &CurrentSession,
+    client_id: &str,
+    report: Option<&Report>,
+) -> Response {
+    let page = AdminExplain {
+        frame: html::frame(app, Some(&session.row.username)),
+        csrf: forms::token(app, FORM, &session.secret),
+        action: format!("{}/admin/explain", app.config.issuer.path()),
+        client_id: client_id.to_owned(),
+        report: report.map(view),
+    };
+    html::page(StatusCode::OK, &page, None)
+}
+
+fn view(report: &Report) -> ReportView {
+    let rules = report.rules.iter().map(|line| {
+        let (verdict, class) = match line.verdict {
+            Verdict::Pass => ("pass", "pass"),
+            Verdict::Fail => ("fail", "fail"),
+            Verdict::NotReached => ("not reached", "later"),
+        };
+        LineView {
+            rule: line.rule,
+            verdict,
+            class,
+            problem: line.problem.clone(),
+            advice: line.advice,
+        }
+    });
+    ReportView {
+        accepted: report.accepted,
+        verdict: match report.refused_by() {
+            None => "This server accepts the client.".to_owned(),
+            Some(line) => format!("This server refuses the client: {}", line.rule),
+        },
+        policy: report.policy.clone(),
+        notes: report.notes.clone(),
+        rules: rules.collect(),
+        facts: report.facts(),
+    }
+}
