@@ -254,6 +254,14 @@ impl<'a> Desk<'a> {
         for key in &keys {
             println!("  key         {key}");
         }
+        if let Some(logo) = self.store.client_logo(client_id).await? {
+            let state = match (&logo.hash, &logo.failed_because) {
+                (_, Some(because)) => format!("cannot be shown: {}", plain(because)),
+                (Some(hash), None) => format!("shown as /logos/{hash}.png"),
+                (None, None) => "none".to_owned(),
+            };
+            println!("  logo        {state} ({})", in_rfc_3339(logo.fetched_at));
+        }
         println!("{}", plain(&serde_json::to_string_pretty(&document)?));
         Ok(())
     }

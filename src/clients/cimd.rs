@@ -442,6 +442,12 @@ impl Clients {
         self.0.fetcher.budgets()
     }
 
+    /// Documents that are being read.
+    pub fn flights(&self) -> usize {
+        let flights = self.0.flights.lock();
+        flights.unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     /// Clients in memory.
     pub fn in_memory(&self) -> u64 {
         self.0.memory.len()

@@ -90,7 +90,7 @@ pub(crate) async fn clients(
     let page = AdminClients {
         frame: html::frame(&app, Some(&session.row.username)),
         in_memory: app.clients.in_memory(),
-        fetching: app.clients.budgets().under_way(),
+        fetching: app.clients.flights(),
         clients: clients.collect(),
         backed_off: backed_off.collect(),
         refused: refused.collect(),

@@ -60,7 +60,7 @@ on_both! {
 }
 
 #[tokio::test]
-async fn a_thousand_first_requests_make_one_fetch_also_when_the_first_hangs_up() {
+async fn c_01_c_02_a_thousand_first_requests_make_one_fetch_also_when_the_first_hangs_up() {
     let server = TestApp::new(Database::sqlite()).await;
     let client = server.site.publish("/c.json", json!({}));
     let slow = Answer {
@@ -91,7 +91,7 @@ async fn a_thousand_first_requests_make_one_fetch_also_when_the_first_hangs_up()
 }
 
 #[tokio::test]
-async fn a_document_that_may_not_be_stored_serves_its_login_and_is_read_again() {
+async fn c_05_a_document_that_may_not_be_stored_serves_its_login_and_is_read_again() {
     let server = TestApp::new(Database::sqlite()).await;
     let client = server.site.publish("/c.json", json!({}));
     let document = server.site.document("/c.json", json!({})).to_string();
@@ -254,7 +254,7 @@ async fn what_is_wrong_with_a_document_is_told_by_its_rule() {
 }
 
 #[tokio::test]
-async fn a_failing_host_is_asked_again_after_five_ten_twenty_forty_and_sixty_seconds() {
+async fn c_12_a_failing_host_is_asked_again_after_five_ten_twenty_forty_and_sixty_seconds() {
     let server = TestApp::new(Database::sqlite()).await;
     server.site.answer("/c.json", Answer::status(500));
     let target = server.flow(&server.site.url("/c.json")).target();
@@ -364,7 +364,7 @@ async fn nothing_is_dialled_that_is_not_public() {
 }
 
 #[tokio::test]
-async fn one_network_brings_ten_new_clients_a_minute() {
+async fn c_19_one_network_brings_ten_new_clients_a_minute() {
     let server = TestApp::with(Database::sqlite(), &[("WAYLEAVE_LIMITS__SCALE", "1")]).await;
     let mut browser = server.signed_in().await;
     let mut statuses = Vec::new();

@@ -7,11 +7,13 @@
 mod authorize;
 mod chromium;
 mod client_document;
+mod client_policy;
 mod discovery;
 mod layers;
 mod login;
 mod other_clients;
 mod process;
+mod rows_cache;
 mod rows_document;
 mod rows_redirect;
 mod rows_url;

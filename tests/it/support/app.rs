@@ -9,6 +9,7 @@ use wayleave::{
     app::App,
     config::{Config, Environment},
     fetch::Resolver,
+    policy::client_rules::{Rule, Tier},
     secret::sha256,
     server,
     store::Store,
@@ -111,7 +112,54 @@ impl TestApp {
 
     /// A browser in which `ada` is signed in.
     pub(crate) async fn signed_in(&self) -> Browser {
-        sign_in(self.browser()).await
+        sign_in(self.browser(), "ada").await
+    }
+
+    /// A browser in which an administrator is signed in.
+    pub(crate) async fn administrator(&self) -> Browser {
+        let password = wayleave::accounts::Password::chosen(PASSWORD).unwrap();
+        _ = self
+            .app
+            .accounts
+            .add(
+                "root".parse().unwrap(),
+                password,
+                true,
+                self.app.clock.now(),
+            )
+            .await
+            .unwrap();
+        sign_in(self.browser(), "root").await
+    }
+
+    /// Puts a rule about clients into the database, as `wayleave client` does, and has the server notice it.
+    pub(crate) async fn rule(&self, pattern: &str, tier: Tier) -> wayleave::store::Ended {
+        let rule = Rule::new(pattern.parse().unwrap(), tier);
+        let ended = self
+            .app
+            .store
+            .put_client_rule(rule, self.app.clock.now())
+            .await
+            .unwrap();
+        self.app.clients.notice_changes().await.unwrap();
+        ended
+    }
+
+    /// Waits for the fetches that nobody waits for: so many connections in all, and none under way.
+    pub(crate) async fn quiet(&self, connections: usize) {
+        let moment = std::time::Duration::from_millis(30);
+        let quiet = async {
+            loop {
+                // A fetch may be about to begin, and what it read is kept a moment after it ended.
+                tokio::time::sleep(moment).await;
+                let idle = self.app.clients.flights() == 0;
+                if idle && self.site.connections() >= connections {
+                    break;
+                }
+            }
+        };
+        let quiet = tokio::time::timeout(std::time::Duration::from_secs(10), quiet).await;
+        quiet.expect("the fetches end");
     }
 
     pub(crate) fn flow(&self, client_id: &str) -> Flow {
@@ -195,18 +243,27 @@ pub(crate) struct Restarted<'a> {
 
 impl Restarted<'_> {
     pub(crate) async fn signed_in(&self) -> Browser {
-        sign_in(Browser::new(
-            self.router.clone(),
-            self.app.config.issuer.origin(),
-        ))
-        .await
+        sign_in(self.browser(), "ada").await
+    }
+
+    pub(crate) fn browser(&self) -> Browser {
+        Browser::new(self.router.clone(), self.app.config.issuer.origin())
+    }
+
+    pub(crate) async fn refresh(&self, client_id: &str, token: &str) -> Page {
+        let fields = [
+            ("grant_type", "refresh_token"),
+            ("refresh_token", token),
+            ("client_id", client_id),
+        ];
+        self.browser().post("/token", &fields).await
     }
 }
 
-async fn sign_in(mut browser: Browser) -> Browser {
+async fn sign_in(mut browser: Browser, name: &str) -> Browser {
     let page = browser.get("/login").await;
     let page = browser
-        .submit(&page, &[("username", "ada"), ("password", PASSWORD)])
+        .submit(&page, &[("username", name), ("password", PASSWORD)])
         .await;
     assert_eq!(page.status, 303, "{}", page.body);
     browser

@@ -110,6 +110,18 @@ impl Browser {
         }
     }
 
+    /// A response that is no text.
+    pub(crate) async fn get_bytes(&self, target: &str) -> (HeaderMap, Vec<u8>) {
+        let request = Request::get(target).body(Body::empty()).unwrap();
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        let (parts, body) = response.into_parts();
+        (
+            parts.headers,
+            body.collect().await.unwrap().to_bytes().to_vec(),
+        )
+    }
+
     pub(crate) async fn get(&mut self, target: &str) -> Page {
         let target = target.strip_prefix(&self.origin).unwrap_or(target);
         self.send(Request::get(target).body(Body::empty()).unwrap())

@@ -15,8 +15,8 @@ pub(crate) use self::{
 
 /// One test for each database.
 macro_rules! on_both {
-    ($(async fn $name:ident($database:ident) $body:block)+) => {
-        $(mod $name {
+    ($($(#[$doc:meta])* async fn $name:ident($database:ident) $body:block)+) => {
+        $($(#[$doc])* mod $name {
             use super::*;
 
             async fn conversation($database: $crate::support::Database) $body
