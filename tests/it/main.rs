@@ -13,6 +13,7 @@ mod layers;
 mod login;
 mod other_clients;
 mod process;
+mod rows_address;
 mod rows_cache;
 mod rows_document;
 mod rows_redirect;
