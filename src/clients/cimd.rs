@@ -406,9 +406,11 @@ impl Clients {
         accept: bool,
     ) -> Result<Arc<Client>, Refusal> {
         self.check_url(client_id)?;
-        let (_, fetched) = self.0.fetch(client_id, Charge::Administrator).await;
+        let (wire, fetched) = self.0.fetch(client_id, Charge::Administrator).await;
         let last_good = self.0.last_good(client_id).await?;
-        self.0.take(client_id, fetched, last_good, accept).await
+        self.0
+            .take(client_id, &wire, fetched, last_good, accept)
+            .await
     }
 
     /// The last refusals, newest first.
@@ -635,8 +637,8 @@ impl Inner {
             let charged = self.fetcher.budgets().charge_source(source);
             charged.map_err(|over| Refusal::source_over_budget(over.whose, over.wait))?;
         }
-        let (_, fetched) = self.fetch(client_id, Charge::Stranger).await;
-        self.take(client_id, fetched, last_good, false).await
+        let (wire, fetched) = self.fetch(client_id, Charge::Stranger).await;
+        self.take(client_id, &wire, fetched, last_good, false).await
     }
 
     /// One attempt at the document's host.
@@ -659,11 +661,14 @@ impl Inner {
     async fn take(
         &self,
         client_id: &ClientId,
+        wire: &Wire,
         fetched: Result<Fetched, FetchError>,
         last_good: Option<Cached>,
         accept: bool,
     ) -> Result<Arc<Client>, Refusal> {
         let now = self.clock.now();
+        let rule = fetched.as_ref().err().map_or("", FetchError::rule);
+        tracing::info!(%client_id, rule, status = wire.status, bytes = wire.bytes, ms = wire.milliseconds(), "fetched a client's document");
         let read = match fetched {
             Ok(fetched) => check_answer(client_id, &fetched, now).map(|client| (client, fetched)),
             Err(error) => Err(Refusal::from(&error)),

@@ -80,3 +80,56 @@ impl Memory {
         self.settled.entry_count() + self.strangers.entry_count()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::{client::Digest, client_metadata};
+
+    fn cached(client_id: &ClientId) -> Cached {
+        let document = format!(
+            r#"{{"client_id":"{client_id}","redirect_uris":["https://a.example.com/cb"]}}"#
+        );
+        Cached {
+            client: Arc::new(Client {
+                metadata: client_metadata::parse(client_id, document.as_bytes()).unwrap(),
+                digest: Digest::of(document.as_bytes()),
+                fetched_at: UnixTime(0),
+            }),
+            document: document.into(),
+            first_seen_at: UnixTime(0),
+            fresh_until: UnixTime(600),
+            refresh_from: UnixTime(480),
+            may_go_stale: true,
+            failing: false,
+            gone: Gone::default(),
+        }
+    }
+
+    #[test]
+    fn c_14_a_hundred_thousand_strangers_push_out_nobody_with_a_grant() {
+        let memory = Memory::new(1_000);
+        let id = |kind: &str, n: usize| -> ClientId {
+            format!("https://a.example.com/{kind}/{n}").parse().unwrap()
+        };
+        for n in 0..100 {
+            memory.insert(id("granted", n), cached(&id("granted", n)));
+            memory.settle(&id("granted", n));
+        }
+        let one = cached(&id("stranger", 0));
+        for n in 0..100_000 {
+            memory.insert(id("stranger", n), one.clone());
+        }
+        memory.settled.run_pending_tasks();
+        memory.strangers.run_pending_tasks();
+        assert!((0..100).all(|n| memory.get(&id("granted", n)).is_some()));
+        assert!(memory.len() <= 1_100, "{}", memory.len());
+        // A newer version of a settled client settles as well.
+        memory.insert(id("granted", 0), cached(&id("granted", 0)));
+        assert!(memory.settled.contains_key(&id("granted", 0)));
+        memory.remove(&id("granted", 0));
+        assert!(memory.get(&id("granted", 0)).is_none());
+        memory.clear();
+        assert!(memory.get(&id("granted", 1)).is_none());
+    }
+}

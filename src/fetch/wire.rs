@@ -67,6 +67,12 @@ pub struct Wire {
 }
 
 impl Wire {
+    /// How long all steps took together.
+    pub fn milliseconds(&self) -> u128 {
+        let all: Duration = self.steps.iter().map(|(_, took)| *took).sum();
+        all.as_millis()
+    }
+
     /// The step that was begun last.
     pub fn last_step(&self) -> Step {
         self.steps.last().map_or(Step::Resolve, |(step, _)| *step)

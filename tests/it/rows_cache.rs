@@ -527,3 +527,84 @@ async fn a_redirect_uri_that_is_new_heals_itself() {
     }
     assert_eq!(server.site.connections(), 3);
 }
+
+/// What a fetch leaves in the log: who, what became of it, how much and how long; nothing of the document.
+#[tokio::test]
+async fn c_29_a_fetch_is_logged_without_the_document() {
+    use std::{
+        io::Write,
+        sync::{Arc, Mutex},
+    };
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .json()
+        .with_writer(move || writer.clone())
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let server = TestApp::new(Database::sqlite()).await;
+    let client = server.site.publish(
+        "/c.json",
+        json!({ "client_name": "canary-in-the-document" }),
+    );
+    let now = server.app.clock.now();
+    server
+        .app
+        .clients
+        .resolve(&client.parse().unwrap(), anybody(), now)
+        .await
+        .unwrap();
+    server.site.answer(
+        "/bad.json",
+        Answer::json("canary-in-the-document\n\u{1b}[31m"),
+    );
+    let bad = server.site.url("/bad.json").parse().unwrap();
+    server
+        .app
+        .clients
+        .resolve(&bad, anybody(), now)
+        .await
+        .unwrap_err();
+    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    for part in [
+        client.as_str(),
+        "\"ms\":",
+        "\"bytes\":",
+        "\"status\":200",
+        "document.json",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(
+        !text.contains("canary") && !text.contains('\u{1b}'),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn c_30_an_unknown_client_is_read_for_nobody_who_is_not_signed_in() {
+    let server = TestApp::new(Database::sqlite()).await;
+    let client = server.site.publish("/c.json", json!({}));
+    let page = server.browser().get(&server.flow(&client).target()).await;
+    assert!(
+        page.location().is_some_and(|to| to.starts_with("/login?")),
+        "{}",
+        page.body
+    );
+    assert_eq!(server.site.connections(), 0);
+}
