@@ -96,6 +96,11 @@ pub fn in_words(seconds: i64) -> String {
         s if s >= 60 && s % 60 == 0 => (s / 60, "minute"),
         s => (s, "second"),
     };
+    counted(count, unit)
+}
+
+/// A number of things in words: `1 day`, `2 days`.
+pub fn counted(count: i64, unit: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
     format!("{count} {unit}{plural}")
 }

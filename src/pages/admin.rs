@@ -6,7 +6,7 @@ use http::{HeaderMap, StatusCode};
 use crate::{
     app::App,
     clients::{Report, Verdict},
-    time::{UnixTime, in_rfc_3339},
+    time::{UnixTime, counted, in_rfc_3339},
     web::{
         error::PageError,
         forms, html,
@@ -57,8 +57,7 @@ pub(crate) async fn clients(
     let clients = listed.into_iter().map(|client| ClientView {
         tier: tier(&client.client_id).to_owned(),
         fetched: in_rfc_3339(client.fetched_at),
-        grants: client.grants,
-        people: client.people,
+        use_: used_by(client.grants, client.people),
         state: match (client.gone_since, client.failed_rule) {
             (Some(since), _) => format!("gone since {}", in_rfc_3339(since)),
             (None, Some(rule)) => format!("failing: {rule}"),
@@ -96,6 +95,15 @@ pub(crate) async fn clients(
         refused: refused.collect(),
     };
     Ok(html::page(StatusCode::OK, &page, None))
+}
+
+/// How many grants of how many people.
+fn used_by(grants: i64, people: i64) -> String {
+    let people = match people {
+        1 => "1 person".to_owned(),
+        many => format!("{many} people"),
+    };
+    format!("{} of {people}", counted(grants, "grant"))
 }
 
 /// The question which client is to be explained.

@@ -135,8 +135,8 @@ pub(crate) struct ClientView {
     pub(crate) client_id: String,
     pub(crate) tier: String,
     pub(crate) fetched: String,
-    pub(crate) grants: i64,
-    pub(crate) people: i64,
+    /// How many grants of how many people it has.
+    pub(crate) use_: String,
     pub(crate) state: String,
 }
 
@@ -344,8 +344,7 @@ mod tests {
                 client_id: evil(),
                 tier: evil(),
                 fetched: evil(),
-                grants: 1,
-                people: 1,
+                use_: evil(),
                 state: evil(),
             }],
             backed_off: vec![BackedOffView {
@@ -362,7 +361,7 @@ mod tests {
                 cause: evil(),
             }],
         };
-        assert_escaped(&clients, 12);
+        assert_escaped(&clients, 13);
         let explain = AdminExplain {
             frame: frame(),
             csrf: evil(),
@@ -383,7 +382,7 @@ mod tests {
                 facts: vec![(EVIL, evil())],
             }),
         };
-        assert_escaped(&explain, 13);
+        assert_escaped(&explain, 17);
         let development = Development {
             frame: frame(),
             csrf: evil(),

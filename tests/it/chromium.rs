@@ -167,6 +167,130 @@ async fn a_person_goes_all_the_way_without_scripts() {
     browser.driver.clone().quit().await.unwrap();
 }
 
+/// What the consent page says of clients that nobody knows and of those that are listed, and what administrators see.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_are_introduced_and_administrators_look_behind() {
+    let Some(browser) = Chromium::start().await else {
+        return;
+    };
+    let site = ClientSite::start().await;
+    let redirect = callback().await;
+    let publish = |path: &str, name: &str| {
+        let client = format!("https://localhost:{}{path}", site.port);
+        let logo = format!("https://localhost:{}/logo.png", site.port);
+        let members = json!({ "client_id": client, "client_name": name, "redirect_uris": [redirect], "logo_uri": logo });
+        site.answer(path, Answer::json(site.document(path, members).to_string()));
+        client
+    };
+    let (unknown, listed) = (
+        publish("/drive.json", "Google Drive"),
+        publish("/listed/app.json", "Our Notebook"),
+    );
+    let picture = image::RgbaImage::from_fn(640, 640, |x, y| {
+        let inside = (x.abs_diff(320).pow(2) + y.abs_diff(320).pow(2)) < 300 * 300;
+        image::Rgba(if inside {
+            [27, 90, 60, 255]
+        } else {
+            [255, 255, 255, 0]
+        })
+    });
+    let mut png = std::io::Cursor::new(Vec::new());
+    image::DynamicImage::ImageRgba8(picture)
+        .write_to(&mut png, image::ImageFormat::Png)
+        .unwrap();
+    site.answer(
+        "/logo.png",
+        Answer::json(png.into_inner()).header("content-type", "image/png"),
+    );
+
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("ca.pem"), &site.ca_pem).unwrap();
+    let rules = format!(
+        "[{{ match = 'https://localhost:{}/listed/*', tier = 'approved', consent_text = 'The notebook of our own team.' }}]",
+        site.port
+    );
+    let mut command = wayleave(folder.path());
+    command
+        .env("WAYLEAVE_FETCH__EXTRA_CA_FILE", "ca.pem")
+        .env("WAYLEAVE_DANGER__ALLOW_LOOPBACK_CLIENTS", "true")
+        .env("WAYLEAVE_POLICY__CLIENTS", rules)
+        .env("WAYLEAVE_RESOURCES", NOTES);
+    let server = Running::start(command, 3);
+    let origin = format!("http://{}", server.address);
+    browser.open(server.lines[2].trim()).await;
+    browser.fill("username", "ada").await;
+    browser.fill("password", PASSWORD).await;
+    browser.fill("password_again", PASSWORD).await;
+    browser.click("form [type=submit]").await;
+    browser.shows("h1", "You are signed in").await;
+
+    let authorize = |client: &str| {
+        let query = url::form_urlencoded::Serializer::new(String::new())
+            .extend_pairs([
+                ("response_type", "code"),
+                ("client_id", client),
+                ("redirect_uri", &redirect),
+                ("code_challenge", &challenge("x")),
+                ("code_challenge_method", "S256"),
+            ])
+            .finish();
+        format!("{origin}/authorize?{query}")
+    };
+    browser.open(&authorize(&unknown)).await;
+    browser
+        .shows("main", "The name of this app belongs to somebody else")
+        .await;
+    browser.shows("main", "first seen here today").await;
+    browser.look("consent-borrowed-name").await;
+    // The logo is fetched while nobody waits.
+    let logo = async {
+        loop {
+            browser.open(&authorize(&listed)).await;
+            browser.shows("main", "The notebook of our own team.").await;
+            if browser.driver.find(By::Css(".logo")).await.is_ok() {
+                break;
+            }
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), logo)
+        .await
+        .unwrap();
+    let logo = browser.driver.find(By::Css(".logo")).await.unwrap();
+    assert_eq!(
+        logo.prop("naturalWidth").await.unwrap().as_deref(),
+        Some("512")
+    );
+    browser.look("consent-listed").await;
+
+    browser
+        .open(&authorize(&format!(
+            "https://localhost:{}/gone.json",
+            site.port
+        )))
+        .await;
+    browser.open(&format!("{origin}/admin/clients")).await;
+    browser.shows("main", "drive.json").await;
+    browser.shows("main", "fetch.status").await;
+    browser.look("admin-clients").await;
+    browser.open(&format!("{origin}/admin/explain")).await;
+    browser.fill("client_id", &unknown).await;
+    browser.click("form [type=submit]").await;
+    browser
+        .shows("[role=status]", "This server accepts the client.")
+        .await;
+    browser.look("admin-explain").await;
+    browser
+        .fill(
+            "client_id",
+            &format!("https://localhost:{}/gone.json", site.port),
+        )
+        .await;
+    browser.click("form [type=submit]").await;
+    browser.shows("[role=status]", "fetch.status").await;
+    browser.look("admin-explain-refused").await;
+    browser.driver.clone().quit().await.unwrap();
+}
+
 /// The demo's process: ends with its test, however that ends.
 struct Demo(Child);
 

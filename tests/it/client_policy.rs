@@ -650,7 +650,7 @@ async fn administrators_see_clients_and_explanations_and_nobody_else_does() {
     let page = root.get("/admin/clients").await;
     for part in [
         "/c.json",
-        "1 grants of 1 people",
+        "1 grant of 1 person",
         "/down.json",
         "next attempt in",
         "fetch.status",
