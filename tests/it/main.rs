@@ -16,6 +16,7 @@ mod other_clients;
 mod process;
 mod rows_address;
 mod rows_cache;
+mod rows_dns;
 mod rows_document;
 mod rows_redirect;
 mod rows_url;

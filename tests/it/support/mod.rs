@@ -5,6 +5,8 @@ pub(crate) mod browser;
 pub(crate) mod chromium;
 pub(crate) mod client_site;
 pub(crate) mod database;
+pub(crate) mod dns;
+pub(crate) mod hostile;
 
 pub(crate) use self::{
     app::TestApp,
