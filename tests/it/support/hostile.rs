@@ -239,7 +239,8 @@ impl Hostile {
     }
 }
 
-async fn serve(mut stream: TlsStream<TcpStream>, log: &Log) {
+/// HTTP/1.1 by the scripts of [`Hostile::at`], once.
+pub(crate) async fn serve(mut stream: TlsStream<TcpStream>, log: &Log) {
     let head = read_head(&mut stream).await;
     log.note(head.clone());
     let head = String::from_utf8_lossy(&head);
