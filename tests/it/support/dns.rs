@@ -26,7 +26,7 @@ pub(crate) const REFUSED: u8 = 5;
 /// One question, as it arrived.
 #[derive(Clone, Debug)]
 pub(crate) struct Question {
-    id: [u8; 2],
+    pub(crate) id: [u8; 2],
     /// In lower case, absolute.
     pub(crate) name: String,
     pub(crate) kind: u16,
@@ -146,14 +146,15 @@ impl Question {
     }
 }
 
-/// What a name says to a question; `None` is silence, or a closed TCP connection.
-pub(crate) struct Saying(Box<dyn Fn(&Question) -> Option<Vec<u8>> + Send + Sync>);
+/// What a name says to a question.
+pub(crate) struct Saying(Box<dyn Fn(&Question) -> Reply + Send>);
+
+/// A message, or silence, which over TCP is a closed connection.
+struct Reply(Option<Vec<u8>>);
 
 impl Saying {
-    pub(crate) fn by(
-        script: impl Fn(&Question) -> Option<Vec<u8>> + Send + Sync + 'static,
-    ) -> Self {
-        Self(Box::new(script))
+    pub(crate) fn by(script: impl Fn(&Question) -> Option<Vec<u8>> + Send + 'static) -> Self {
+        Self(Box::new(move |question| Reply(script(question))))
     }
 
     /// These addresses, each to the question for its family.
@@ -242,7 +243,7 @@ impl NameServer {
         self.said.names.lock().unwrap().insert(name, saying);
     }
 
-    /// Everything that was asked so far, as `name type`, without what an earlier test of the list asked.
+    /// Everything that was asked so far.
     pub(crate) fn questions(&self) -> Vec<Question> {
         self.said.questions.lock().unwrap().clone()
     }
@@ -264,7 +265,7 @@ impl Said {
         questions.push(question.clone());
         drop(questions);
         match self.names.lock().unwrap().get(&question.name) {
-            Some(Saying(script)) => script(&question),
+            Some(Saying(script)) => script(&question).0,
             None => Some(question.code(NXDOMAIN)),
         }
     }
