@@ -458,6 +458,29 @@ async fn d_12_a_name_server_that_fails_is_asked_twice_at_most() {
     report(failures.into_iter().flatten().collect(), count);
 }
 
+/// Several times, because which one is asked first is a matter of luck.
+#[tokio::test]
+async fn d_12_a_second_name_server_is_asked_where_the_first_is_silent() {
+    let (silent, dns) = (NameServer::start().await, NameServer::start().await);
+    let authority = Authority::new();
+    let site = Hostile::https(authority.server(&[HOST])).await;
+    let client = site.publish("/c");
+    silent.say(HOST, Saying::nothing());
+    dns.say(HOST, Saying::addresses(&["127.0.0.1"]));
+    let fetches = (0..16).map(async |_| {
+        let resolver = Resolver::Servers(vec![silent.address, dns.address]);
+        let fetcher = fetcher(&authority, resolver, |_| {});
+        fetch(&fetcher, &client).await.1.map(|_| ())
+    });
+    for fetched in futures_util::future::join_all(fetches).await {
+        assert!(fetched.is_ok(), "{fetched:?}");
+    }
+    assert!(
+        silent.count(HOST, A) > 0,
+        "the silent one was never the first"
+    );
+}
+
 /// Nobody is there to refuse TCP: the listener of that port is another one.
 #[tokio::test]
 async fn d_12_a_name_server_that_is_not_there_is_a_failure() {
