@@ -126,7 +126,7 @@ impl From<&FetchError> for Refusal {
                 5,
             ),
             FetchError::Broken(_) | FetchError::Timeout(Step::Body, _) => temporary(
-                "the answer broke off before its end, or took longer than 5 seconds".to_owned(),
+                "the answer broke off before its end, or took too long".to_owned(),
                 5,
             ),
             FetchError::Literal
@@ -137,7 +137,7 @@ impl From<&FetchError> for Refusal {
             | FetchError::Head(_)
             | FetchError::Timeout(..) => {
                 let told = "the document could not be reached: its host must have a public address and answer over https \
-                            with a valid certificate within 5 seconds";
+                            with a valid certificate within a few seconds";
                 temporary(told.to_owned(), 5)
             }
             FetchError::Status {

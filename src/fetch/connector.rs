@@ -84,17 +84,21 @@ pub(super) fn no_answer(error: &reqwest::Error) -> FetchError {
     }
 }
 
-/// Is there such an error among the causes, also inside an `io::Error`?
+/// Is there such an error among the causes, also inside an `io::Error`, or in one inside another?
 fn has_cause<T: Error + 'static>(error: &(dyn Error + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(cause) = next {
-        let inner = cause
-            .downcast_ref::<std::io::Error>()
-            .and_then(std::io::Error::get_ref);
-        if cause.is::<T>() || inner.is_some_and(|inner| inner.is::<T>()) {
+        if cause.is::<T>() {
             return true;
         }
-        next = cause.source();
+        // What an `io::Error` wraps is not its source: its source is that of what it wraps.
+        let wrapped = cause
+            .downcast_ref::<std::io::Error>()
+            .and_then(std::io::Error::get_ref);
+        next = match wrapped {
+            Some(wrapped) => Some(wrapped),
+            None => cause.source(),
+        };
     }
     false
 }

@@ -332,12 +332,20 @@ fn roots(config: &Config) -> Result<RootCertStore, FetcherError> {
 /// CIMD §5: only 200 counts. Nothing is decoded, and what announces itself as too large is not read.
 fn check_head(response: &reqwest::Response, wanted: Wanted) -> Result<(), FetchError> {
     let headers = response.headers();
-    let length: usize = headers
+    let lines = headers
         .iter()
-        .map(|(name, value)| name.as_str().len() + value.len() + 4)
-        .sum();
+        .map(|(name, value)| name.as_str().len() + value.len() + 4);
+    let reason = response.extensions().get::<hyper::ext::ReasonPhrase>();
+    let length = lines.sum::<usize>() + reason.map_or(0, |reason| reason.as_bytes().len());
     if length > HEAD {
-        return Err(FetchError::Head(format!("the headers have {length} bytes")));
+        return Err(FetchError::Head(format!("the head has {length} bytes")));
+    }
+    // RFC 9112 §6.3: the same number twice may be taken for one, or refused.
+    let lengths = headers.get_all("content-length");
+    let is_list = |value: &http::HeaderValue| value.as_bytes().contains(&b',');
+    if lengths.iter().count() > 1 || lengths.iter().any(is_list) {
+        let told = "more than one Content-Length".to_owned();
+        return Err(FetchError::Head(told));
     }
     if headers.contains_key("transfer-encoding") && headers.contains_key("content-length") {
         return Err(FetchError::Head(

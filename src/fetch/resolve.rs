@@ -96,12 +96,14 @@ async fn look_up(
     limit: Duration,
 ) -> Result<Vec<IpAddr>, FetchError> {
     let failed = |error: &dyn std::fmt::Display| FetchError::Dns(error.to_string());
+    let has_others = servers.len() > 1;
     let config = ResolverConfig::from_parts(None, Vec::new(), servers);
     let mut options = ResolverOpts::default();
     // The name is absolute and nothing is remembered: what is dialled is what was just asked for.
     options.cache_size = 0;
-    options.attempts = 1;
-    options.timeout = limit / 2;
+    // Half of the time is for another server. Asking the same one again gains nothing: over UDP that is done anyway.
+    options.attempts = usize::from(has_others);
+    options.timeout = if has_others { limit / 2 } else { limit };
     options.num_concurrent_reqs = 1;
     options.use_hosts_file = hosts;
     let resolver = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())

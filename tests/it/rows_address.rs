@@ -7,7 +7,8 @@ use wayleave::protocol::special_address::is_public;
 const ROWS: &str = include_str!("../corpus/addresses.tsv");
 
 /// Id, block, what must be refused, what must be accepted.
-fn rows() -> impl Iterator<Item = (&'static str, &'static str, Vec<IpAddr>, Vec<IpAddr>)> {
+pub(crate) fn rows() -> impl Iterator<Item = (&'static str, &'static str, Vec<IpAddr>, Vec<IpAddr>)>
+{
     let addresses = |text: &str| {
         text.split(' ')
             .filter(|ip| !ip.is_empty())

@@ -6,7 +6,7 @@ use axum::body::Body;
 use http::Request;
 use serde_json::json;
 
-use crate::support::{Answer, Database, TestApp, on_both};
+use crate::support::{Answer, Database, TestApp, log, on_both};
 
 const HOUR: i64 = 3_600;
 
@@ -44,15 +44,16 @@ on_both! {
         // Jitter is at most a tenth of the ten minutes.
         server.app.clock.advance(660);
         server.site.answer("/c.json", Answer::status(503));
-        server.app.clock.advance(58 * 60);
+        server.app.clock.advance(57 * 60);
         assert_eq!(browser.open(&target).await.text("h1"), "app.example.com");
-        server.app.clock.advance(3 * 60);
+        server.app.clock.advance(4 * 60);
         assert_eq!(browser.open(&target).await.status, 503);
 
         server.app.clock.advance(21 * HOUR);
         let answer = server.refresh(&client, &token).await;
         assert_eq!(answer.status, 200, "{}", answer.body);
         let token = answer.json()["refresh_token"].as_str().unwrap().to_owned();
+        server.quiet(0).await;
         server.app.clock.advance(3 * HOUR);
         let answer = server.refresh(&client, &token).await;
         assert_eq!((answer.status.as_u16(), &answer.json()["error"]), (503, &"temporarily_unavailable".into()));
@@ -80,7 +81,7 @@ on_both! {
             let answer = server.refresh(&client, &token).await;
             assert_eq!(answer.status, 200, "{}", answer.body);
             token = answer.json()["refresh_token"].as_str().unwrap().to_owned();
-            server.quiet(2).await;
+            server.quiet(0).await;
             server.app.clock.advance(60);
         }
         server.app.clock.advance(HOUR);
@@ -531,32 +532,7 @@ async fn a_redirect_uri_that_is_new_heals_itself() {
 /// What a fetch leaves in the log: who, what became of it, how much and how long; nothing of the document.
 #[tokio::test]
 async fn c_29_a_fetch_is_logged_without_the_document() {
-    use std::{
-        io::Write,
-        sync::{Arc, Mutex},
-    };
-
-    #[derive(Clone, Default)]
-    struct Log(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Log {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .json()
-        .with_writer(move || writer.clone())
-        .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let log = log::of_this_thread();
     let server = TestApp::new(Database::sqlite()).await;
     let client = server.site.publish(
         "/c.json",
@@ -580,7 +556,7 @@ async fn c_29_a_fetch_is_logged_without_the_document() {
         .resolve(&bad, anybody(), now)
         .await
         .unwrap_err();
-    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let text = log.text();
     for part in [
         client.as_str(),
         "\"ms\":",

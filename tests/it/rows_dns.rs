@@ -7,7 +7,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde::Deserialize;
 use tokio::net::{TcpSocket, TcpStream};
 use wayleave::{
     config::{Config, Environment},
@@ -18,7 +17,8 @@ use wayleave::{
 
 use crate::{
     process::{run, wayleave},
-    rows_url::{report, rows},
+    rows_address,
+    rows_url::report,
     support::{
         Database, TestApp,
         dns::{A, AAAA, HTTPS, NXDOMAIN, NameServer, Question, REFUSED, Record, SERVFAIL, Saying},
@@ -58,27 +58,16 @@ async fn d_01_d_25_a_name_is_asked_for_once_and_exactly_its_address_is_dialled()
     assert_eq!(dns.questions().len(), 2, "and nothing else is asked");
 }
 
-/// One block of `addresses.json`.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Block {
-    id: String,
-    block: String,
-    refused: Vec<IpAddr>,
-    neighbours: Vec<IpAddr>,
-}
-
 /// IP4- and IP6- as answers. The neighbours are in the Internet: they are asked for, not dialled.
 #[tokio::test]
 async fn d_02_d_05_no_address_of_a_special_block_is_dialled() {
     let (dns, authority) = (NameServer::start().await, Authority::new());
     let counter = Hostile::counter().await;
     let fetcher = fetcher(&authority, dns.resolver(), public(&[]));
-    let blocks: Vec<Block> = rows("addresses.json");
+    let blocks: Vec<_> = rows_address::rows().collect();
     let mut failures = Vec::new();
-    for (n, row) in blocks.iter().enumerate() {
-        let (id, block) = (&row.id, &row.block);
-        for (m, address) in row.refused.iter().enumerate() {
+    for (n, (id, block, refused, neighbours)) in blocks.iter().enumerate() {
+        for (m, address) in refused.iter().enumerate() {
             let name = format!("h{m}.b{n}.example.org");
             dns.say(&name, Saying::addresses(&[&address.to_string()]));
             let url = format!("https://{name}:{}/c", counter.port());
@@ -89,7 +78,7 @@ async fn d_02_d_05_no_address_of_a_special_block_is_dialled() {
                 failures.push(format!("{id} {address} became {:?}", got.0.addresses));
             }
         }
-        for neighbour in &row.neighbours {
+        for neighbour in neighbours {
             if let Some(block) = special_block(*neighbour) {
                 failures.push(format!("{id}: {neighbour} is none, but is in {block}"));
             }

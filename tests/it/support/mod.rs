@@ -7,6 +7,7 @@ pub(crate) mod client_site;
 pub(crate) mod database;
 pub(crate) mod dns;
 pub(crate) mod hostile;
+pub(crate) mod log;
 
 pub(crate) use self::{
     app::TestApp,
