@@ -1,5 +1,5 @@
-//! `wayleave client` and `wayleave explain`: what is known of clients, and what the administrator thinks of them. Also
-//! while the server runs: it notices within a second.
+//! `wayleave client`: what is known of clients, and what the administrator thinks of them. Also while the server runs: it
+//! notices within a second.
 
 use anyhow::{anyhow, bail};
 use clap::{Args, Subcommand};
@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{Usage, open};
 use crate::{
-    clients::{Clients, Report, Verdict},
+    clients::Clients,
     config::Config,
     fetch::Resolver,
     policy::{
@@ -85,10 +85,10 @@ pub(super) struct Trust {
 }
 
 /// What the commands work with.
-struct Desk<'a> {
+pub(super) struct Desk<'a> {
     config: &'a Config,
-    store: Store,
-    clients: Clients,
+    pub(super) store: Store,
+    pub(super) clients: Clients,
     now: UnixTime,
     as_json: bool,
 }
@@ -101,24 +101,8 @@ pub(super) async fn run(command: Command, config: &Config, as_json: bool) -> any
     done
 }
 
-/// Runs `wayleave explain URL`. Says no (exit 1) when a rule refuses.
-pub(super) async fn explain(url: &str, config: &Config, as_json: bool) -> anyhow::Result<()> {
-    let desk = Desk::open(config, as_json).await?;
-    let report = desk.clients.explain(url).await;
-    desk.store.close().await;
-    if as_json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
-    } else {
-        print!("{}", in_text(&report));
-    }
-    match report.refused_by() {
-        Some(line) => bail!("{} refuses it", line.rule),
-        None => Ok(()),
-    }
-}
-
 impl<'a> Desk<'a> {
-    async fn open(config: &'a Config, as_json: bool) -> anyhow::Result<Self> {
+    pub(super) async fn open(config: &'a Config, as_json: bool) -> anyhow::Result<Self> {
         let store = open(config).await?;
         let clock = Clock::system();
         let clients = Clients::new(config, store.clone(), Resolver::of(config), &clock)
@@ -470,7 +454,7 @@ fn pattern(text: &str) -> Result<Pattern, Usage> {
 }
 
 /// A stranger's text for a terminal: nothing in it steers one.
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     text.lines()
         .map(|line| {
             let steers = |c: char| c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
@@ -485,46 +469,6 @@ fn plain(text: &str) -> String {
         })
         .collect::<Vec<_>>()
         .join("\n")
-}
-
-/// A report as a person reads it.
-fn in_text(report: &Report) -> String {
-    use std::fmt::Write;
-    let mut text = format!("{}\n", plain(&report.client_id));
-    for line in &report.rules {
-        let mark = match line.verdict {
-            Verdict::Pass => "pass       ",
-            Verdict::Fail => "FAIL       ",
-            Verdict::NotReached => "not reached",
-        };
-        _ = writeln!(text, "  {mark}  {}", line.rule);
-        if let Some(problem) = &line.problem {
-            _ = writeln!(text, "               {}", plain(problem));
-        }
-        if let Some(advice) = line.advice {
-            _ = writeln!(text, "               → {advice}");
-        }
-    }
-    for (label, value) in report.facts() {
-        _ = writeln!(text, "  {label:<14} {}", plain(&value));
-    }
-    if let Some(policy) = &report.policy {
-        _ = writeln!(
-            text,
-            "  {:<14} {}: {policy}",
-            "Policy",
-            report.tier.unwrap_or_default()
-        );
-    }
-    for note in &report.notes {
-        _ = writeln!(text, "  {:<14} {}", "Note", plain(note));
-    }
-    let verdict = match report.refused_by() {
-        None => "This server accepts the client.".to_owned(),
-        Some(line) => format!("This server refuses the client: {}", line.rule),
-    };
-    _ = writeln!(text, "{verdict}");
-    text
 }
 
 #[cfg(test)]

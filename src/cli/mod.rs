@@ -1,6 +1,7 @@
 //! The command line. `anyhow` only here: every error ends as one line for the administrator.
 
 mod client;
+mod explain;
 mod serve;
 mod user;
 
@@ -102,7 +103,7 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
         }),
         Command::User(command) => runtime.block_on(user::run(command, &config, cli.json)),
         Command::Client(command) => runtime.block_on(client::run(command, &config, cli.json)),
-        Command::Explain { url } => runtime.block_on(client::explain(&url, &config, cli.json)),
+        Command::Explain { url } => runtime.block_on(explain::run(&url, &config, cli.json)),
         Command::Config(ConfigCommand::Show) => {
             println!(
                 "{}",

@@ -5,7 +5,12 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::cimd::{Clients, MEDIA_TYPE, key_changed, key_replaced, read};
+use super::{
+    advice::{advice, recognise},
+    cimd::Clients,
+    history::{key_changed, key_replaced},
+    reading::{MEDIA_TYPE, read},
+};
 use crate::{
     fetch::{self, Charge, Wire},
     policy::{
@@ -182,8 +187,8 @@ impl Report {
 }
 
 const BLOCKED: &str = "policy.blocked";
-const MEDIA: &str = "document.media_type";
-const KID: &str = "document.jwks.kid";
+pub(super) const MEDIA: &str = "document.media_type";
+pub(super) const KID: &str = "document.jwks.kid";
 
 fn grammar() -> impl Iterator<Item = &'static str> {
     client_id::RULES.iter().map(|rule| rule.rule())
@@ -378,132 +383,4 @@ fn summary(client: &Client, fresh_for: i64) -> Summary {
         scope: metadata.scope.clone(),
         fresh_for,
     }
-}
-
-/// What answers instead of a document, as far as it can be told.
-fn recognise(wire: &Wire) -> Vec<String> {
-    let header = |name: &str| {
-        let mut found = wire.headers.iter().filter(|(known, _)| known == name);
-        found.next().map(|(_, value)| value.to_ascii_lowercase())
-    };
-    let has = |name: &str, part: &str| header(name).is_some_and(|value| value.contains(part));
-    let body = String::from_utf8_lossy(&wire.beginning).to_ascii_lowercase();
-    let mut notes = Vec::new();
-    let challenges: &[(&str, bool)] = &[
-        (
-            "Cloudflare",
-            has("cf-mitigated", "challenge")
-                || body.contains("/cdn-cgi/challenge-platform")
-                || body.contains("just a moment..."),
-        ),
-        (
-            "Vercel",
-            header("x-vercel-mitigated").is_some() || header("x-vercel-challenge-token").is_some(),
-        ),
-        (
-            "AWS WAF",
-            header("x-amzn-waf-action").is_some() || body.contains("awswafintegration"),
-        ),
-        (
-            "Akamai",
-            has("server", "akamaighost") && wire.status == Some(403),
-        ),
-        (
-            "Imperva",
-            header("x-iinfo").is_some() || body.contains("_incapsula_resource"),
-        ),
-        ("DataDome", header("x-datadome").is_some()),
-        (
-            "Sucuri",
-            header("x-sucuri-id").is_some() && wire.status == Some(403),
-        ),
-    ];
-    let challenge = challenges.iter().find(|(_, seen)| *seen);
-    if let Some((who, _)) = challenge {
-        notes.push(format!(
-            "A bot challenge of {who} answers instead of the document. The document must be exempt from it: it is read by servers."
-        ));
-    }
-    let is_html = has("content-type", "text/html")
-        || body.trim_start().starts_with("<!doctype html")
-        || body.trim_start().starts_with("<html");
-    if is_html && challenge.is_none() {
-        notes.push(match wire.status {
-            Some(200) => "The answer is an HTML page: many sites show their start page or a sign-in page at unknown addresses. Is the document really there?".to_owned(),
-            _ => "The answer is an HTML page for an error.".to_owned(),
-        });
-    }
-    if has("content-type", "text/plain") {
-        notes.push("The answer is plain text: raw files of code hosts are served so. Publish the document where its media type can be chosen.".to_owned());
-    }
-    if wire
-        .status
-        .is_some_and(|status| (300..400).contains(&status))
-    {
-        let target: String = header("location")
-            .unwrap_or_default()
-            .chars()
-            .take(200)
-            .collect();
-        notes.push(format!(
-            "The redirect leads to {}. A client_id must be the address where the document is.",
-            target.escape_debug()
-        ));
-    }
-    notes
-}
-
-/// What to change when a rule refuses.
-fn advice(rule: &str) -> Option<&'static str> {
-    Some(match rule {
-        "client_id.special_name" => {
-            "Publish the document under a public name. For an internal network the administrator can set fetch.allow_networks."
-        }
-        "client_id.own_host" => {
-            "Publish the document on another host than this authorization server."
-        }
-        "policy.blocked" => {
-            "`wayleave client trust PATTERN` with the pattern of the rule, or a change of the configuration, lifts it."
-        }
-        "fetch.dns" => "Check that the name has A or AAAA records that this machine can look up.",
-        "fetch.address" => {
-            "Every address of the host must be public. For an internal network set fetch.allow_networks."
-        }
-        "fetch.connect" => {
-            "Check that the host listens on that port, and that no firewall stands between it and this machine."
-        }
-        "fetch.tls" => {
-            "Check the certificate: name, dates, and that the whole chain is sent. For an authority of your own set fetch.extra_ca_file."
-        }
-        "fetch.head" => "The server must speak HTTP/1.1 with a head of at most 16 KiB.",
-        "fetch.status" => {
-            "Serve the document with status 200 at exactly this address, without sign-in and without redirect."
-        }
-        "fetch.encoding" => "Serve it uncompressed to those who ask for identity.",
-        "fetch.size" => "Make the document smaller; fetch.max_bytes is the limit.",
-        "fetch.body" => "Send the whole document at once, with its Content-Length.",
-        "fetch.budget" => "Wait a moment.",
-        MEDIA => "Serve it with Content-Type: application/json.",
-        KID => {
-            "Give the new key a kid of its own; an administrator accepts it with `wayleave client refresh URL --accept-keys`."
-        }
-        "document.client_id" => {
-            "Write the address of the document, character by character, into its member client_id."
-        }
-        "document.redirect_uris" => {
-            "List at least one https redirect URI, or an http one on 127.0.0.1, [::1] or localhost."
-        }
-        "document.token_endpoint_auth_method"
-        | "document.token_endpoint_auth_methods_supported" => {
-            "Use none, or private_key_jwt with jwks or jwks_uri."
-        }
-        "document.keys" => {
-            "Publish the public keys in jwks, or their address in jwks_uri, not both."
-        }
-        "document.jwks.secret" => {
-            "Publish only the public half, and replace the key: it is known now."
-        }
-        "document.client_secret" => "Remove it: a public document cannot hold a secret.",
-        _ => return None,
-    })
 }

@@ -6,7 +6,7 @@ use moka::sync::Cache;
 
 use crate::{
     protocol::{client::Client, client_id::ClientId},
-    store::Gone,
+    store::{Gone, KeptClient},
     time::UnixTime,
 };
 
@@ -25,6 +25,26 @@ pub(super) struct Cached {
     /// Did the last attempt fail?
     pub(super) failing: bool,
     pub(super) gone: Gone,
+}
+
+impl Cached {
+    /// The copy of a client that the database keeps.
+    pub(super) fn kept(client: Client, kept: &KeptClient) -> Self {
+        let lifetime = kept.fresh_until - kept.fetched_at;
+        Self {
+            client: Arc::new(client),
+            document: kept.document.as_str().into(),
+            first_seen_at: kept.first_seen_at,
+            fresh_until: kept.fresh_until,
+            refresh_from: kept.fetched_at + lifetime * 4 / 5,
+            may_go_stale: true,
+            failing: kept.failed_at.is_some(),
+            gone: Gone {
+                since: kept.gone_since,
+                confirmed_at: kept.gone_confirmed_at,
+            },
+        }
+    }
 }
 
 #[derive(Debug)]

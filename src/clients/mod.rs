@@ -1,17 +1,22 @@
 //! Who is asking? From a client identifier to a client: from memory, from the database, or from its host.
 
+mod advice;
 mod authenticate;
 mod cimd;
 mod explain;
+mod history;
 mod logos;
 mod memory;
+mod reading;
 mod refusal;
 mod standings;
+mod watch;
 
 pub use self::{
     authenticate::{AuthenticatedClient, METHODS, authenticate},
-    cimd::{BackedOff, Clients, Footing, Refused},
+    cimd::{Clients, Footing},
     explain::{Facts, Line, Report, Summary, Verdict},
     refusal::{Refusal, RefusalKind},
     standings::Standings,
+    watch::{BackedOff, Refused},
 };
