@@ -1,19 +1,17 @@
 //! Client ID Metadata Documents: fetch, validate, keep. One fetch at a time per URL, owned by a task. CIMD §5.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
     net::{IpAddr, Ipv4Addr},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
 };
 
-use futures_util::{
-    FutureExt,
-    future::{BoxFuture, Shared},
-};
 use moka::sync::Cache;
 use url::Url;
 
 use super::{
+    flights::{Flight, Flights},
+    key_sets::KeySets,
     memory::{Cached, Memory},
     reading::read,
     refusal::{Refusal, RefusalKind},
@@ -54,8 +52,6 @@ pub enum Footing {
     Withdrawn,
 }
 
-pub(super) type Flight = Shared<BoxFuture<'static, Result<Arc<Client>, Refusal>>>;
-
 /// Resolves client identifiers.
 #[derive(Clone, Debug)]
 pub struct Clients(pub(super) Arc<Inner>);
@@ -80,7 +76,8 @@ pub(super) struct Inner {
     pub(super) memory: Memory,
     pub(super) failures: Cache<ClientId, Failure>,
     pub(super) refused: Mutex<VecDeque<Refused>>,
-    pub(super) flights: Mutex<HashMap<ClientId, Flight>>,
+    pub(super) flights: Flights<Arc<Client>>,
+    pub(super) key_sets: KeySets,
 }
 
 impl std::fmt::Debug for Inner {
@@ -136,7 +133,8 @@ impl Clients {
             memory: Memory::new(entries),
             failures: Cache::new(entries),
             refused: Mutex::default(),
-            flights: Mutex::default(),
+            flights: Flights::new(),
+            key_sets: KeySets::new(config),
         })))
     }
 
@@ -154,6 +152,7 @@ impl Clients {
         if self.0.store.client_revision().await? != self.0.standings.revision() {
             self.0.standings.reload(&self.0.store).await?;
             self.0.memory.clear();
+            self.0.key_sets.clear();
             self.0.failures.invalidate_all();
         }
         Ok(())
@@ -387,40 +386,11 @@ impl Clients {
     }
 
     /// Joins the fetch that is under way for this identifier, or starts it.
-    fn flight(&self, client_id: &ClientId, source: IpAddr) -> Flight {
-        let mut flights = self
-            .0
-            .flights
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(flight) = flights.get(client_id) {
-            return flight.clone();
-        }
-        let (inner, id) = (self.0.clone(), client_id.clone());
-        let task = tokio::spawn(async move {
-            let result = inner.load(&id, source).await;
-            inner
-                .flights
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .remove(&id);
-            result
-        });
-        let flight: Flight = async move {
-            task.await.unwrap_or_else(|error| {
-                let told = "the server could not read the client's document".to_owned();
-                Err(Refusal {
-                    kind: RefusalKind::Internal,
-                    rule: "internal",
-                    told,
-                    cause: error.to_string(),
-                })
-            })
-        }
-        .boxed()
-        .shared();
-        flights.insert(client_id.clone(), flight.clone());
-        flight
+    fn flight(&self, client_id: &ClientId, source: IpAddr) -> Flight<Arc<Client>> {
+        self.0.flights.join(client_id.as_str(), || {
+            let (inner, id) = (self.0.clone(), client_id.clone());
+            async move { inner.load(&id, source).await }
+        })
     }
 }
 

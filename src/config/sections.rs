@@ -173,6 +173,10 @@ section! {
         stale_authorization: u32 = 3_600,
         /// How long after that it serves those who have grants.
         stale_refresh: u32 = 86_400,
+        /// How long a key set counts as fresh.
+        keys_fresh: Fresh = Fresh { least: 30, absent: 300, most: 3_600 },
+        /// How long a host is left alone after it was asked for a key set.
+        keys_cooldown: u32 = 30,
         /// May a client_id have a query?
         allow_query: bool = true,
         /// The only ports a client_id may have; empty: 443 and the harmless ones from 1024.

@@ -19,6 +19,7 @@ mod rows_cache;
 mod rows_dns;
 mod rows_document;
 mod rows_http;
+mod rows_keys;
 mod rows_redirect;
 mod rows_tls;
 mod rows_url;

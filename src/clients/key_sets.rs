@@ -1,0 +1,265 @@
+//! The keys that clients publish: in their document, or at its `jwks_uri`, read under the same guard. RFC 7517 §5.
+
+use std::sync::Arc;
+
+use moka::sync::Cache;
+use url::Url;
+
+use super::{
+    cimd::{Clients, Inner},
+    flights::Flights,
+    refusal::{Refusal, RefusalKind},
+};
+use crate::{
+    config::Config,
+    fetch::{Charge, Wanted},
+    protocol::{
+        client::Client,
+        client_id::ClientId,
+        http_cache::{self, Bounds},
+        key_set::KeySet,
+        media_type,
+    },
+    time::UnixTime,
+};
+
+const ACCEPT: &str = "application/jwk-set+json, application/json;q=0.9";
+
+/// A key set in memory.
+#[derive(Clone, Debug)]
+struct Kept {
+    /// `None`: it could never be read.
+    set: Option<Arc<KeySet>>,
+    fresh_until: UnixTime,
+    /// When its host was asked last.
+    asked_at: UnixTime,
+    /// Why that gave nothing.
+    failure: Option<Refusal>,
+}
+
+/// The key sets at clients' `jwks_uri`s.
+#[derive(Debug)]
+pub(super) struct KeySets {
+    kept: Cache<String, Kept>,
+    flights: Flights<Arc<KeySet>>,
+    bounds: Bounds,
+    /// Seconds between two questions to one host.
+    cooldown: i64,
+    /// Seconds that a set serves after it is no longer fresh, while its host gives no other.
+    stale: i64,
+    max_bytes: usize,
+}
+
+impl KeySets {
+    pub(super) fn new(config: &Config) -> Self {
+        let clients = &config.clients;
+        Self {
+            kept: Cache::new(clients.cache_entries.get().into()),
+            flights: Flights::new(),
+            bounds: Bounds {
+                least: clients.keys_fresh.least.into(),
+                absent: clients.keys_fresh.absent.into(),
+                most: clients.keys_fresh.most.into(),
+            },
+            cooldown: clients.keys_cooldown.into(),
+            stale: clients.stale_authorization.into(),
+            max_bytes: usize::try_from(config.fetch.max_key_set_bytes.get()).unwrap_or(usize::MAX),
+        }
+    }
+
+    pub(super) fn clear(&self) {
+        self.kept.invalidate_all();
+    }
+}
+
+impl Kept {
+    /// The set, while it may serve: fresh, or its host gives no other.
+    fn serving(&self, now: UnixTime, stale: i64) -> Option<&Arc<KeySet>> {
+        let bound = if self.failure.is_some() { stale } else { 0 };
+        self.set.as_ref().filter(|_| now - self.fresh_until < bound)
+    }
+}
+
+impl Clients {
+    /// The keys that a client's assertions may be signed with.
+    ///
+    /// # Errors
+    ///
+    /// Why there are none, or not now.
+    pub async fn keys(&self, client: &Client, now: UnixTime) -> Result<Arc<KeySet>, Refusal> {
+        let (uri, sets) = match (&client.metadata.jwks, &client.metadata.jwks_uri) {
+            (Some(set), _) => return Ok(Arc::new(set.clone())),
+            (None, Some(uri)) => (uri, &self.0.key_sets),
+            (None, None) => return Err(no_keys()),
+        };
+        if let Some(kept) = sets.kept.get(uri) {
+            let is_resting = now - kept.asked_at < sets.cooldown;
+            let fresh = kept.fresh_until > now && kept.failure.is_none();
+            if let Some(set) = kept
+                .serving(now, sets.stale)
+                .filter(|_| fresh || is_resting)
+            {
+                return Ok(Arc::clone(set));
+            }
+            if is_resting {
+                return Err(kept.resting(sets.cooldown, now));
+            }
+        }
+        self.ask_for_keys(client, uri).await
+    }
+
+    /// The keys, asked for now because an assertion names one that is not among those at hand. Only after every cheap
+    /// check: one question to a host in `clients.keys_cooldown` seconds, whoever asks.
+    ///
+    /// # Errors
+    ///
+    /// [`RefusalKind::Temporary`] while the host is given time: a key that was just published may still be unknown.
+    pub async fn newer_keys(&self, client: &Client, now: UnixTime) -> Result<Arc<KeySet>, Refusal> {
+        let Some(uri) = &client.metadata.jwks_uri else {
+            return Err(no_keys());
+        };
+        let sets = &self.0.key_sets;
+        let known = sets.kept.get(uri);
+        match known.filter(|kept| now - kept.asked_at < sets.cooldown) {
+            Some(kept) => Err(kept.resting(sets.cooldown, now)),
+            None => self.ask_for_keys(client, uri).await,
+        }
+    }
+
+    async fn ask_for_keys(&self, client: &Client, uri: &str) -> Result<Arc<KeySet>, Refusal> {
+        let address = self.key_set_address(uri)?;
+        self.0
+            .key_sets
+            .flights
+            .join(uri, || {
+                let (inner, client_id) = (self.0.clone(), client.id().clone());
+                async move { inner.load_keys(&client_id, &address).await }
+            })
+            .await
+    }
+
+    /// A `jwks_uri` is held to what a client identifier is held to: it is read as one is.
+    fn key_set_address(&self, uri: &str) -> Result<ClientId, Refusal> {
+        let invalid = |told: &str| {
+            Refusal::invalid("document.jwks_uri", told.replace("client_id", "jwks_uri"))
+        };
+        let address: ClientId =
+            uri.parse()
+                .map_err(|error: crate::protocol::client_id::ClientIdError| {
+                    invalid(&error.to_string())
+                })?;
+        self.check_url(&address)
+            .map_err(|refusal| invalid(&refusal.told))?;
+        Ok(address)
+    }
+}
+
+impl Kept {
+    /// What is told while the host is given time.
+    fn resting(&self, cooldown: i64, now: UnixTime) -> Refusal {
+        let wait = u32::try_from(cooldown - (now - self.asked_at))
+            .unwrap_or(1)
+            .max(1);
+        let cause = match &self.failure {
+            Some(refusal) => refusal.cause.clone(),
+            None => "the key set was read a moment ago and does not have the key".to_owned(),
+        };
+        Refusal {
+            kind: RefusalKind::Temporary(wait),
+            rule: "keys.cooldown",
+            told: format!("the client's keys are read again in {wait} seconds at the earliest"),
+            cause,
+        }
+    }
+}
+
+fn no_keys() -> Refusal {
+    Refusal::invalid("document.keys", "the client publishes no keys")
+}
+
+impl Inner {
+    async fn load_keys(
+        &self,
+        client_id: &ClientId,
+        address: &ClientId,
+    ) -> Result<Arc<KeySet>, Refusal> {
+        let sets = &self.key_sets;
+        let uri = address.as_str();
+        let before = sets.kept.get(uri);
+        let read = self.read_keys(address).await;
+        let now = self.now();
+        let read = read.and_then(|(set, lifetime)| {
+            let known = before.as_ref().and_then(|kept| kept.set.as_ref());
+            match known.and_then(|known| set.replaced(known)) {
+                Some(kid) => Err(key_changed(kid)),
+                None => Ok((set, lifetime)),
+            }
+        });
+        let kept = match &read {
+            Ok((set, lifetime)) => Kept {
+                set: Some(Arc::new(set.clone())),
+                fresh_until: now + *lifetime,
+                asked_at: now,
+                failure: None,
+            },
+            Err(refusal) => {
+                tracing::warn!(%client_id, jwks_uri = uri, rule = refusal.rule, cause = %refusal.cause.escape_debug(), "could not read a client's keys");
+                Kept {
+                    set: before.as_ref().and_then(|kept| kept.set.clone()),
+                    fresh_until: before.map_or(now, |kept| kept.fresh_until),
+                    asked_at: now,
+                    failure: Some(refusal.clone()),
+                }
+            }
+        };
+        sets.kept.insert(uri.to_owned(), kept.clone());
+        match (kept.serving(now, sets.stale), read) {
+            (Some(set), _) => Ok(Arc::clone(set)),
+            (None, Err(refusal)) => Err(unavailable(refusal)),
+            (None, Ok((set, _))) => Ok(Arc::new(set)),
+        }
+    }
+
+    /// The key set at an address, and how long it is fresh.
+    async fn read_keys(&self, address: &ClientId) -> Result<(KeySet, i64), Refusal> {
+        let url = Url::parse(address.as_str())
+            .map_err(|error| Refusal::invalid("document.jwks_uri", error.to_string()))?;
+        let wanted = Wanted {
+            accept: ACCEPT,
+            max_bytes: self.key_sets.max_bytes,
+        };
+        let (_, fetched) = self.fetcher.get(&url, wanted, Charge::Stranger).await;
+        let fetched = fetched.map_err(|error| Refusal::from(&error))?;
+        if !media_type::is_json(&fetched.header_values("content-type")) {
+            let told = "the key set must be served as application/jwk-set+json or application/json";
+            return Err(Refusal::invalid("keys.media_type", told));
+        }
+        let set = KeySet::parse(&fetched.body)
+            .map_err(|error| Refusal::invalid(error.rule(), error.to_string()))?;
+        let headers: Vec<(&str, &str)> = fetched
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        let freshness = http_cache::freshness(&headers, &self.key_sets.bounds);
+        Ok((set, freshness.lifetime.max(self.key_sets.bounds.least)))
+    }
+}
+
+/// Keys that cannot be read are no proof against a client: it may come again.
+fn unavailable(refusal: Refusal) -> Refusal {
+    match refusal.kind {
+        RefusalKind::Temporary(_) => refusal,
+        _ => Refusal {
+            kind: RefusalKind::Temporary(30),
+            ..refusal
+        },
+    }
+}
+
+fn key_changed(kid: &str) -> Refusal {
+    let told = "a key has the kid of another key that was published before; give the new key a kid of its own";
+    let mut refusal = Refusal::invalid("keys.kid_changed", told);
+    refusal.cause = format!("the key {} changed under its kid", kid.escape_debug());
+    refusal
+}
