@@ -10,6 +10,7 @@ mod client_document;
 mod client_policy;
 mod coverage;
 mod discovery;
+mod fuzz_seeds;
 mod layers;
 mod login;
 mod other_clients;

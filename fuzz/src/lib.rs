@@ -1,0 +1,16 @@
+//! What has to hold for any input of the parsers that read strangers' bytes: one function a fuzz target. It panics
+//! where a promise is broken. `tests/it/fuzz_seeds.rs` includes this file and runs it over `fuzz/seeds/`.
+
+mod client_id;
+mod document;
+mod http_cache;
+mod key_set;
+mod media_type;
+mod redirect_uri;
+
+pub use client_id::client_id;
+pub use document::document;
+pub use http_cache::http_cache;
+pub use key_set::key_set;
+pub use media_type::media_type;
+pub use redirect_uri::redirect_uri;
