@@ -14,7 +14,6 @@ pub fn client_id(data: &[u8]) {
         check_identifier(&format!("{start}{text}"));
         check_pattern(&format!("{start}{text}"));
     }
-    check_pattern(&format!("*.{text}"));
     client_id::is_special_name(&text);
 }
 
