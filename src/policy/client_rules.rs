@@ -149,7 +149,8 @@ impl FromStr for Pattern {
             None => (text, false),
         };
         // A host is whatever could stand in an identifier.
-        if format!("https://{name}/").parse::<ClientId>().is_err() || name.contains(':') {
+        let identifier = format!("https://{name}/").parse::<ClientId>();
+        if !identifier.is_ok_and(|id| id.host() == name) {
             return Err(
                 "https://host/path, https://host/path/*, host, *.domain or key:THUMBPRINT".into(),
             );

@@ -1,9 +1,9 @@
 //! A client's document changed: how grave is it, what is done about it, and what is a person told? CIMD §8.4.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::protocol::client_metadata::{AuthMethod, ClientMetadata};
+use crate::protocol::json::{self, Json, Object};
 
 /// How grave a change of one field is.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq, PartialOrd, Ord)]
@@ -68,23 +68,24 @@ const VALUE: usize = 400;
 
 /// Two versions of one document, field by field. Both have been accepted before.
 pub fn between(then: (&[u8], &ClientMetadata), now: (&[u8], &ClientMetadata)) -> Vec<Change> {
-    let members = |document: &[u8]| match serde_json::from_slice(document) {
-        Ok(Value::Object(members)) => members,
-        _ => serde_json::Map::new(),
+    // Our own reading, the one that accepted them: another one may see less.
+    let members = |document: &[u8]| match json::parse(document) {
+        Ok(Json::Object(members)) => members,
+        _ => Object::default(),
     };
     let (before, after) = (members(then.0), members(now.0));
-    let mut fields: Vec<&String> = before.keys().chain(after.keys()).collect();
-    fields.sort();
+    let mut fields: Vec<&str> = before.iter().chain(after.iter()).map(|it| it.0).collect();
+    fields.sort_unstable();
     fields.dedup();
     let shown =
-        |value: Option<&Value>| value.map(|value| value.to_string().chars().take(VALUE).collect());
+        |value: Option<&Json>| value.map(|value| value.to_string().chars().take(VALUE).collect());
     fields
         .into_iter()
-        .filter(|field| before.get(*field) != after.get(*field))
+        .filter(|field| before.get(field) != after.get(field))
         .map(|field| {
             let (grade, answer) = judge(field, then.1, now.1);
             Change {
-                field: field.clone(),
+                field: field.to_owned(),
                 grade,
                 answer,
                 before: shown(before.get(field)),

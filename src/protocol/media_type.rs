@@ -1,12 +1,15 @@
 //! Media types: RFC 9110 §8.3, RFC 6839 §3.1.
 
+/// White space between the parts, RFC 9110 §5.6.3. What Unicode counts as white space besides is not meant.
+const OWS: [char; 2] = [' ', '\t'];
+
 /// Exactly one `Content-Type`, which is JSON (RFC 6839 §3.1 for `+json`) in UTF-8: what CIMD §4 asks of a document.
 pub fn is_json(content_type_headers: &[&str]) -> bool {
     let [header] = content_type_headers else {
         return false;
     };
     let (essence, parameters) = header.split_once(';').unwrap_or((header, ""));
-    let essence = essence.trim().to_ascii_lowercase();
+    let essence = essence.trim_matches(OWS).to_ascii_lowercase();
     let is_json = match essence.strip_prefix("application/") {
         Some("json") => true,
         Some(other) => other.strip_suffix("+json").is_some_and(is_token),
@@ -26,7 +29,7 @@ fn media_parameters(text: &str) -> Option<Vec<(String, String)>> {
     let mut parameters = Vec::new();
     let mut rest = text;
     loop {
-        rest = rest.trim_start_matches([' ', '\t', ';']);
+        rest = rest.trim_start_matches([OWS[0], OWS[1], ';']);
         if rest.is_empty() {
             return Some(parameters);
         }
@@ -35,7 +38,8 @@ fn media_parameters(text: &str) -> Option<Vec<(String, String)>> {
             Some(quoted) => quoted.split_once('"')?,
             None => after.split_at(after.find([' ', '\t', ';']).unwrap_or(after.len())),
         };
-        let after_is_next = after.trim_start().is_empty() || after.trim_start().starts_with(';');
+        let next = after.trim_start_matches(OWS);
+        let after_is_next = next.is_empty() || next.starts_with(';');
         let is_quoted = rest[name.len() + 1..].starts_with('"');
         if !is_token(name)
             || !(is_quoted || is_token(value))
@@ -89,6 +93,8 @@ mod tests {
             ("H-03", &["application/a b+json"]),
             ("H-03", &["application/json; charset=utf-8, text/html"]),
             ("H-03", &["application/json", "application/json"]),
+            ("H-03", &["application/json\u{a0}"]),
+            ("H-03", &["application/json; charset=utf-8\u{2003}"]),
             ("H-04", &["application/json; charset=utf-16"]),
             ("H-04", &["application/json; charset=iso-8859-1"]),
             ("H-04", &["application/json; charset="]),

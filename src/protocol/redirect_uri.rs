@@ -103,7 +103,7 @@ impl RedirectUri {
         let joint = match self.text.find('?') {
             _ if added.is_empty() => "",
             None => "?",
-            Some(_) if self.text.ends_with(['?', '&']) => "",
+            Some(start) if start + 1 == self.text.len() || self.text.ends_with('&') => "",
             Some(_) => "&",
         };
         format!("{}{joint}{added}", self.text)
