@@ -72,7 +72,7 @@ fn hot(criterion: &mut Criterion, runtime: &tokio::runtime::Runtime, app: &App, 
         bench.iter(|| id.as_str().parse::<ClientId>().unwrap());
     });
     criterion.bench_function("read a document", |bench| {
-        bench.iter(|| client_metadata::parse(&id, document.as_bytes()).unwrap());
+        bench.iter(|| client_metadata::parse(id.url().unwrap(), document.as_bytes()).unwrap());
     });
     let rules: Vec<Rule> = (0..1_000)
         .map(|n| {
@@ -85,7 +85,7 @@ fn hot(criterion: &mut Criterion, runtime: &tokio::runtime::Runtime, app: &App, 
         })
         .collect();
     criterion.bench_function("a thousand rules about clients", |bench| {
-        bench.iter(|| standing(rules.iter(), Tier::Unknown, &id, &[]));
+        bench.iter(|| standing(rules.iter(), Tier::Unknown, id.url().unwrap(), &[]));
     });
     let address = "2606:4700:4700::1111".parse().unwrap();
     criterion.bench_function("is an address public", |bench| {
@@ -219,7 +219,7 @@ async fn memory(app: &App, site: &ClientSite) {
             .document(&format!("/many/{n}.json"), json!({}))
             .to_string();
         let accepted = wayleave::store::Accepted {
-            client_id: id.clone(),
+            client_id: id.url().unwrap().clone(),
             digest: wayleave::protocol::client::Digest::of(document.as_bytes()),
             document,
             fetched_at: now,

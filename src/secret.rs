@@ -37,6 +37,12 @@ kinds! {
     Setup = "wl_su_";
     /// A browser that is not signed in, for the tokens of its forms.
     Visitor = "wl_vi_";
+    /// What a registered client proves itself with, RFC 6749 §2.3.1.
+    ClientSecret = "wl_cs_";
+    /// A device that waits, RFC 8628 §3.2.
+    DeviceCode = "wl_dc_";
+    /// A request that was pushed, RFC 9126 §2.2.
+    PushedRequest = "wl_pr_";
     /// The root of one family of refresh tokens; never leaves the server as such.
     RefreshFamily = "";
 }

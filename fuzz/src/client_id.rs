@@ -4,7 +4,7 @@ use http::uri::PathAndQuery;
 use url::{Host, Url};
 use wayleave::{
     policy::client_rules::Pattern,
-    protocol::client_id::{self, ClientId},
+    protocol::client_url::{self, ClientUrl},
 };
 
 /// The input is a text: as it stands, and as the rest of an identifier that began well.
@@ -14,14 +14,17 @@ pub fn client_id(data: &[u8]) {
         check_identifier(&format!("{start}{text}"));
         check_pattern(&format!("{start}{text}"));
     }
-    client_id::is_special_name(&text);
+    client_url::is_special_name(&text);
 }
 
 fn check_identifier(text: &str) {
-    let id = match text.parse::<ClientId>() {
+    let id = match text.parse::<ClientUrl>() {
         Ok(id) => id,
         Err(error) => {
-            assert!(client_id::RULES.contains(&error), "{error:?} is not listed");
+            assert!(
+                client_url::RULES.contains(&error),
+                "{error:?} is not listed"
+            );
             return;
         }
     };
@@ -42,7 +45,7 @@ fn check_identifier(text: &str) {
 }
 
 /// A URL library and the request line see what we see.
-fn check_url(id: &ClientId) {
+fn check_url(id: &ClientUrl) {
     let url = Url::parse(id.as_str()).unwrap_or_else(|error| panic!("{id}: {error}"));
     assert_eq!(url.as_str(), id.as_str());
     assert_eq!(url.scheme(), "https");
@@ -98,7 +101,7 @@ fn check_host(pattern: &Pattern, host: &str) {
     assert!(pattern.matches(&id, &[]), "{pattern:?} and {id}");
 }
 
-fn identifier(text: &str) -> ClientId {
+fn identifier(text: &str) -> ClientUrl {
     text.parse()
         .unwrap_or_else(|error| panic!("{text}: {error}"))
 }

@@ -4,11 +4,11 @@ use serde_json::{Value, json};
 use wayleave::{
     policy::metadata_change::{self, Answer},
     protocol::{
-        client_id::ClientId,
         client_metadata::{
             self, ApplicationType, AuthMethod, ClientMetadata, GrantType, Judged, MetadataError,
             Verdict,
         },
+        client_url::ClientUrl,
         json::{self, Json, JsonError, Object},
         redirect_uri,
     },
@@ -23,7 +23,7 @@ const OTHER_REDIRECT: &str = r#""redirect_uris":["https://elsewhere.example.net/
 /// The input is a document; after `+` it is further members of a valid document, after `.` further members of one
 /// that says no more than whose it is.
 pub fn document(data: &[u8]) {
-    let id: ClientId = ID.parse().expect("the identifier is one");
+    let id: ClientUrl = ID.parse().expect("the identifier is one");
     let body = match data {
         [b'+', members @ ..] => with_members(REDIRECT, members),
         [b'.', members @ ..] => with_members(r#""client_name":"Client""#, members),
@@ -122,7 +122,7 @@ fn check_judgement(parsed: &Result<ClientMetadata, MetadataError>, judged: &[Jud
     assert_eq!(parsed.is_ok(), all_passed, "{judged:?}");
 }
 
-fn check_client(client: &ClientMetadata, id: &ClientId) {
+fn check_client(client: &ClientMetadata, id: &ClientUrl) {
     assert_eq!(&client.client_id, id);
     let is_tame =
         |name: &String| !name.is_empty() && name.trim() == name && !name.contains(char::is_control);
@@ -182,7 +182,7 @@ fn check_source(client: &ClientMetadata, members: &Object) {
 }
 
 /// Two versions that differ in where they send people are not taken for the same, whatever else they say.
-fn check_change(id: &ClientId, then: &[u8], now: &[u8]) {
+fn check_change(id: &ClientUrl, then: &[u8], now: &[u8]) {
     let read = |body| client_metadata::parse(id, body);
     if let (Ok(client), Ok(other)) = (read(then), read(now)) {
         let changes = metadata_change::between((then, &client), (now, &other));
@@ -200,7 +200,7 @@ fn object(body: &[u8]) -> Object {
 }
 
 /// What we understood, written as a document, is understood as the same.
-fn check_written_again(client: ClientMetadata, id: &ClientId) {
+fn check_written_again(client: ClientMetadata, id: &ClientUrl) {
     let grants = client.grants.iter().map(|grant| grant.as_str());
     let methods = client.auth_methods.iter().map(|method| method.as_str());
     let redirects = client.redirect_uris.iter().map(|uri| uri.as_str());

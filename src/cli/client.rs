@@ -14,7 +14,7 @@ use crate::{
         client_rules::{Pattern, Rule, Tier},
         metadata_change::Change,
     },
-    protocol::{client_id::ClientId, client_metadata},
+    protocol::{client_metadata, client_url::ClientUrl},
     store::Store,
     time::{Clock, UnixTime, in_rfc_3339},
 };
@@ -175,7 +175,7 @@ impl<'a> Desk<'a> {
         }
     }
 
-    async fn show(&self, client_id: &ClientId) -> anyhow::Result<()> {
+    async fn show(&self, client_id: &ClientUrl) -> anyhow::Result<()> {
         let Some(kept) = self.store.client(client_id).await? else {
             bail!(
                 "no document of this client is kept; `wayleave explain` says what would become of it"
@@ -186,8 +186,14 @@ impl<'a> Desk<'a> {
             .as_ref()
             .map(|m| m.thumbprints())
             .unwrap_or_default();
-        let standing = self.clients.standings().of(client_id, &keys);
-        let people = self.store.people_of(client_id, self.now).await?;
+        let standing = self
+            .clients
+            .standings()
+            .of(&client_id.clone().into(), &keys);
+        let people = self
+            .store
+            .people_of(&client_id.clone().into(), self.now)
+            .await?;
         let document: serde_json::Value = serde_json::from_str(&kept.document)?;
         if self.as_json {
             let shown = json!({
@@ -238,7 +244,7 @@ impl<'a> Desk<'a> {
         for key in &keys {
             println!("  key         {key}");
         }
-        if let Some(logo) = self.store.client_logo(client_id).await? {
+        if let Some(logo) = self.store.client_logo(&client_id.clone().into()).await? {
             let state = match (&logo.hash, &logo.failed_because) {
                 (_, Some(because)) => format!("cannot be shown: {}", plain(because)),
                 (Some(hash), None) => format!("shown as /logos/{hash}.png"),
@@ -250,7 +256,7 @@ impl<'a> Desk<'a> {
         Ok(())
     }
 
-    async fn history(&self, client_id: &ClientId) -> anyhow::Result<()> {
+    async fn history(&self, client_id: &ClientUrl) -> anyhow::Result<()> {
         let events = self.store.client_events(client_id).await?;
         if events.is_empty() {
             bail!("nothing is known of this client");
@@ -296,7 +302,7 @@ impl<'a> Desk<'a> {
         Ok(())
     }
 
-    async fn check_policy(&self, client_id: &ClientId) -> anyhow::Result<()> {
+    async fn check_policy(&self, client_id: &ClientUrl) -> anyhow::Result<()> {
         let kept = self.store.client(client_id).await?;
         let keys = kept
             .and_then(|kept| client_metadata::parse(client_id, kept.document.as_bytes()).ok())
@@ -304,7 +310,7 @@ impl<'a> Desk<'a> {
         let standing = self
             .clients
             .standings()
-            .of(client_id, &keys.unwrap_or_default());
+            .of(&client_id.clone().into(), &keys.unwrap_or_default());
         if self.as_json {
             let shown = json!({ "client_id": client_id.as_str(), "tier": standing.tier.as_str(),
                                 "why": standing.why(), "rule": standing.rule });
@@ -420,7 +426,7 @@ impl<'a> Desk<'a> {
         Ok(())
     }
 
-    async fn refresh(&self, client_id: &ClientId, accept: bool) -> anyhow::Result<()> {
+    async fn refresh(&self, client_id: &ClientUrl, accept: bool) -> anyhow::Result<()> {
         let client = self
             .clients
             .refresh(client_id, accept)
@@ -443,9 +449,9 @@ impl<'a> Desk<'a> {
     }
 }
 
-fn identifier(text: &str) -> Result<ClientId, Usage> {
+fn identifier(text: &str) -> Result<ClientUrl, Usage> {
     text.parse()
-        .map_err(|error: crate::protocol::client_id::ClientIdError| Usage(error.to_string()))
+        .map_err(|error: crate::protocol::client_url::ClientUrlError| Usage(error.to_string()))
 }
 
 fn pattern(text: &str) -> Result<Pattern, Usage> {

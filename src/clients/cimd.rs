@@ -28,6 +28,7 @@ use crate::{
     protocol::{
         client::{Client, Digest},
         client_id::ClientId,
+        client_url::ClientUrl,
     },
     store::{Accepted, Store},
     time::{Clock, UnixTime},
@@ -74,7 +75,7 @@ pub(super) struct Inner {
     development: Option<String>,
     resource_origins: Vec<String>,
     pub(super) memory: Memory,
-    pub(super) failures: Cache<ClientId, Failure>,
+    pub(super) failures: Cache<ClientUrl, Failure>,
     pub(super) refused: Mutex<VecDeque<Refused>>,
     pub(super) flights: Flights<Arc<Client>>,
     pub(super) key_sets: KeySets,
@@ -163,7 +164,7 @@ impl Clients {
     /// # Errors
     ///
     /// The rule that refuses it.
-    pub fn check_url(&self, client_id: &ClientId) -> Result<(), Refusal> {
+    pub fn check_url(&self, client_id: &ClientUrl) -> Result<(), Refusal> {
         if self.is_in_development(client_id) {
             return Ok(());
         }
@@ -172,7 +173,7 @@ impl Clients {
     }
 
     /// Is it one of the documents that we serve for developers?
-    pub fn is_in_development(&self, client_id: &ClientId) -> bool {
+    pub fn is_in_development(&self, client_id: &ClientUrl) -> bool {
         let ours = self.0.development.as_ref();
         ours.is_some_and(|prefix| client_id.as_str().starts_with(prefix))
     }
@@ -197,6 +198,9 @@ impl Clients {
     /// When a rule of the administrator blocks it.
     pub fn standing(&self, client_id: &ClientId, keys: &[String]) -> Result<Standing, Refusal> {
         let standing = self.0.standings.of(client_id, keys);
+        if standing.tier == Tier::Blocked && standing.rule.is_none() && client_id.url().is_none() {
+            return Err(unknown_name());
+        }
         if standing.tier == Tier::Blocked {
             let mut refusal = Refusal::invalid(
                 "policy.blocked",
@@ -206,6 +210,15 @@ impl Clients {
             return Err(refusal);
         }
         Ok(standing)
+    }
+
+    /// A registered client, or the URL where the document of another one is.
+    fn find<'a>(&self, client_id: &'a ClientId) -> Result<Found<'a>, Refusal> {
+        match (self.standings().registered(client_id), client_id.url()) {
+            (Some(registered), _) => Ok(Found::Registered(Arc::clone(&registered.client))),
+            (None, Some(url)) => Ok(Found::Url(url)),
+            (None, None) => Err(unknown_name()),
+        }
     }
 
     /// The client, if a fresh copy is at hand: no network.
@@ -219,9 +232,13 @@ impl Clients {
         now: UnixTime,
     ) -> Result<Option<Arc<Client>>, Refusal> {
         self.standing(client_id, &[])?;
+        let url = match self.find(client_id)? {
+            Found::Registered(client) => return Ok(Some(client)),
+            Found::Url(url) => url,
+        };
         Ok(self
             .0
-            .last_good(client_id)
+            .last_good(url)
             .await?
             .filter(|cached| cached.fresh_until > now && cached.gone.since.is_none())
             .map(|cached| cached.client))
@@ -240,7 +257,13 @@ impl Clients {
         source: IpAddr,
         now: UnixTime,
     ) -> Result<Arc<Client>, Refusal> {
-        let resolved = self.resolve_unremembered(client_id, source, now).await;
+        let resolved = match self.find(client_id)? {
+            Found::Registered(client) => {
+                self.standing(client_id, &[])?;
+                return Ok(client);
+            }
+            Found::Url(url) => self.resolve_unremembered(url, source, now).await,
+        };
         if let Err(refusal) = &resolved {
             self.remember(client_id.as_str(), refusal, now);
         }
@@ -249,12 +272,13 @@ impl Clients {
 
     async fn resolve_unremembered(
         &self,
-        client_id: &ClientId,
+        client_id: &ClientUrl,
         source: IpAddr,
         now: UnixTime,
     ) -> Result<Arc<Client>, Refusal> {
         self.check_url(client_id)?;
-        self.standing(client_id, &[])?;
+        let id = client_id.clone().into();
+        self.standing(&id, &[])?;
         let client = if self.is_in_development(client_id) {
             self.0.development_client(client_id, now).await?
         } else {
@@ -269,7 +293,7 @@ impl Clients {
                 None => self.flight(client_id, source).await?,
             }
         };
-        self.standing(client_id, &client.metadata.thumbprints())?;
+        self.standing(&id, &client.metadata.thumbprints())?;
         Ok(client)
     }
 
@@ -281,7 +305,7 @@ impl Clients {
         source: IpAddr,
         now: UnixTime,
     ) -> Option<Arc<Client>> {
-        let client_id = client.id();
+        let client_id = client.id().url()?;
         let is_old = now - client.fetched_at >= i64::from(self.0.settings.fresh.least);
         if !is_old || self.is_in_development(client_id) || self.0.is_given_time(client_id, now) {
             return None;
@@ -299,7 +323,11 @@ impl Clients {
     ///
     /// When the database fails.
     pub async fn footing(&self, client_id: &ClientId, now: UnixTime) -> Result<Footing, Refusal> {
-        let Some(cached) = self.0.last_good(client_id).await? else {
+        let url = match self.find(client_id)? {
+            Found::Registered(_) => return Ok(Footing::Firm),
+            Found::Url(url) => url,
+        };
+        let Some(cached) = self.0.last_good(url).await? else {
             return Ok(Footing::Firm);
         };
         if cached.gone.confirmed_at.is_some() {
@@ -315,6 +343,9 @@ impl Clients {
     /// A grant of the client was used: strangers do not push it out of memory, and its host is asked when that is
     /// due, while nobody waits.
     pub fn used(&self, client_id: &ClientId, now: UnixTime) {
+        let Ok(Found::Url(client_id)) = self.find(client_id) else {
+            return;
+        };
         self.0.memory.settle(client_id);
         let Some(cached) = self.0.memory.get(client_id) else {
             return;
@@ -333,6 +364,9 @@ impl Clients {
     ///
     /// When the database fails.
     pub async fn first_seen(&self, client_id: &ClientId) -> Result<Option<UnixTime>, Refusal> {
+        let Found::Url(client_id) = self.find(client_id)? else {
+            return Ok(None);
+        };
         Ok(self
             .0
             .last_good(client_id)
@@ -351,17 +385,23 @@ impl Clients {
         digest: &Digest,
         fetched_at: UnixTime,
     ) -> Result<Arc<Client>, Refusal> {
-        let cached = self.0.memory.get(client_id);
-        if let Some(cached) = cached.filter(|cached| cached.client.digest == *digest) {
-            return Ok(cached.client);
-        }
-        let document = self.0.store.client_document(client_id, digest).await?;
         let gone = || {
             Refusal::invalid(
                 "document.version",
                 "the version of the client's document that this is about is gone",
             )
         };
+        let client_id = match self.find(client_id)? {
+            // Of a registration there is one version.
+            Found::Registered(client) if client.digest == *digest => return Ok(client),
+            Found::Registered(_) => return Err(gone()),
+            Found::Url(url) => url,
+        };
+        let cached = self.0.memory.get(client_id);
+        if let Some(cached) = cached.filter(|cached| cached.client.digest == *digest) {
+            return Ok(cached.client);
+        }
+        let document = self.0.store.client_document(client_id, digest).await?;
         let document = document.ok_or_else(gone)?;
         read(client_id, document.as_bytes(), fetched_at).map(Arc::new)
     }
@@ -374,7 +414,7 @@ impl Clients {
     /// Why there is no such client.
     pub async fn refresh(
         &self,
-        client_id: &ClientId,
+        client_id: &ClientUrl,
         accept: bool,
     ) -> Result<Arc<Client>, Refusal> {
         self.check_url(client_id)?;
@@ -386,12 +426,25 @@ impl Clients {
     }
 
     /// Joins the fetch that is under way for this identifier, or starts it.
-    fn flight(&self, client_id: &ClientId, source: IpAddr) -> Flight<Arc<Client>> {
+    fn flight(&self, client_id: &ClientUrl, source: IpAddr) -> Flight<Arc<Client>> {
         self.0.flights.join(client_id.as_str(), || {
             let (inner, id) = (self.0.clone(), client_id.clone());
             async move { inner.load(&id, source).await }
         })
     }
+}
+
+/// Where a client is to be found.
+enum Found<'a> {
+    Registered(Arc<Client>),
+    Url(&'a ClientUrl),
+}
+
+fn unknown_name() -> Refusal {
+    Refusal::invalid(
+        "client_id.unknown",
+        "no client of this name is registered here; the client_id of any other client is the https URL of its document",
+    )
 }
 
 impl Failure {
@@ -411,7 +464,7 @@ impl Failure {
 
 impl Inner {
     /// The last good copy, from memory or else from the database.
-    pub(super) async fn last_good(&self, client_id: &ClientId) -> Result<Option<Cached>, Refusal> {
+    pub(super) async fn last_good(&self, client_id: &ClientUrl) -> Result<Option<Cached>, Refusal> {
         if let Some(cached) = self.memory.get(client_id) {
             return Ok(Some(cached));
         }
@@ -435,7 +488,7 @@ impl Inner {
         })
     }
 
-    pub(super) fn is_given_time(&self, client_id: &ClientId, now: UnixTime) -> bool {
+    pub(super) fn is_given_time(&self, client_id: &ClientUrl, now: UnixTime) -> bool {
         let failure = self.failures.get(client_id);
         failure.is_some_and(|failure| failure.not_before > now)
     }
@@ -443,7 +496,7 @@ impl Inner {
     /// The answer that needs no network: a fresh copy, or what is left while its host is given time.
     pub(super) async fn at_hand(
         &self,
-        client_id: &ClientId,
+        client_id: &ClientUrl,
         now: UnixTime,
     ) -> Result<Option<Cached>, Refusal> {
         let last_good = self.last_good(client_id).await?;
@@ -467,7 +520,7 @@ impl Inner {
     /// A document of ours for a developer: it is as good as its row, and no better.
     async fn development_client(
         &self,
-        client_id: &ClientId,
+        client_id: &ClientUrl,
         now: UnixTime,
     ) -> Result<Arc<Client>, Refusal> {
         let prefix = self.development.as_deref().unwrap_or_default();

@@ -19,8 +19,9 @@ use crate::{
     },
     protocol::{
         client::Client,
-        client_id::{self, ClientId},
-        client_metadata, media_type,
+        client_metadata,
+        client_url::{self as grammar, ClientUrl},
+        media_type,
     },
 };
 
@@ -191,7 +192,7 @@ pub(super) const MEDIA: &str = "document.media_type";
 pub(super) const KID: &str = "document.jwks.kid";
 
 fn grammar() -> impl Iterator<Item = &'static str> {
-    client_id::RULES.iter().map(|rule| rule.rule())
+    grammar::RULES.iter().map(|rule| rule.rule())
 }
 
 fn url_policy() -> impl Iterator<Item = &'static str> {
@@ -223,13 +224,13 @@ impl Clients {
             document: None,
             notes: Vec::new(),
         };
-        let client_id: ClientId = match text.parse() {
+        let client_id: ClientUrl = match text.parse() {
             Ok(client_id) => {
                 report.in_order(grammar(), None);
                 client_id
             }
             Err(error) => {
-                let error: client_id::ClientIdError = error;
+                let error: grammar::ClientUrlError = error;
                 report.in_order(grammar(), Some((error.rule(), error.to_string())));
                 report.not_reached(url_policy().chain(on_the_wire()).chain(in_the_document()));
                 return report;
@@ -245,7 +246,7 @@ impl Clients {
         report
     }
 
-    fn explain_policy(&self, report: &mut Report, client_id: &ClientId) {
+    fn explain_policy(&self, report: &mut Report, client_id: &ClientUrl) {
         if self.is_in_development(client_id) {
             report.notes.push(
                 "This server serves the document itself, for a client in development.".to_owned(),
@@ -257,7 +258,7 @@ impl Clients {
                 report.line(rule.name, refuses.then(|| rule.told.to_owned()));
             }
         }
-        self.explain_standing(report, &self.standings().of(client_id, &[]));
+        self.explain_standing(report, &self.standings().of(&client_id.clone().into(), &[]));
     }
 
     fn explain_standing(&self, report: &mut Report, standing: &Standing) {
@@ -268,7 +269,7 @@ impl Clients {
         report.line(BLOCKED, blocked);
     }
 
-    async fn explain_document(&self, report: &mut Report, client_id: &ClientId) {
+    async fn explain_document(&self, report: &mut Report, client_id: &ClientUrl) {
         let (wire, fetched) = self.0.fetch(client_id, Charge::Administrator).await;
         report.wire = Some(facts(&wire));
         report.notes.extend(recognise(&wire));
@@ -313,7 +314,7 @@ impl Clients {
         // Its keys may be blocked where its address is not.
         let standing = self
             .standings()
-            .of(client_id, &client.metadata.thumbprints());
+            .of(client.id(), &client.metadata.thumbprints());
         self.explain_standing(report, &standing);
         let freshness = self.0.freshness(&fetched);
         report.document = Some(summary(

@@ -16,6 +16,7 @@ use crate::{
     protocol::{
         client::Client,
         client_id::ClientId,
+        client_url::ClientUrl,
         http_cache::{self, Bounds},
         key_set::KeySet,
         media_type,
@@ -139,13 +140,13 @@ impl Clients {
     }
 
     /// A `jwks_uri` is held to what a client identifier is held to: it is read as one is.
-    fn key_set_address(&self, uri: &str) -> Result<ClientId, Refusal> {
+    fn key_set_address(&self, uri: &str) -> Result<ClientUrl, Refusal> {
         let invalid = |told: &str| {
             Refusal::invalid("document.jwks_uri", told.replace("client_id", "jwks_uri"))
         };
-        let address: ClientId =
+        let address: ClientUrl =
             uri.parse()
-                .map_err(|error: crate::protocol::client_id::ClientIdError| {
+                .map_err(|error: crate::protocol::client_url::ClientUrlError| {
                     invalid(&error.to_string())
                 })?;
         self.check_url(&address)
@@ -181,7 +182,7 @@ impl Inner {
     async fn load_keys(
         &self,
         client_id: &ClientId,
-        address: &ClientId,
+        address: &ClientUrl,
     ) -> Result<Arc<KeySet>, Refusal> {
         let sets = &self.key_sets;
         let uri = address.as_str();
@@ -221,7 +222,7 @@ impl Inner {
     }
 
     /// The key set at an address, and how long it is fresh.
-    async fn read_keys(&self, address: &ClientId) -> Result<(KeySet, i64), Refusal> {
+    async fn read_keys(&self, address: &ClientUrl) -> Result<(KeySet, i64), Refusal> {
         let url = Url::parse(address.as_str())
             .map_err(|error| Refusal::invalid("document.jwks_uri", error.to_string()))?;
         let wanted = Wanted {

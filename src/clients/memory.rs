@@ -5,7 +5,7 @@ use std::sync::Arc;
 use moka::sync::Cache;
 
 use crate::{
-    protocol::{client::Client, client_id::ClientId},
+    protocol::{client::Client, client_url::ClientUrl},
     store::{Gone, KeptClient},
     time::UnixTime,
 };
@@ -49,8 +49,8 @@ impl Cached {
 
 #[derive(Debug)]
 pub(super) struct Memory {
-    settled: Cache<ClientId, Cached>,
-    strangers: Cache<ClientId, Cached>,
+    settled: Cache<ClientUrl, Cached>,
+    strangers: Cache<ClientUrl, Cached>,
 }
 
 impl Memory {
@@ -62,13 +62,13 @@ impl Memory {
         }
     }
 
-    pub(super) fn get(&self, client_id: &ClientId) -> Option<Cached> {
+    pub(super) fn get(&self, client_id: &ClientUrl) -> Option<Cached> {
         self.settled
             .get(client_id)
             .or_else(|| self.strangers.get(client_id))
     }
 
-    pub(super) fn insert(&self, client_id: ClientId, cached: Cached) {
+    pub(super) fn insert(&self, client_id: ClientUrl, cached: Cached) {
         if self.settled.contains_key(&client_id) {
             self.settled.insert(client_id, cached);
         } else {
@@ -77,7 +77,7 @@ impl Memory {
     }
 
     /// The client has a grant: it is no stranger any more.
-    pub(super) fn settle(&self, client_id: &ClientId) {
+    pub(super) fn settle(&self, client_id: &ClientUrl) {
         if self.settled.contains_key(client_id) {
             return;
         }
@@ -86,7 +86,7 @@ impl Memory {
         }
     }
 
-    pub(super) fn remove(&self, client_id: &ClientId) {
+    pub(super) fn remove(&self, client_id: &ClientUrl) {
         self.settled.invalidate(client_id);
         self.strangers.invalidate(client_id);
     }
@@ -106,7 +106,7 @@ mod tests {
     use super::*;
     use crate::protocol::{client::Digest, client_metadata};
 
-    fn cached(client_id: &ClientId) -> Cached {
+    fn cached(client_id: &ClientUrl) -> Cached {
         let document = format!(
             r#"{{"client_id":"{client_id}","redirect_uris":["https://a.example.com/cb"]}}"#
         );
@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn c_14_a_hundred_thousand_strangers_push_out_nobody_with_a_grant() {
         let memory = Memory::new(1_000);
-        let id = |kind: &str, n: usize| -> ClientId {
+        let id = |kind: &str, n: usize| -> ClientUrl {
             format!("https://a.example.com/{kind}/{n}").parse().unwrap()
         };
         for n in 0..100 {

@@ -14,8 +14,8 @@ use crate::{
     fetch::{Charge, DOCUMENT_ACCEPT, FetchError, Fetched, Wanted, Wire},
     protocol::{
         client::{Client, Digest},
-        client_id::ClientId,
         client_metadata,
+        client_url::ClientUrl,
         http_cache::{self, Bounds},
         media_type,
     },
@@ -32,7 +32,7 @@ impl Inner {
     /// Fetches, validates and keeps a document. Nothing invalid is ever kept.
     pub(super) async fn load(
         &self,
-        client_id: &ClientId,
+        client_id: &ClientUrl,
         source: IpAddr,
     ) -> Result<Arc<Client>, Refusal> {
         // Another flight may have landed while this one was called for.
@@ -55,7 +55,7 @@ impl Inner {
     /// One attempt at the document's host.
     pub(super) async fn fetch(
         &self,
-        client_id: &ClientId,
+        client_id: &ClientUrl,
         charge: Charge,
     ) -> (Wire, Result<Fetched, FetchError>) {
         let Ok(url) = Url::parse(client_id.as_str()) else {
@@ -71,7 +71,7 @@ impl Inner {
     /// Judges what came, and keeps it or backs off.
     pub(super) async fn take(
         &self,
-        client_id: &ClientId,
+        client_id: &ClientUrl,
         wire: &Wire,
         fetched: Result<Fetched, FetchError>,
         last_good: Option<Cached>,
@@ -100,11 +100,12 @@ impl Inner {
                 .await;
         }
         self.failures.invalidate(client_id);
-        self.keep(client, &fetched, last_good, now).await
+        self.keep(client_id, client, &fetched, last_good, now).await
     }
 
     async fn keep(
         &self,
+        client_id: &ClientUrl,
         client: Client,
         fetched: &Fetched,
         last_good: Option<Cached>,
@@ -113,7 +114,7 @@ impl Inner {
         let freshness = self.freshness(fetched);
         // One fetch still serves all requests of the same second when nothing may be stored.
         let lifetime = if freshness.store {
-            jittered(freshness.lifetime, client.id().as_str()).clamp(
+            jittered(freshness.lifetime, client_id.as_str()).clamp(
                 self.settings.fresh.least.into(),
                 self.settings.fresh.most.into(),
             )
@@ -124,7 +125,7 @@ impl Inner {
         let document: Arc<str> = String::from_utf8_lossy(&fetched.body).into();
         let (event, revoke) = what_happened(&client, &document, last_good.as_ref());
         let accepted = Accepted {
-            client_id: client.id().clone(),
+            client_id: client_id.clone(),
             digest: client.digest.clone(),
             document: document.to_string(),
             fetched_at: now,
@@ -133,7 +134,7 @@ impl Inner {
             revoke,
         };
         self.store.keep_client(accepted).await?;
-        tracing::info!(client_id = %client.id(), digest = client.digest.as_str(), lifetime, bytes = fetched.body.len(), "read a client's document");
+        tracing::info!(%client_id, digest = client.digest.as_str(), lifetime, bytes = fetched.body.len(), "read a client's document");
         let client = Arc::new(client);
         let cached = Cached {
             client: client.clone(),
@@ -148,7 +149,7 @@ impl Inner {
             failing: false,
             gone: Gone::default(),
         };
-        self.memory.insert(client.id().clone(), cached);
+        self.memory.insert(client_id.clone(), cached);
         Ok(client)
     }
 
@@ -175,7 +176,7 @@ impl Inner {
     /// is valid by itself.
     async fn failed(
         &self,
-        client_id: &ClientId,
+        client_id: &ClientUrl,
         last_good: Option<Cached>,
         refusal: Refusal,
         version: Option<Digest>,
@@ -225,7 +226,7 @@ impl Inner {
     }
 
     /// What may not be stored is not remembered beyond its second.
-    fn keep_in_memory(&self, client_id: &ClientId, cached: Cached) {
+    fn keep_in_memory(&self, client_id: &ClientUrl, cached: Cached) {
         match cached.may_go_stale {
             true => self.memory.insert(client_id.clone(), cached),
             false => self.memory.remove(client_id),
@@ -234,7 +235,7 @@ impl Inner {
 }
 
 pub(super) fn read(
-    client_id: &ClientId,
+    client_id: &ClientUrl,
     document: &[u8],
     fetched_at: UnixTime,
 ) -> Result<Client, Refusal> {
@@ -251,7 +252,11 @@ pub(super) fn read(
 pub(super) const MEDIA_TYPE: &str = "the document must be served with exactly one Content-Type: application/json or \
                                      application/*+json, in UTF-8";
 
-fn check_answer(client_id: &ClientId, fetched: &Fetched, now: UnixTime) -> Result<Client, Refusal> {
+fn check_answer(
+    client_id: &ClientUrl,
+    fetched: &Fetched,
+    now: UnixTime,
+) -> Result<Client, Refusal> {
     if !media_type::is_json(&fetched.header_values("content-type")) {
         return Err(Refusal::invalid("document.media_type", MEDIA_TYPE));
     }

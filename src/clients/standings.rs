@@ -1,13 +1,16 @@
-//! What the administrator's rules make of a client: those of the configuration and those in the database.
+//! What the administrator says of clients: rules and registrations, of the configuration and in the database.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use arc_swap::ArcSwap;
 
 use crate::{
     config::Config,
-    policy::client_rules::{Pattern, Rule, Standing, Tier, standing},
-    protocol::client_id::ClientId,
+    policy::{
+        client_rules::{Pattern, Rule, Standing, Tier, standing},
+        registration::Registered,
+    },
+    protocol::{client_id::ClientId, client_url::ClientUrl},
     store::{Store, StoreError},
 };
 
@@ -18,6 +21,7 @@ const DEVELOPMENT_ACCESS: u32 = 300;
 #[derive(Debug)]
 pub struct Standings {
     configured: Vec<Rule>,
+    registered: HashMap<ClientId, Arc<Registered>>,
     unlisted: Tier,
     stored: ArcSwap<Stored>,
 }
@@ -26,6 +30,7 @@ pub struct Standings {
 struct Stored {
     revision: i64,
     rules: Vec<Rule>,
+    registered: HashMap<ClientId, Arc<Registered>>,
 }
 
 impl Standings {
@@ -47,6 +52,7 @@ impl Standings {
             });
         }
         Self {
+            registered: by_id(config.clients.registered.iter().cloned()),
             configured,
             unlisted: config.policy.unlisted,
             stored: ArcSwap::default(),
@@ -57,7 +63,34 @@ impl Standings {
     pub fn of(&self, client_id: &ClientId, keys: &[String]) -> Standing {
         let stored = self.stored.load();
         let rules = self.configured.iter().chain(&stored.rules);
-        standing(rules, self.unlisted, client_id, keys)
+        let by_rule = client_id
+            .url()
+            .map(|url| standing(rules, self.unlisted, url, keys));
+        let registered = self.registered(client_id);
+        match (by_rule, registered) {
+            (Some(by_rule), _) if by_rule.rule.is_some() => by_rule,
+            (_, Some(registered)) => Standing {
+                tier: match registered.written().first_party {
+                    true => Tier::FirstParty,
+                    false => Tier::Approved,
+                },
+                rule: None,
+                registered: true,
+            },
+            (Some(by_rule), None) => by_rule,
+            // Nobody knows the name.
+            (None, None) => Standing {
+                tier: Tier::Blocked,
+                rule: None,
+                registered: false,
+            },
+        }
+    }
+
+    /// The registration of a client; that of the configuration wins.
+    pub fn registered(&self, client_id: &ClientId) -> Option<Arc<Registered>> {
+        let known = self.registered.get(client_id).cloned();
+        known.or_else(|| self.stored.load().registered.get(client_id).cloned())
     }
 
     /// Counts the changes of the rules in the database, as far as this process knows them.
@@ -77,7 +110,7 @@ impl Standings {
             .filter_map(|rule| match &rule.pattern {
                 Pattern::Url(url) => Some(url.host().to_owned()),
                 Pattern::Path(prefix) => prefix
-                    .parse::<ClientId>()
+                    .parse::<ClientUrl>()
                     .ok()
                     .map(|id| id.host().to_owned()),
                 Pattern::Host(host) | Pattern::Domain(host) => Some(host.clone()),
@@ -93,7 +126,18 @@ impl Standings {
     /// When the database fails.
     pub async fn reload(&self, store: &Store) -> Result<(), StoreError> {
         let (revision, rules) = store.client_rules().await?;
-        self.stored.store(Arc::new(Stored { revision, rules }));
+        let registered = by_id(store.registered_clients().await?.into_iter());
+        self.stored.store(Arc::new(Stored {
+            revision,
+            rules,
+            registered,
+        }));
         Ok(())
     }
+}
+
+fn by_id(registered: impl Iterator<Item = Registered>) -> HashMap<ClientId, Arc<Registered>> {
+    registered
+        .map(|registered| (registered.id().clone(), Arc::new(registered)))
+        .collect()
 }

@@ -3,7 +3,7 @@
 use std::sync::PoisonError;
 
 use super::{Clients, Refusal};
-use crate::{protocol::client_id::ClientId, time::UnixTime};
+use crate::{protocol::client_url::ClientUrl, time::UnixTime};
 
 /// Refusals that are remembered.
 const REMEMBERED: usize = 200;
@@ -19,7 +19,7 @@ pub struct Refused {
 /// A host that is given time.
 #[derive(Clone, Debug)]
 pub struct BackedOff {
-    pub client_id: ClientId,
+    pub client_id: ClientUrl,
     pub failures: usize,
     pub not_before: UnixTime,
     pub refusal: Refusal,

@@ -3,8 +3,11 @@
 use std::{fmt, net::SocketAddr, num::NonZeroU32, path::PathBuf, str::FromStr};
 
 use crate::{
-    policy::client_rules::{Pattern, Rule, Tier},
-    protocol::client_id::ClientId,
+    policy::{
+        client_rules::{Pattern, Rule, Tier},
+        registration::Registered,
+    },
+    protocol::client_url::ClientUrl,
 };
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize, de::Error as _};
@@ -183,6 +186,8 @@ section! {
         allowed_ports: Vec<u16> = Vec::new(),
         /// Documents kept in memory.
         cache_entries: NonZeroU32 = at_least_one(4_096),
+        /// Clients that are known without a document.
+        registered: Vec<Registered> = Vec::new(),
     }
 }
 
@@ -269,7 +274,7 @@ section! {
 #[serde(deny_unknown_fields)]
 pub struct Example {
     #[serde(with = "text")]
-    pub client_id: ClientId,
+    pub client_id: ClientUrl,
     pub tier: Tier,
     /// The rule that must decide, by its `match`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -133,13 +133,14 @@ fn client_id(app: &App, params: &Params) -> Result<ClientId, PageError> {
     };
     let client_id: ClientId =
         text.parse()
-            .map_err(|error: crate::protocol::client_id::ClientIdError| {
+            .map_err(|error: crate::protocol::client_url::ClientUrlError| {
                 PageError::bad_request(app, error.rule(), &error.to_string())
                     .detail("client_id", text)
             })?;
-    app.clients
-        .check_url(&client_id)
-        .map_err(|refusal| PageError::client(app, client_id.as_str(), &refusal))?;
+    let checked = client_id
+        .url()
+        .map_or(Ok(()), |url| app.clients.check_url(url));
+    checked.map_err(|refusal| PageError::client(app, client_id.as_str(), &refusal))?;
     if params.optional("redirect_uri").is_none() {
         return Err(PageError::bad_request(
             app,

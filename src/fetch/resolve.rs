@@ -20,7 +20,7 @@ use super::FetchError;
 use crate::{
     config::Config,
     protocol::{
-        client_id::is_special_name,
+        client_url::is_special_name,
         special_address::{nat64_embedded, special_block},
     },
     time::Clock,

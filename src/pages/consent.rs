@@ -262,7 +262,7 @@ fn view(app: &App, open: &Open, remembered: &Remembered, asker: Asker, now: Unix
         may_refresh,
         ..
     } = &open.proposal;
-    let host = client.id().host();
+    let host = client.id().host_or_name();
     let shown_host = HostView::of(host);
     let base = app.config.issuer.path();
     let catalog = &app.config.resources;
@@ -375,8 +375,12 @@ fn cautions(app: &App, proposal: &Proposal, shown_host: &HostView) -> Vec<Cautio
         });
     };
     let client = &proposal.client;
-    let host = client.id().host();
-    if app.clients.is_in_development(client.id()) {
+    // Whoever is registered was looked at by the administrator.
+    let Some(url) = client.id().url() else {
+        return cautions;
+    };
+    let host = url.host();
+    if app.clients.is_in_development(url) {
         let text = "A developer had this description made on this server for an app under construction. Allow it only if you are that developer or know them.";
         add(false, "This app is in development", text, None);
     }

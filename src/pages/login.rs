@@ -83,7 +83,7 @@ fn page(app: &App, headers: &HeaderMap, request: &Params, failed: Option<&str>) 
         csrf: forms::token(app, FORM, &visitor),
         action: format!("{}/login", app.config.issuer.path()),
         request: request.encode(),
-        client_host: client_id.map(|id| id.host().to_owned()),
+        client_host: client_id.map(|id| id.host_or_name().to_owned()),
         username: failed
             .or_else(|| request.optional("login_hint"))
             .unwrap_or_default()

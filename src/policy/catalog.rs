@@ -191,6 +191,7 @@ mod tests {
         Standing {
             tier: Tier::Unknown,
             rule: None,
+            registered: false,
         }
     }
 
@@ -285,6 +286,7 @@ mod tests {
         let approved = Standing {
             tier: Tier::Approved,
             rule: Some(rule.clone()),
+            registered: false,
         };
         let admin = "https://admin.example/".parse().unwrap();
         let none = "".parse().unwrap();
@@ -299,6 +301,7 @@ mod tests {
         let narrow = Standing {
             tier: Tier::Approved,
             rule: Some(rule),
+            registered: false,
         };
         assert!(catalog().check(&admin, &narrow).is_err());
         assert!(Catalog::default().check(&admin, &narrow).is_err());

@@ -5,8 +5,8 @@ use std::{borrow::Cow, fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 
 use crate::protocol::{
-    client_id::ClientId,
     client_metadata::{AuthMethod, GrantType},
+    client_url::ClientUrl,
 };
 
 /// How far a client is trusted, from nothing to everything.
@@ -63,7 +63,7 @@ impl FromStr for Tier {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Pattern {
     Key(String),
-    Url(ClientId),
+    Url(ClientUrl),
     /// Ends with a slash: boundaries of segments are its boundaries.
     Path(String),
     Host(String),
@@ -73,7 +73,7 @@ pub enum Pattern {
 
 impl Pattern {
     /// Is the rule about this client? `keys` are the thumbprints of the keys it publishes.
-    pub fn matches(&self, client_id: &ClientId, keys: &[String]) -> bool {
+    pub fn matches(&self, client_id: &ClientUrl, keys: &[String]) -> bool {
         let host = client_id.host();
         match self {
             Self::Key(thumbprint) => keys.contains(thumbprint),
@@ -132,7 +132,7 @@ impl FromStr for Pattern {
         {
             let identifier =
                 |error| Cow::Owned(format!("a path ends with /*, after a valid start: {error}"));
-            prefix.parse::<ClientId>().map_err(identifier)?;
+            prefix.parse::<ClientUrl>().map_err(identifier)?;
             return match prefix.ends_with('/') && !prefix.contains('?') {
                 true => Ok(Self::Path(prefix.to_owned())),
                 false => Err("the * of a path stands after a slash".into()),
@@ -149,7 +149,7 @@ impl FromStr for Pattern {
             None => (text, false),
         };
         // A host is whatever could stand in an identifier.
-        let identifier = format!("https://{name}/").parse::<ClientId>();
+        let identifier = format!("https://{name}/").parse::<ClientUrl>();
         if !identifier.is_ok_and(|id| id.host() == name) {
             return Err(
                 "https://host/path, https://host/path/*, host, *.domain or key:THUMBPRINT".into(),
@@ -319,6 +319,8 @@ pub struct Standing {
     pub tier: Tier,
     /// `None`: no rule is about it.
     pub rule: Option<Rule>,
+    /// Is it known by a registration?
+    pub registered: bool,
 }
 
 /// What the rules make of a client: `blocked` always wins, else the most specific rule; of two for the same clients
@@ -326,7 +328,7 @@ pub struct Standing {
 pub fn standing<'a>(
     rules: impl Iterator<Item = &'a Rule>,
     unlisted: Tier,
-    client_id: &ClientId,
+    client_id: &ClientUrl,
     keys: &[String],
 ) -> Standing {
     let mut best: Option<&Rule> = None;
@@ -339,6 +341,7 @@ pub fn standing<'a>(
     Standing {
         tier: best.map_or(unlisted, |rule| rule.tier),
         rule: best.cloned(),
+        registered: false,
     }
 }
 
@@ -347,7 +350,8 @@ impl Standing {
         self.rule.as_ref().and_then(list)
     }
 
-    /// May it use the grant, if its document lists it? Strangers may run the code flow.
+    /// May it use the grant, if its document lists it? Strangers may run the code flow; devices are for those who
+    /// authenticate, or are listed; acting for themselves is for those who are listed.
     pub fn allows_grant(&self, grant: GrantType) -> bool {
         match self.listed(|rule| rule.grants.as_ref().map(|grants| grants.contains(&grant))) {
             Some(listed) => listed,
@@ -416,6 +420,7 @@ impl Standing {
     /// Which rule decides, and why, in one sentence for the administrator.
     pub fn why(&self) -> String {
         match &self.rule {
+            None if self.registered => format!("it is registered: {}", self.tier.as_str()),
             None => format!(
                 "no rule matches, so it is {}, as policy.unlisted says",
                 self.tier.as_str()

@@ -1,6 +1,6 @@
 //! Which client identifiers this server reads, beyond the grammar: CIMD §8, decisions of our own.
 
-use crate::protocol::client_id::{ClientId, is_special_name};
+use crate::protocol::client_url::{ClientUrl, is_special_name};
 
 /// What the administrator allows.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub struct Rules<'a> {
 pub struct Rule {
     pub name: &'static str,
     pub told: &'static str,
-    refuses: fn(&ClientId, &Rules<'_>) -> bool,
+    refuses: fn(&ClientUrl, &Rules<'_>) -> bool,
 }
 
 /// Every rule, in the order in which they are asked: the first that refuses decides.
@@ -72,7 +72,7 @@ pub const ALL: &[Rule] = &[
 
 impl Rule {
     /// Does this rule refuse the identifier?
-    pub fn refuses(&self, client_id: &ClientId, rules: &Rules<'_>) -> bool {
+    pub fn refuses(&self, client_id: &ClientUrl, rules: &Rules<'_>) -> bool {
         (self.refuses)(client_id, rules)
     }
 }
@@ -82,7 +82,7 @@ impl Rule {
 /// # Errors
 ///
 /// The rule that refuses it.
-pub fn check(client_id: &ClientId, rules: &Rules<'_>) -> Result<(), Rule> {
+pub fn check(client_id: &ClientUrl, rules: &Rules<'_>) -> Result<(), Rule> {
     match ALL.iter().find(|rule| rule.refuses(client_id, rules)) {
         Some(rule) => Err(*rule),
         None => Ok(()),

@@ -6,6 +6,7 @@ pub mod client_url;
 pub mod host_view;
 pub mod known_names;
 pub mod metadata_change;
+pub mod registration;
 
 use crate::{
     protocol::{

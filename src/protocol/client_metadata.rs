@@ -7,6 +7,7 @@ use thiserror::Error;
 use url::Url;
 
 use crate::protocol::client_id::ClientId;
+use crate::protocol::client_url::ClientUrl;
 use crate::protocol::json::{self, Json, Object, WrongType};
 use crate::protocol::key_set::KeySet;
 use crate::protocol::redirect_uri::RedirectUri;
@@ -53,6 +54,11 @@ pub enum GrantType {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum AuthMethod {
     None,
+    /// RFC 6749 §2.3.1, only for clients that were registered.
+    ClientSecretPost,
+    /// RFC 6749 §2.3.1, only for clients that were registered.
+    ClientSecretBasic,
+    /// RFC 7523 §2.2.
     PrivateKeyJwt,
 }
 
@@ -67,7 +73,17 @@ pub enum ApplicationType {
 /// # Errors
 ///
 /// The first of [`CHECKS`] that refuses it, or what stands before them: that it is a JSON object at all.
-pub fn parse(client_id: &ClientId, body: &[u8]) -> Result<ClientMetadata, MetadataError> {
+pub fn parse(client_id: &ClientUrl, body: &[u8]) -> Result<ClientMetadata, MetadataError> {
+    parse_for(&client_id.clone().into(), body)
+}
+
+/// Reads what an administrator registered: the same rules for whatever identifier. Methods of shared secrets are not
+/// in it: whoever keeps the secrets adds them.
+///
+/// # Errors
+///
+/// As [`parse`].
+pub fn parse_for(client_id: &ClientId, body: &[u8]) -> Result<ClientMetadata, MetadataError> {
     let doc = object(body)?;
     for check in CHECKS {
         (check.run)(&doc, client_id)?;
@@ -76,7 +92,8 @@ pub fn parse(client_id: &ClientId, body: &[u8]) -> Result<ClientMetadata, Metada
 }
 
 /// What each rule says of a document: for explaining, so it does not stop at the first that refuses.
-pub fn judge(client_id: &ClientId, body: &[u8]) -> Vec<Judged> {
+pub fn judge(client_id: &ClientUrl, body: &[u8]) -> Vec<Judged> {
+    let client_id = &ClientId::from(client_id.clone());
     let not_reached = |rule| Judged {
         rule,
         verdict: Verdict::NotReached,
@@ -322,8 +339,21 @@ impl AuthMethod {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::None => "none",
+            Self::ClientSecretPost => "client_secret_post",
+            Self::ClientSecretBasic => "client_secret_basic",
             Self::PrivateKeyJwt => "private_key_jwt",
         }
+    }
+
+    /// The method of a wire name.
+    pub fn from_wire(name: &str) -> Option<Self> {
+        let all = [
+            Self::None,
+            Self::ClientSecretPost,
+            Self::ClientSecretBasic,
+            Self::PrivateKeyJwt,
+        ];
+        all.into_iter().find(|method| method.as_str() == name)
     }
 }
 
@@ -708,9 +738,11 @@ fn web_url(
     let is_usable = |url: &Url| {
         schemes.contains(&url.scheme()) && url.username().is_empty() && url.password().is_none()
     };
-    let has_authority = text
-        .split_once("://")
-        .is_some_and(|(_, rest)| !rest.starts_with('/'));
+    // The library forgives a missing slash.
+    let has_authority = text.split_once("://").is_some_and(|(scheme, rest)| {
+        let is_one = |known: &&str| known.eq_ignore_ascii_case(scheme);
+        schemes.iter().any(|known| is_one(&known)) && !rest.starts_with('/')
+    });
     if text.len() <= MAX_URL
         && is_plain
         && has_authority
@@ -1049,7 +1081,7 @@ mod tests {
                 json!({"client_id": id}),
             )]);
         }
-        let with_query: ClientId = "https://client.example.com/c?a=1&b=2".parse().unwrap();
+        let with_query: ClientUrl = "https://client.example.com/c?a=1&b=2".parse().unwrap();
         for id in ["https://client.example.com/c?b=2&a=1", ID] {
             let error = parse(&with_query, &document(&json!({"client_id": id}))).unwrap_err();
             assert_eq!(error.rule(), "document.client_id", "M-12");

@@ -18,16 +18,18 @@
 //! | RFC 9068 JWT access tokens | [`access_token`] |
 //! | RFC 9110 §8.3 media types | [`media_type`] |
 //! | RFC 9111 caching | [`http_cache`] |
-//! | CIMD §3 client identifier | [`client_id`] |
+//! | RFC 6749 §2.2 client identifier, CIMD §3 | [`client_id`], [`client_url`] |
 //! | CIMD §8.6, IANA special-purpose registries | [`special_address`] |
 //! | OpenID Connect Core §3.1.2.1 prompt | [`prompt`] |
 
 pub mod access_token;
 pub mod authorization_code;
 pub mod authorize;
+pub mod basic;
 pub mod client;
 pub mod client_id;
 pub mod client_metadata;
+pub mod client_url;
 pub mod discovery;
 pub mod error;
 pub mod http_cache;

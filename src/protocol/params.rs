@@ -116,7 +116,7 @@ fn known_name(name: &str) -> Option<&'static str> {
     KNOWN.iter().find(|known| **known == name).copied()
 }
 
-fn decode(encoded: &[u8]) -> Result<String, OAuthError> {
+pub(super) fn decode(encoded: &[u8]) -> Result<String, OAuthError> {
     let mut bytes = Vec::with_capacity(encoded.len());
     let mut rest = encoded.iter();
     while let Some(&byte) = rest.next() {

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     policy::client_rules::{Pattern, Rule, Tier},
-    protocol::{client_id::ClientId, client_metadata},
+    protocol::{client_metadata, client_url::ClientUrl},
     time::UnixTime,
 };
 
@@ -122,7 +122,7 @@ async fn concerned(
         on_connection!(&mut *connection, c => sqlx::query_as(HOLDERS).fetch_all(c).await?);
     let mut ids = BTreeSet::new();
     for (id, digest) in holders {
-        let Ok(client_id) = id.parse::<ClientId>() else {
+        let Ok(client_id) = id.parse::<ClientUrl>() else {
             continue;
         };
         let keys = match pattern {
@@ -139,7 +139,7 @@ async fn concerned(
 /// The thumbprints of the keys in one version of a document.
 async fn published(
     connection: &mut Connection<'_>,
-    client_id: &ClientId,
+    client_id: &ClientUrl,
     digest: &str,
 ) -> Result<Vec<String>, StoreError> {
     let document: Option<(String,)> = on_connection!(connection, c => {
@@ -151,7 +151,7 @@ async fn published(
 }
 
 /// Ends what one client has: how many grants and how many running logins that were.
-async fn end_all(
+pub(super) async fn end_all(
     connection: &mut Connection<'_>,
     client_id: &str,
     because: &str,

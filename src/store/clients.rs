@@ -7,7 +7,7 @@ use super::{
     statements,
 };
 use crate::{
-    protocol::{client::Digest, client_id::ClientId},
+    protocol::{client::Digest, client_id::ClientId, client_url::ClientUrl},
     time::UnixTime,
 };
 
@@ -128,7 +128,7 @@ pub struct NewEvent {
 /// A document that was accepted.
 #[derive(Debug)]
 pub struct Accepted {
-    pub client_id: ClientId,
+    pub client_id: ClientUrl,
     pub digest: Digest,
     pub document: String,
     pub fetched_at: UnixTime,
@@ -190,7 +190,7 @@ impl Store {
     /// # Errors
     ///
     /// When the database fails, as for every method here.
-    pub async fn client(&self, client_id: &ClientId) -> Result<Option<KeptClient>, StoreError> {
+    pub async fn client(&self, client_id: &ClientUrl) -> Result<Option<KeptClient>, StoreError> {
         Ok(
             on_reads!(self, pool => sqlx::query_as(FIND).bind(client_id.as_str()).fetch_optional(pool).await?),
         )
@@ -206,7 +206,7 @@ impl Store {
     /// One version of a client's document.
     pub async fn client_document(
         &self,
-        client_id: &ClientId,
+        client_id: &ClientUrl,
         digest: &Digest,
     ) -> Result<Option<String>, StoreError> {
         let row: Option<(String,)> = on_reads!(self, pool => {
@@ -218,7 +218,7 @@ impl Store {
     /// A client's history, oldest first.
     pub async fn client_events(
         &self,
-        client_id: &ClientId,
+        client_id: &ClientUrl,
     ) -> Result<Vec<ClientEvent>, StoreError> {
         Ok(on_reads!(self, pool => {
             sqlx::query_as(EVENTS).bind(client_id.as_str()).fetch_all(pool).await?
@@ -262,7 +262,7 @@ impl Store {
     /// Writes down that a known client's document could not be read.
     pub async fn note_failure(
         &self,
-        client_id: ClientId,
+        client_id: ClientUrl,
         at: UnixTime,
         rule: &'static str,
         because: String,
@@ -283,7 +283,7 @@ impl Store {
     /// one that is valid by itself.
     pub async fn note_gone(
         &self,
-        client_id: ClientId,
+        client_id: ClientUrl,
         at: UnixTime,
         rule: &'static str,
         because: String,

@@ -22,6 +22,11 @@ const STEPS: &[(i64, &str, &str)] = &[
         "client_history",
         include_str!("../../migrations/0002_client_history.sql"),
     ),
+    (
+        3,
+        "confidential_clients",
+        include_str!("../../migrations/0003_confidential_clients.sql"),
+    ),
 ];
 
 fn migrator() -> Migrator {

@@ -13,6 +13,7 @@ mod interactions;
 mod keys;
 mod logos;
 mod migrate;
+mod registered_clients;
 mod sessions;
 mod sweep;
 mod writer;
@@ -152,6 +153,7 @@ mod tests {
             interactions::STATEMENTS,
             keys::STATEMENTS,
             logos::STATEMENTS,
+            registered_clients::STATEMENTS,
             sessions::STATEMENTS,
             sweep::STATEMENTS,
         ]

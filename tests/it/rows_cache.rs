@@ -165,7 +165,15 @@ async fn c_09_c_10_every_spelling_is_its_own_client() {
             .rule,
         "document.client_id"
     );
-    assert!(server.app.store.client(&b).await.unwrap().is_none());
+    assert!(
+        server
+            .app
+            .store
+            .client(b.url().unwrap())
+            .await
+            .unwrap()
+            .is_none()
+    );
     let c = server.site.url("/c").parse().unwrap();
     let kept = server
         .app
@@ -188,7 +196,13 @@ async fn c_11_no_error_is_ever_kept_as_a_document() {
         .resolve(&id, anybody(), now)
         .await
         .unwrap();
-    let good = server.app.store.client(&id).await.unwrap().unwrap();
+    let good = server
+        .app
+        .store
+        .client(id.url().unwrap())
+        .await
+        .unwrap()
+        .unwrap();
     for answer in [Answer::status(500), Answer::json("{}"), Answer::status(404)] {
         server.site.answer("/c.json", answer);
         server.app.clock.advance(700);
@@ -197,7 +211,13 @@ async fn c_11_no_error_is_ever_kept_as_a_document() {
             .clients
             .resolve(&id, anybody(), server.app.clock.now())
             .await;
-        let kept = server.app.store.client(&id).await.unwrap().unwrap();
+        let kept = server
+            .app
+            .store
+            .client(id.url().unwrap())
+            .await
+            .unwrap()
+            .unwrap();
         assert_eq!(
             (kept.digest, kept.document),
             (good.digest.clone(), good.document.clone())
@@ -482,7 +502,12 @@ async fn c_28_m_60_a_client_that_flips_is_written_down() {
         server.app.clock.advance(700);
     }
     assert!(digests[0] == digests[2] && digests[1] == digests[3] && digests[0] != digests[1]);
-    let events = server.app.store.client_events(&id).await.unwrap();
+    let events = server
+        .app
+        .store
+        .client_events(id.url().unwrap())
+        .await
+        .unwrap();
     let seen: Vec<_> = events
         .iter()
         .map(|event| (event.kind.as_str(), event.digest.as_ref().unwrap().as_str()))

@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 use wayleave::{
     policy::metadata_change,
     protocol::{
-        client_id::ClientId,
         client_metadata::{self, AuthMethod, ClientMetadata, GrantType},
+        client_url::ClientUrl,
         redirect_uri::RedirectUri,
     },
 };
@@ -51,7 +51,7 @@ struct Row {
 }
 
 impl Row {
-    fn at(&self) -> ClientId {
+    fn at(&self) -> ClientUrl {
         let at = self.at.as_deref().unwrap_or("https://client.example.com/c");
         at.parse().unwrap()
     }
@@ -557,7 +557,7 @@ async fn m_61_a_removed_redirect_uri_stops_at_once() {
 
 #[test]
 fn m_61_a_client_that_no_longer_signs_is_asked_about() {
-    let id: ClientId = "https://client.example.com/c".parse().unwrap();
+    let id: ClientUrl = "https://client.example.com/c".parse().unwrap();
     let read = |method: &str| {
         let document = json!({
             "client_id": id.as_str(), "redirect_uris": ["https://client.example.com/cb"],
@@ -674,7 +674,8 @@ async fn c_06_c_07_c_08_a_document_is_fresh_within_our_bounds_whatever_its_host_
     let mut failures = Vec::new();
     for (n, (id, headers, lifetime)) in table.iter().enumerate() {
         let path = format!("/{n}");
-        let client: ClientId = server.site.url(&path).parse().unwrap();
+        let client: wayleave::protocol::client_id::ClientId =
+            server.site.url(&path).parse().unwrap();
         let mut answer = Answer::json(server.site.document(&path, json!({})).to_string());
         let headers = headers
             .iter()

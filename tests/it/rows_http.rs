@@ -8,8 +8,12 @@ use http::Request;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use wayleave::{
-    app::App, clients::Clients, config::Config, fetch::DOCUMENT_ACCEPT, policy::catalog::Resource,
-    protocol::client_id::ClientId,
+    app::App,
+    clients::Clients,
+    config::Config,
+    fetch::DOCUMENT_ACCEPT,
+    policy::catalog::Resource,
+    protocol::{client_id::ClientId, client_url::ClientUrl},
 };
 
 use crate::{
@@ -1141,7 +1145,7 @@ async fn explain_refuses_an_identifier_by_the_rule_that_a_login_meets_and_asks_n
         let config = entry.config(&server);
         let store = server.app.store.clone();
         let clients = Clients::new(&config, store, dns.resolver(), &server.app.clock).unwrap();
-        let expected = match text.parse::<ClientId>() {
+        let expected = match text.parse::<ClientUrl>() {
             Err(error) => Err(error.rule()),
             Ok(client_id) => clients
                 .check_url(&client_id)

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::json;
-use wayleave::protocol::{client_id::ClientId, client_metadata, redirect_uri};
+use wayleave::protocol::{client_metadata, client_url::ClientUrl, redirect_uri};
 
 use crate::{
     rows_url::{Expect, expanded, report, rows},
@@ -41,7 +41,7 @@ const SPARE: &str = "https://spare.example.com/cb";
 
 impl Row {
     fn judge(&self) -> Result<(), &'static str> {
-        let id: ClientId = "https://client.example.com/c".parse().unwrap();
+        let id: ClientUrl = "https://client.example.com/c".parse().unwrap();
         let mut listed: Vec<String> = self.registered.iter().map(|uri| expanded(uri)).collect();
         listed.push(SPARE.to_owned());
         let body = json!({ "client_id": id.as_str(), "redirect_uris": listed }).to_string();

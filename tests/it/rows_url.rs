@@ -11,7 +11,7 @@ use wayleave::{
     config::Config,
     fetch::Resolver,
     policy::client_url::{self, Rules},
-    protocol::{client::Digest, client_id::ClientId},
+    protocol::{client::Digest, client_url::ClientUrl},
     server,
     store::Store,
     time::Clock,
@@ -54,9 +54,9 @@ impl Row {
     }
 
     fn judge(&self, text: &str) -> Result<(), &'static str> {
-        let id: ClientId = text
+        let id: ClientUrl = text
             .parse()
-            .map_err(|error: wayleave::protocol::client_id::ClientIdError| error.rule())?;
+            .map_err(|error: wayleave::protocol::client_url::ClientUrlError| error.rule())?;
         assert_eq!(id.as_str(), text, "{}: byte for byte", self.id);
         let rules = Rules {
             allow_query: self.allow_query.unwrap_or(true),
@@ -140,7 +140,7 @@ fn u_39_what_is_too_long_is_refused_before_it_is_read() {
     let text = format!("https://client.example.com/{}", "a".repeat(1 << 20));
     let fastest = (0..5).map(|_| {
         let begun = Instant::now();
-        assert!(text.parse::<ClientId>().is_err());
+        assert!(text.parse::<ClientUrl>().is_err());
         begun.elapsed()
     });
     let fastest = fastest.min().unwrap();

@@ -1,0 +1,289 @@
+//! Clients that an administrator registered: for resource servers, for classic clients, and for URLs that are not to be
+//! fetched. RFC 7591 §2 names the members.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::{
+    protocol::{
+        client::{Client, Digest},
+        client_id::ClientId,
+        client_metadata::{self, AuthMethod},
+    },
+    secret::{ClientSecret, SecretHash},
+    time::UnixTime,
+};
+
+/// A registration as it is written.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Registration {
+    pub client_id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_name: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_uri: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub redirect_uris: Vec<String>,
+    /// Empty for a resource server that only introspects. Absent: the code flow, and refreshing, where there is a
+    /// redirect URI.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant_types: Option<Vec<String>>,
+    /// Absent: by what there is, keys, a secret, or neither.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_endpoint_auth_method: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jwks: Option<Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jwks_uri: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub application_type: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id_token_signed_response_alg: Option<String>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub dpop_bound_access_tokens: bool,
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub require_pushed_authorization_requests: bool,
+    /// SHA-256 of the secret that `wayleave client add` made, base64url.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_secret_sha256: Option<String>,
+    /// Ours: nobody is asked for consent.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub first_party: bool,
+    /// May its assertions name the endpoint as audience and live for an hour, as before RFC 10070?
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub legacy_assertions: bool,
+    /// The resources whose tokens it may introspect.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resources: Vec<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
+/// A registration that was read: every rule for documents holds for it, too.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(try_from = "Registration", into = "Registration")]
+pub struct Registered {
+    pub client: Arc<Client>,
+    pub secret: Option<SecretHash<ClientSecret>>,
+    written: Registration,
+}
+
+impl PartialEq for Registered {
+    fn eq(&self, other: &Self) -> bool {
+        self.written == other.written
+    }
+}
+
+impl Registered {
+    /// As it was written.
+    pub fn written(&self) -> &Registration {
+        &self.written
+    }
+
+    /// Its identifier.
+    pub fn id(&self) -> &ClientId {
+        self.client.id()
+    }
+}
+
+impl From<Registered> for Registration {
+    fn from(registered: Registered) -> Self {
+        registered.written
+    }
+}
+
+impl TryFrom<Registration> for Registered {
+    type Error = String;
+
+    /// Judges a registration.
+    fn try_from(written: Registration) -> Result<Self, String> {
+        let client_id: ClientId = written.client_id.parse().map_err(|error| {
+            format!("expected client_id: a name of letters, digits and -._~, or a URL ({error})")
+        })?;
+        let method = written.method()?;
+        let document = written.document(method);
+        let mut metadata = client_metadata::parse_for(&client_id, document.as_bytes())
+            .map_err(|error| format!("expected another registration of {client_id}: {error}"))?;
+        metadata.auth_methods = vec![method];
+        if written.grants().is_empty() {
+            metadata.grants.clear();
+        }
+        let secret = written.client_secret_sha256.clone();
+        let client = Client {
+            metadata,
+            digest: Digest::of(document.as_bytes()),
+            fetched_at: UnixTime(0),
+        };
+        Ok(Self {
+            client: Arc::new(client),
+            secret: secret.map(SecretHash::from_column),
+            written,
+        })
+    }
+}
+
+impl Registration {
+    /// How it authenticates: as it says, else by what there is.
+    fn method(&self) -> Result<AuthMethod, String> {
+        let has_keys = self.jwks.is_some() || self.jwks_uri.is_some();
+        let has_secret = self.client_secret_sha256.is_some();
+        let method = match &self.token_endpoint_auth_method {
+            Some(name) => AuthMethod::from_wire(name).ok_or(
+                "expected token_endpoint_auth_method: none, private_key_jwt, client_secret_basic or client_secret_post",
+            )?,
+            None if has_keys => AuthMethod::PrivateKeyJwt,
+            None if has_secret => AuthMethod::ClientSecretBasic,
+            None => AuthMethod::None,
+        };
+        let fits = match method {
+            AuthMethod::None => !has_keys && !has_secret,
+            AuthMethod::PrivateKeyJwt => has_keys && !has_secret,
+            AuthMethod::ClientSecretBasic | AuthMethod::ClientSecretPost => has_secret && !has_keys,
+        };
+        match fits {
+            true => Ok(method),
+            false => Err(format!(
+                "expected what {} needs and nothing else: jwks or jwks_uri for private_key_jwt, client_secret_sha256 for a secret",
+                method.as_str()
+            )),
+        }
+    }
+
+    fn grants(&self) -> Vec<&str> {
+        match &self.grant_types {
+            Some(listed) => listed.iter().map(String::as_str).collect(),
+            None if self.redirect_uris.is_empty() => Vec::new(),
+            None => vec!["authorization_code", "refresh_token"],
+        }
+    }
+
+    /// The same as a document, without what only we may know.
+    fn document(&self, method: AuthMethod) -> String {
+        let mut grants = self.grants();
+        if grants.is_empty() {
+            // A document says at least one; it is taken away again.
+            grants.push("client_credentials");
+        }
+        let method = match method {
+            AuthMethod::PrivateKeyJwt => method,
+            _ => AuthMethod::None,
+        };
+        let mut document = Map::new();
+        let mut put = |name: &str, value: Option<Value>| {
+            document.extend(value.map(|value| (name.to_owned(), value)));
+        };
+        let text = |text: &Option<String>| text.clone().map(Value::from);
+        put("client_id", Some(self.client_id.clone().into()));
+        put("client_name", text(&self.client_name));
+        put("client_uri", text(&self.client_uri));
+        put("grant_types", Some(grants.into()));
+        put("token_endpoint_auth_method", Some(method.as_str().into()));
+        put("scope", text(&self.scope));
+        put("jwks", self.jwks.clone());
+        put("jwks_uri", text(&self.jwks_uri));
+        put("application_type", text(&self.application_type));
+        put(
+            "id_token_signed_response_alg",
+            text(&self.id_token_signed_response_alg),
+        );
+        put(
+            "dpop_bound_access_tokens",
+            Some(self.dpop_bound_access_tokens.into()),
+        );
+        put(
+            "require_pushed_authorization_requests",
+            Some(self.require_pushed_authorization_requests.into()),
+        );
+        if !self.redirect_uris.is_empty() {
+            put("redirect_uris", Some(self.redirect_uris.clone().into()));
+        }
+        Value::Object(document).to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(value: Value) -> Result<Registered, String> {
+        serde_json::from_value(value).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_registration_says_what_a_document_says_and_who_may_keep_a_secret() {
+        let hash = "n4bQgYhMfWWaL-qgxVrQFaO_TxsrC4Is0V1sFbDwCgg";
+        let key = json!({"keys": [{"kty": "EC", "crv": "P-256",
+            "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+            "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}]});
+        let table = [
+            (
+                json!({"client_id": "api", "client_secret_sha256": hash, "resources": ["https://api.example.com/"]}),
+                Some((AuthMethod::ClientSecretBasic, 0)),
+            ),
+            (
+                json!({"client_id": "web", "redirect_uris": ["https://web.example.com/cb"]}),
+                Some((AuthMethod::None, 2)),
+            ),
+            (
+                json!({"client_id": "web", "redirect_uris": ["https://web.example.com/cb"], "client_secret_sha256": hash,
+                    "token_endpoint_auth_method": "client_secret_post"}),
+                Some((AuthMethod::ClientSecretPost, 2)),
+            ),
+            (
+                json!({"client_id": "job", "grant_types": ["client_credentials"], "jwks": key}),
+                Some((AuthMethod::PrivateKeyJwt, 1)),
+            ),
+            (
+                json!({"client_id": "https://a.example.com/c", "grant_types": ["client_credentials"], "jwks": key}),
+                Some((AuthMethod::PrivateKeyJwt, 1)),
+            ),
+            (json!({"client_id": "a b"}), None),
+            (json!({"client_id": "http://a.example.com/c"}), None),
+            (
+                json!({"client_id": "x", "jwks": key, "client_secret_sha256": hash}),
+                None,
+            ),
+            (
+                json!({"client_id": "x", "token_endpoint_auth_method": "client_secret_jwt"}),
+                None,
+            ),
+            (
+                json!({"client_id": "x", "token_endpoint_auth_method": "client_secret_basic"}),
+                None,
+            ),
+            (
+                json!({"client_id": "x", "redirect_uris": ["https://x.example.com/#f"]}),
+                None,
+            ),
+            (
+                json!({"client_id": "x", "jwks": {"keys": [{"kty": "oct", "k": "AA"}]}}),
+                None,
+            ),
+            (json!({"client_id": "x", "colour": "red"}), None),
+        ];
+        for (value, expected) in table {
+            let read = read(value.clone());
+            let got = read.as_ref().map(|it| {
+                (
+                    it.client.metadata.auth_methods[0],
+                    it.client.metadata.grants.len(),
+                )
+            });
+            assert_eq!(got.ok(), expected, "{value}: {read:?}");
+            if let Ok(read) = read {
+                let written = serde_json::to_value(&read).unwrap();
+                assert_eq!(written, value, "written as it was read");
+            }
+        }
+    }
+}
