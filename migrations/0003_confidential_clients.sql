@@ -17,6 +17,7 @@ CREATE INDEX used_once_by_end ON used_once (until);
 -- How a client proved itself when its grant began, and the key its tokens are bound to (RFC 9449 §6).
 ALTER TABLE authorization_codes ADD COLUMN auth_methods TEXT NOT NULL DEFAULT 'none';
 ALTER TABLE authorization_codes ADD COLUMN jkt TEXT;
+ALTER TABLE authorization_codes ADD COLUMN needs_dpop BOOLEAN NOT NULL DEFAULT FALSE;
 ALTER TABLE grants ADD COLUMN auth_method TEXT NOT NULL DEFAULT 'none';
 ALTER TABLE grants ADD COLUMN jkt TEXT;
 
@@ -30,12 +31,13 @@ CREATE TABLE pushed_requests (
     hash TEXT PRIMARY KEY,
     client_id TEXT NOT NULL,
     digest TEXT NOT NULL,
+    fetched_at BIGINT NOT NULL,
     request TEXT NOT NULL,
     auth_method TEXT NOT NULL,
-    jkt TEXT,
     expires_at BIGINT NOT NULL,
     spent_at BIGINT
 );
+ALTER TABLE interactions ADD COLUMN pushed TEXT;
 CREATE INDEX pushed_requests_by_expiry ON pushed_requests (expires_at);
 
 -- Devices that wait for a person, RFC 8628.
@@ -49,7 +51,7 @@ CREATE TABLE device_codes (
     resources TEXT NOT NULL,
     may_refresh BOOLEAN NOT NULL,
     auth_method TEXT NOT NULL,
-    jkt TEXT,
+    needs_dpop BOOLEAN NOT NULL,
     -- Where the request came from: shown to the person.
     source TEXT NOT NULL,
     created_at BIGINT NOT NULL,

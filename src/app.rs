@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     accounts::Accounts, clients::Clients, config::Config, fetch::Resolver, keys::Keys,
-    secret::MacKey, store::Store, time::Clock,
+    protocol::dpop::Nonces, secret::MacKey, store::Store, time::Clock,
 };
 
 /// The parts of the server. Cheap to clone.
@@ -24,6 +24,8 @@ pub struct Parts {
     pub form_key: MacKey,
     /// Authenticates refresh tokens.
     pub refresh_key: MacKey,
+    /// Nonces for proofs of possession, RFC 9449 §8.
+    pub nonces: Nonces,
 }
 
 impl std::ops::Deref for App {
@@ -53,6 +55,7 @@ impl App {
         Ok(Self(Arc::new(Parts {
             form_key: MacKey::derive(&root, "forms"),
             refresh_key: MacKey::derive(&root, "refresh tokens"),
+            nonces: Nonces::new(MacKey::derive(&root, "DPoP nonces")),
             accounts: Accounts::new(store.clone()),
             clock,
             config,

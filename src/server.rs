@@ -28,7 +28,7 @@ use tower_http::{
 use crate::{
     app::App,
     endpoints::{
-        authorize::authorize, discovery, health, jwks::jwks, logo::logo, revoke::revoke,
+        authorize::authorize, discovery, health, jwks::jwks, logo::logo, par::par, revoke::revoke,
         token::token,
     },
     pages::{admin, consent, development, home, login, logout, setup},
@@ -49,6 +49,8 @@ const BODY: usize = 64 * 1_024;
 const URI: usize = 8 * 1_024;
 /// Largest block of headers, in bytes: with the target it fits the read buffer.
 const HEADERS: usize = 16 * 1_024;
+/// RFC 9449 §8.1: readable across origins.
+const DPOP_NONCE: http::HeaderName = http::HeaderName::from_static("dpop-nonce");
 /// Time to send the head of a request, and its body.
 const READ: Duration = Duration::from_secs(10);
 /// Time for requests under way when the server is told to stop.
@@ -61,6 +63,7 @@ pub fn router(app: &App) -> Router {
 
     let mut machines = Router::new()
         .route(&at("/token"), post(token))
+        .route(&at("/par"), post(par))
         .route(&at("/revoke"), post(revoke))
         .route(&at("/jwks"), get(jwks));
     let metadata = discovery::metadata(app);
@@ -136,7 +139,7 @@ fn cors() -> CorsLayer {
         .allow_origin(Any)
         .allow_methods([http::Method::GET, http::Method::POST])
         .allow_headers(AllowHeaders::mirror_request())
-        .expose_headers([header::WWW_AUTHENTICATE, header::RETRY_AFTER])
+        .expose_headers([header::WWW_AUTHENTICATE, header::RETRY_AFTER, DPOP_NONCE])
         .max_age(Duration::from_secs(3_600))
 }
 

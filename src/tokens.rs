@@ -26,14 +26,27 @@ pub struct TokenResponse {
 /// What a grant allows, and what of it this token is for.
 #[derive(Debug)]
 pub struct Granted {
-    pub grant_id: String,
+    /// `None`: no person granted it.
+    pub grant_id: Option<String>,
     pub client_id: ClientId,
     pub subject: String,
     pub scope: Scope,
     pub resources: Resources,
-    pub signed_in_at: UnixTime,
+    /// The thumbprint of the key that the token is bound to, RFC 9449 §6.
+    pub jkt: Option<String>,
+    /// `None`: no person is involved.
+    pub signed_in: Option<SignedIn>,
     /// No token outlives its grant.
     pub ends_at: UnixTime,
+}
+
+/// How the person signed in, for those who are told.
+#[derive(Debug)]
+pub struct SignedIn {
+    pub at: UnixTime,
+    pub sid: Option<String>,
+    /// What the ID token repeats, OpenID Connect Core §2.
+    pub nonce: Option<String>,
 }
 
 /// Issues an access token for what is granted, valid for `lifetime` seconds at most. The grant is durable already.
@@ -41,7 +54,7 @@ pub struct Granted {
 /// # Errors
 ///
 /// `server_error` when signing fails.
-pub fn issue(
+pub async fn issue(
     app: &App,
     granted: &Granted,
     lifetime: u32,
@@ -52,10 +65,11 @@ pub fn issue(
     let about = access_token::Subject {
         subject: &granted.subject,
         client_id: &granted.client_id,
-        grant_id: &granted.grant_id,
+        grant_id: granted.grant_id.as_deref(),
         scope: &granted.scope,
         resources: &granted.resources,
-        auth_time: granted.signed_in_at,
+        auth_time: granted.signed_in.as_ref().map(|signed_in| signed_in.at),
+        jkt: granted.jkt.as_deref(),
     };
     let claims = access_token::claims(&app.config.issuer, &about, now, now + lifetime);
     let access_token = app
@@ -64,7 +78,10 @@ pub fn issue(
         .map_err(OAuthError::internal)?;
     Ok(TokenResponse {
         access_token,
-        token_type: "Bearer",
+        token_type: match granted.jkt {
+            Some(_) => "DPoP",
+            None => "Bearer",
+        },
         expires_in: lifetime,
         scope: granted.scope.to_string(),
         refresh_token,

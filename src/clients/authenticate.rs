@@ -1,18 +1,48 @@
-//! From a request to a client that has proven itself: RFC 6749 §2.3. Public clients only name themselves.
+//! From a request to a client that has proven itself: RFC 6749 §2.3, RFC 7523 §2.2. Public clients only name themselves.
 
-use crate::protocol::{
-    client_id::ClientId,
-    error::{ErrorCode, OAuthError},
-    params::Params,
+use std::{net::IpAddr, sync::Arc};
+
+use http::{HeaderMap, header};
+
+use super::{Clients, Refusal, RefusalKind, cimd::Copy};
+use crate::{
+    policy::{
+        client_rules::{Standing, Tier},
+        registration::Registered,
+    },
+    protocol::{
+        basic,
+        client::Client,
+        client_assertion::{Audience, ClientAssertion, Verified},
+        client_id::ClientId,
+        client_metadata::AuthMethod,
+        error::{ErrorCode, OAuthError},
+        issuer::IssuerUrl,
+        params::Params,
+    },
+    secret::{ClientSecret, SecretHash},
+    store::{Once, OnceKind},
+    time::UnixTime,
 };
 
 /// The authentication methods that work, by their wire names (for the metadata).
-pub const METHODS: &[&str] = &["none"];
+pub const METHODS: &[&str] = &[
+    "none",
+    "private_key_jwt",
+    "client_secret_basic",
+    "client_secret_post",
+];
 
-/// A client that may speak for itself. Only [`authenticate`] makes one; grants take nothing else.
+/// RFC 7523 §2.2.
+const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+
+/// A client that may speak for itself. Only [`Clients::authenticate`] makes one; grants take nothing else.
 #[derive(Clone, Debug)]
 pub struct AuthenticatedClient {
     client_id: ClientId,
+    method: AuthMethod,
+    client: Option<Arc<Client>>,
+    registered: Option<Arc<Registered>>,
 }
 
 impl AuthenticatedClient {
@@ -20,36 +50,359 @@ impl AuthenticatedClient {
     pub fn id(&self) -> &ClientId {
         &self.client_id
     }
+
+    /// How it proved that.
+    pub fn method(&self) -> AuthMethod {
+        self.method
+    }
+
+    /// Did it prove anything? RFC 6749 §2.1.
+    pub fn is_confidential(&self) -> bool {
+        self.method.is_confidential()
+    }
+
+    /// What it is, as far as it had to be looked up.
+    pub fn known(&self) -> Option<&Arc<Client>> {
+        self.client.as_ref()
+    }
+
+    /// Its registration, if it has one.
+    pub fn registered(&self) -> Option<&Registered> {
+        self.registered.as_deref()
+    }
 }
 
-/// Who sends this request?
-///
-/// # Errors
-///
-/// `invalid_client` for anything that is no bare `client_id` URL: a credential is never ignored. RFC 6749 §5.2.
-pub fn authenticate(
-    params: &Params,
-    has_authorization_header: bool,
-) -> Result<AuthenticatedClient, OAuthError> {
-    let credentials = ["client_secret", "client_assertion", "client_assertion_type"];
-    if has_authorization_header
-        || credentials
-            .iter()
-            .any(|name| params.optional(name).is_some())
-    {
-        return Err(OAuthError::invalid_client()
-            .because("the request carries credentials, public clients have none"));
+/// May the host of a client's document be asked, because somebody says to be that client?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LookUp {
+    /// Only what is at hand counts.
+    Never,
+    /// Where a rule lists the client.
+    Listed,
+    /// After the cheap checks, and charged to the network that asks.
+    Always,
+}
+
+/// A request that names a client.
+#[derive(Debug)]
+pub struct Attempt<'a> {
+    pub issuer: &'a IssuerUrl,
+    /// The path of the endpoint that is asked.
+    pub endpoint: &'a str,
+    pub params: &'a Params,
+    pub headers: &'a HeaderMap,
+    /// The network that asks.
+    pub source: IpAddr,
+    pub look_up: LookUp,
+    pub now: UnixTime,
+    /// What else serves once in this request: it is spent together with the assertion.
+    pub once: Option<Once>,
+}
+
+/// What a request shows of who sends it.
+enum Credentials<'a> {
+    Nothing(&'a str),
+    Secret {
+        client_id: String,
+        secret: String,
+        method: AuthMethod,
+    },
+    Assertion(&'a str),
+}
+
+fn refuse(cause: impl Into<String>) -> OAuthError {
+    OAuthError::invalid_client().because(cause.into())
+}
+
+/// RFC 6749 §2.3: one method in a request, and a credential is never ignored.
+fn credentials<'a>(params: &'a Params, headers: &HeaderMap) -> Result<Credentials<'a>, OAuthError> {
+    let values: Vec<&[u8]> = headers
+        .get_all(header::AUTHORIZATION)
+        .iter()
+        .map(|value| value.as_bytes())
+        .collect();
+    let client_id = params.optional("client_id");
+    let secret = params.optional("client_secret");
+    let assertion = params.optional("client_assertion");
+    let assertion_type = params.optional("client_assertion_type");
+    let shown = [
+        !values.is_empty(),
+        secret.is_some(),
+        assertion.is_some() || assertion_type.is_some(),
+    ];
+    if shown.iter().filter(|shown| **shown).count() > 1 {
+        let told = "the request authenticates the client in more than one way";
+        return Err(OAuthError::invalid_request(told));
     }
-    let Some(client_id) = params.optional("client_id") else {
-        return Err(OAuthError::new(
-            ErrorCode::InvalidClient,
-            "the parameter client_id is missing",
-        ));
-    };
-    let client_id = client_id
-        .parse()
-        .map_err(|error| OAuthError::invalid_client().because(format!("client_id: {error}")))?;
-    Ok(AuthenticatedClient { client_id })
+    if let Some(basic) = basic::parse(&values).map_err(|error| refuse(error.to_string()))? {
+        if client_id.is_some_and(|named| named != basic.client_id) {
+            return Err(refuse(
+                "client_id differs from the one in the Authorization header",
+            ));
+        }
+        return Ok(Credentials::Secret {
+            client_id: basic.client_id,
+            secret: basic.secret,
+            method: AuthMethod::ClientSecretBasic,
+        });
+    }
+    match (assertion, assertion_type, secret) {
+        (Some(assertion), Some(ASSERTION_TYPE), _) => Ok(Credentials::Assertion(assertion)),
+        (Some(_), Some(_), _) => Err(refuse("client_assertion_type is another than jwt-bearer")),
+        (Some(_), None, _) => Err(refuse("client_assertion_type is missing")),
+        (None, Some(_), _) => Err(refuse("client_assertion is missing")),
+        (None, None, secret) => {
+            let client_id = client_id.ok_or_else(|| {
+                OAuthError::new(
+                    ErrorCode::InvalidClient,
+                    "the parameter client_id is missing",
+                )
+            })?;
+            Ok(match secret {
+                None => Credentials::Nothing(client_id),
+                Some(secret) => Credentials::Secret {
+                    client_id: client_id.to_owned(),
+                    secret: secret.to_owned(),
+                    method: AuthMethod::ClientSecretPost,
+                },
+            })
+        }
+    }
+}
+
+fn identifier(text: &str) -> Result<ClientId, OAuthError> {
+    text.parse()
+        .map_err(|error| refuse(format!("client_id: {error}")))
+}
+
+impl Clients {
+    /// Who sends this request?
+    ///
+    /// # Errors
+    ///
+    /// RFC 6749 §5.2: `invalid_client`, with one description for all reasons; `temporarily_unavailable` while a key
+    /// set cannot be read.
+    pub async fn authenticate(
+        &self,
+        attempt: Attempt<'_>,
+    ) -> Result<AuthenticatedClient, OAuthError> {
+        match credentials(attempt.params, attempt.headers)? {
+            Credentials::Nothing(client_id) => {
+                let client = self.public(identifier(client_id)?)?;
+                self.spend(attempt.once.into_iter().collect(), attempt.now)
+                    .await?;
+                Ok(client)
+            }
+            Credentials::Secret {
+                client_id,
+                secret,
+                method,
+            } => {
+                let client = self.with_secret(identifier(&client_id)?, &secret, method)?;
+                self.spend(attempt.once.into_iter().collect(), attempt.now)
+                    .await?;
+                Ok(client)
+            }
+            Credentials::Assertion(assertion) => self.with_assertion(assertion, attempt).await,
+        }
+    }
+
+    /// A client that shows nothing. Whether one of a URL may do so, the document that its grant rests on says.
+    fn public(&self, client_id: ClientId) -> Result<AuthenticatedClient, OAuthError> {
+        let registered = self.standings().registered(&client_id);
+        let client = registered.as_ref().map(|it| Arc::clone(&it.client));
+        let may = |client: &Arc<Client>| client.metadata.auth_methods.contains(&AuthMethod::None);
+        match (&client, client_id.url()) {
+            (Some(client), _) if !may(client) => {
+                Err(refuse("the client is registered to authenticate"))
+            }
+            (None, None) => Err(refuse("no client of this name is registered")),
+            _ => Ok(AuthenticatedClient {
+                client_id,
+                method: AuthMethod::None,
+                client,
+                registered,
+            }),
+        }
+    }
+
+    fn with_secret(
+        &self,
+        client_id: ClientId,
+        secret: &str,
+        method: AuthMethod,
+    ) -> Result<AuthenticatedClient, OAuthError> {
+        let registered = self.standings().registered(&client_id);
+        let presented = SecretHash::<ClientSecret>::of_bytes(secret.as_bytes());
+        let is_right = |registered: &Arc<Registered>| {
+            registered
+                .secret
+                .as_ref()
+                .is_some_and(|hash| *hash == presented)
+        };
+        let Some(registered) = registered.filter(is_right) else {
+            return Err(refuse(
+                "the client is not registered, or its secret is another",
+            ));
+        };
+        if !registered.client.metadata.auth_methods.contains(&method) {
+            return Err(refuse(format!(
+                "the client used {}, it is registered for another method",
+                method.as_str()
+            )));
+        }
+        Ok(AuthenticatedClient {
+            client_id,
+            method,
+            client: Some(Arc::clone(&registered.client)),
+            registered: Some(registered),
+        })
+    }
+
+    /// RFC 7523 §3: everything that costs nothing first, then the keys, then the signature, then the identifier is
+    /// used up.
+    async fn with_assertion(
+        &self,
+        text: &str,
+        attempt: Attempt<'_>,
+    ) -> Result<AuthenticatedClient, OAuthError> {
+        let Attempt {
+            issuer,
+            endpoint,
+            params,
+            source,
+            look_up,
+            now,
+            once,
+            ..
+        } = attempt;
+        let because = |error: &dyn std::fmt::Display| refuse(format!("client assertion: {error}"));
+        let assertion = ClientAssertion::parse(text).map_err(|error| because(&error))?;
+        let client_id = identifier(assertion.subject())?;
+        if params
+            .optional("client_id")
+            .is_some_and(|named| named != client_id.as_str())
+        {
+            return Err(refuse(
+                "client_id differs from the subject of the client assertion",
+            ));
+        }
+        let standing = self
+            .standing(&client_id, &[])
+            .map_err(|refusal| refused(&refusal))?;
+        let registered = self.standings().registered(&client_id);
+        let url = issuer.join(endpoint);
+        let is_legacy = match &registered {
+            Some(registered) => registered.written().legacy_assertions,
+            None => standing.allows_legacy_assertions(),
+        };
+        let audience = Audience {
+            issuer: issuer.as_str(),
+            legacy: is_legacy.then_some(url.as_str()),
+        };
+        let jti = assertion
+            .check(client_id.as_str(), &audience, now)
+            .map_err(|error| because(&error))?;
+
+        let client = self
+            .asserting(&client_id, look_up, source, &standing, now)
+            .await?;
+        let may = client
+            .metadata
+            .auth_methods
+            .contains(&AuthMethod::PrivateKeyJwt);
+        if !may || !standing.allows_method(AuthMethod::PrivateKeyJwt) {
+            return Err(refuse("the client may not use private_key_jwt"));
+        }
+        let mut keys = self
+            .keys(&client, now)
+            .await
+            .map_err(|refusal| refused(&refusal))?;
+        let mut verified = assertion.verify(&keys);
+        if matches!(verified, Verified::NoSuchKey) {
+            keys = self
+                .newer_keys(&client, source, now)
+                .await
+                .map_err(|refusal| refused(&refusal))?;
+            verified = assertion.verify(&keys);
+        }
+        let key = match verified {
+            Verified::Yes(key) => key,
+            Verified::NoSuchKey => {
+                return Err(refuse("client assertion: the client has no such key"));
+            }
+            Verified::No => return Err(refuse("client assertion: the signature is wrong")),
+        };
+        // An administrator may have blocked the key.
+        let thumbprint = std::slice::from_ref(&key.thumbprint);
+        self.standing(&client_id, thumbprint)
+            .map_err(|refusal| refused(&refusal))?;
+
+        let jti = Once::new(OnceKind::Assertion, client_id.as_str(), &jti.jti, jti.until);
+        self.spend(once.into_iter().chain([jti]).collect(), now)
+            .await?;
+        Ok(AuthenticatedClient {
+            client_id,
+            method: AuthMethod::PrivateKeyJwt,
+            client: Some(client),
+            registered,
+        })
+    }
+
+    /// The client that an assertion is about, with its keys.
+    async fn asserting(
+        &self,
+        client_id: &ClientId,
+        look_up: LookUp,
+        source: IpAddr,
+        standing: &Standing,
+        now: UnixTime,
+    ) -> Result<Arc<Client>, OAuthError> {
+        let copy = self.copy(client_id, now).await;
+        let may_ask = match (copy.map_err(|refusal| refused(&refusal))?, look_up) {
+            (Copy::Usable(client), _) => return Ok(client),
+            // It is known here: whoever has its key may have it read again.
+            (Copy::Old, _) | (Copy::None, LookUp::Always) => true,
+            (Copy::None, LookUp::Listed) => standing.tier >= Tier::Listed,
+            (Copy::None, LookUp::Never) => false,
+        };
+        match may_ask {
+            true => self
+                .resolve(client_id, source, now)
+                .await
+                .map_err(|refusal| refused(&refusal)),
+            false => Err(refuse(
+                "the client is not known here, and its host is not asked for this",
+            )),
+        }
+    }
+
+    async fn spend(&self, all: Vec<Once>, now: UnixTime) -> Result<(), OAuthError> {
+        if all.is_empty() {
+            return Ok(());
+        }
+        let spent = self.0.store.spend_once(all, now).await;
+        let before = spent.map_err(|error| refused(&Refusal::from(error)))?;
+        match before.map(|once| once.kind()) {
+            None => Ok(()),
+            Some(OnceKind::Assertion) => Err(refuse("client assertion: its jti was used before")),
+            Some(OnceKind::Proof) => Err(OAuthError::new(
+                ErrorCode::InvalidDpopProof,
+                "the jti of the DPoP proof was used before",
+            )),
+        }
+    }
+}
+
+/// What a refusal of a client means to one that has to prove itself.
+pub fn refused(refusal: &Refusal) -> OAuthError {
+    match refusal.kind {
+        RefusalKind::Invalid => OAuthError::invalid_client().because(refusal.cause.clone()),
+        RefusalKind::Temporary(seconds) | RefusalKind::TooMany(seconds) => {
+            OAuthError::unavailable(refusal.cause.clone()).retry_after(seconds)
+        }
+        RefusalKind::Internal => OAuthError::internal(refusal.cause.clone()),
+    }
 }
 
 #[cfg(test)]
@@ -57,35 +410,71 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_public_client_names_itself_and_shows_nothing_else() {
+    fn a_request_shows_one_credential_or_none() {
         let table = [
-            ("client_id=https://a.example.com/c", false, true),
+            ("client_id=https://a.example.com/c", "", Ok("nothing")),
             (
                 "client_id=https://a.example.com/c&client_secret=",
-                false,
-                true,
+                "",
+                Ok("nothing"),
             ),
-            ("client_id=https://a.example.com/c", true, false),
+            ("client_id=a&client_secret=x", "", Ok("post")),
+            ("client_id=a", "Basic YTpi", Ok("basic")),
+            ("", "Basic YTpi", Ok("basic")),
+            ("client_id=b", "Basic YTpi", Err(ErrorCode::InvalidClient)),
             (
-                "client_id=https://a.example.com/c&client_secret=x",
-                false,
-                false,
+                "client_id=a&client_secret=x",
+                "Basic YTpi",
+                Err(ErrorCode::InvalidRequest),
             ),
             (
-                "client_id=https://a.example.com/c&client_assertion=x",
-                false,
-                false,
+                "client_assertion=x&client_assertion_type=y",
+                "Basic YTpi",
+                Err(ErrorCode::InvalidRequest),
             ),
-            ("client_id=app", false, false),
-            ("", false, false),
+            (
+                "client_assertion=x&client_secret=y",
+                "",
+                Err(ErrorCode::InvalidRequest),
+            ),
+            ("client_assertion=x", "", Err(ErrorCode::InvalidClient)),
+            (
+                "client_assertion_type=urn:ietf:params:oauth:client-assertion-type:jwt-bearer&client_id=a",
+                "",
+                Err(ErrorCode::InvalidClient),
+            ),
+            (
+                "client_assertion=x&client_assertion_type=urn:ietf:params:oauth:client-assertion-type:saml2-bearer",
+                "",
+                Err(ErrorCode::InvalidClient),
+            ),
+            (
+                "client_assertion=x&client_assertion_type=urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+                "",
+                Ok("assertion"),
+            ),
+            ("client_id=a", "Bearer x", Err(ErrorCode::InvalidClient)),
+            ("", "", Err(ErrorCode::InvalidClient)),
         ];
-        for (body, header, accepted) in table {
+        for (body, header, expected) in table {
             let params = Params::parse(body.as_bytes()).unwrap();
-            let got = authenticate(&params, header).map_err(|error| error.code);
-            assert_eq!(got.is_ok(), accepted, "{body}");
-            assert!(
-                got.is_ok() || got.is_err_and(|code| code == ErrorCode::InvalidClient),
-                "{body}"
+            let mut headers = HeaderMap::new();
+            if !header.is_empty() {
+                headers.insert(header::AUTHORIZATION, header.parse().unwrap());
+            }
+            let got = credentials(&params, &headers).map(|shown| match shown {
+                Credentials::Nothing(_) => "nothing",
+                Credentials::Secret {
+                    method: AuthMethod::ClientSecretBasic,
+                    ..
+                } => "basic",
+                Credentials::Secret { .. } => "post",
+                Credentials::Assertion(_) => "assertion",
+            });
+            assert_eq!(
+                got.map_err(|error| error.code),
+                expected,
+                "X-50, X-51, X-55: {body} {header}"
             );
         }
     }

@@ -297,7 +297,28 @@ impl Clients {
         Ok(client)
     }
 
-    /// The client from its host, if the copy at hand is older than a minute: for a request that does not fit the copy
+    /// The copy of a client that proves itself with its keys: it serves for a while after it was fresh, and its host
+    /// is asked while nobody waits. No network.
+    pub(super) async fn copy(&self, client_id: &ClientId, now: UnixTime) -> Result<Copy, Refusal> {
+        let url = match self.find(client_id)? {
+            Found::Registered(client) => return Ok(Copy::Usable(client)),
+            Found::Url(url) => url,
+        };
+        if self.is_in_development(url) {
+            return self.0.development_client(url, now).await.map(Copy::Usable);
+        }
+        let bound = i64::from(self.0.settings.stale_authorization);
+        match self.0.last_good(url).await? {
+            Some(cached) if cached.gone.since.is_none() && now - cached.fresh_until < bound => {
+                self.used(client_id, now);
+                Ok(Copy::Usable(cached.client))
+            }
+            Some(_) => Ok(Copy::Old),
+            None => Ok(Copy::None),
+        }
+    }
+
+    /// The client from its host, if the copy at hand is older than half a minute: for a request that does not fit the copy
     /// and may fit a newer one. Budgets and back-off apply as ever.
     pub async fn reread(
         &self,
@@ -306,7 +327,7 @@ impl Clients {
         now: UnixTime,
     ) -> Option<Arc<Client>> {
         let client_id = client.id().url()?;
-        let is_old = now - client.fetched_at >= i64::from(self.0.settings.fresh.least);
+        let is_old = now - client.fetched_at >= i64::from(self.0.settings.keys_cooldown);
         if !is_old || self.is_in_development(client_id) || self.0.is_given_time(client_id, now) {
             return None;
         }
@@ -356,6 +377,36 @@ impl Clients {
             // A client that is known is charged to nobody's network.
             drop(self.flight(client_id, IpAddr::V4(Ipv4Addr::UNSPECIFIED)));
         }
+    }
+
+    /// Charges a request that is kept here, made by a client that proves nothing, to the network that asks.
+    ///
+    /// # Errors
+    ///
+    /// When that has made too many.
+    pub fn charge(&self, source: IpAddr) -> Result<(), Refusal> {
+        let charged = self.0.fetcher.budgets().charge_request(source);
+        charged.map_err(|over| Refusal::source_over_budget(over.whose, over.wait))
+    }
+
+    /// The last version that was read, however old. No network.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub async fn last_known(
+        &self,
+        client_id: &ClientId,
+        now: UnixTime,
+    ) -> Result<Option<Arc<Client>>, Refusal> {
+        let url = match self.find(client_id)? {
+            Found::Registered(client) => return Ok(Some(client)),
+            Found::Url(url) => url,
+        };
+        if self.is_in_development(url) {
+            return Ok(self.0.development_client(url, now).await.ok());
+        }
+        Ok(self.0.last_good(url).await?.map(|cached| cached.client))
     }
 
     /// When we first read its document.
@@ -432,6 +483,14 @@ impl Clients {
             async move { inner.load(&id, source).await }
         })
     }
+}
+
+/// What is at hand of a client.
+pub(super) enum Copy {
+    Usable(Arc<Client>),
+    /// It has to be read again.
+    Old,
+    None,
 }
 
 /// Where a client is to be found.

@@ -1,6 +1,6 @@
 //! The keys that clients publish: in their document, or at its `jwks_uri`, read under the same guard. RFC 7517 §5.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use moka::sync::Cache;
 use url::Url;
@@ -115,15 +115,39 @@ impl Clients {
     /// # Errors
     ///
     /// [`RefusalKind::Temporary`] while the host is given time: a key that was just published may still be unknown.
-    pub async fn newer_keys(&self, client: &Client, now: UnixTime) -> Result<Arc<KeySet>, Refusal> {
+    pub async fn newer_keys(
+        &self,
+        client: &Client,
+        source: IpAddr,
+        now: UnixTime,
+    ) -> Result<Arc<KeySet>, Refusal> {
         let Some(uri) = &client.metadata.jwks_uri else {
-            return Err(no_keys());
+            return self.newer_inline_keys(client, source, now).await;
         };
         let sets = &self.0.key_sets;
         let known = sets.kept.get(uri);
         match known.filter(|kept| now - kept.asked_at < sets.cooldown) {
             Some(kept) => Err(kept.resting(sets.cooldown, now)),
             None => self.ask_for_keys(client, uri).await,
+        }
+    }
+
+    /// The same where the keys stand in the document.
+    async fn newer_inline_keys(
+        &self,
+        client: &Client,
+        source: IpAddr,
+        now: UnixTime,
+    ) -> Result<Arc<KeySet>, Refusal> {
+        let cooldown = self.0.key_sets.cooldown;
+        let (is_registered, age) = (client.id().url().is_none(), now - client.fetched_at);
+        if !is_registered && age < cooldown {
+            let cause = "the document was read a moment ago and does not have the key";
+            return Err(resting(cooldown - age, cause.to_owned()));
+        }
+        match self.reread(client, source, now).await {
+            Some(newer) => self.keys(&newer, now).await,
+            None => self.keys(client, now).await,
         }
     }
 
@@ -158,19 +182,21 @@ impl Clients {
 impl Kept {
     /// What is told while the host is given time.
     fn resting(&self, cooldown: i64, now: UnixTime) -> Refusal {
-        let wait = u32::try_from(cooldown - (now - self.asked_at))
-            .unwrap_or(1)
-            .max(1);
         let cause = match &self.failure {
             Some(refusal) => refusal.cause.clone(),
             None => "the key set was read a moment ago and does not have the key".to_owned(),
         };
-        Refusal {
-            kind: RefusalKind::Temporary(wait),
-            rule: "keys.cooldown",
-            told: format!("the client's keys are read again in {wait} seconds at the earliest"),
-            cause,
-        }
+        resting(cooldown - (now - self.asked_at), cause)
+    }
+}
+
+fn resting(wait: i64, cause: String) -> Refusal {
+    let wait = u32::try_from(wait).unwrap_or(1).max(1);
+    Refusal {
+        kind: RefusalKind::Temporary(wait),
+        rule: "keys.cooldown",
+        told: format!("the client's keys are read again in {wait} seconds at the earliest"),
+        cause,
     }
 }
 

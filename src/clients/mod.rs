@@ -15,7 +15,7 @@ mod standings;
 mod watch;
 
 pub use self::{
-    authenticate::{AuthenticatedClient, METHODS, authenticate},
+    authenticate::{Attempt, AuthenticatedClient, LookUp, METHODS, refused},
     cimd::{Clients, Footing},
     explain::{Facts, Line, Report, Summary, Verdict},
     refusal::{Refusal, RefusalKind},

@@ -238,6 +238,18 @@ section! {
         refresh_absolute: NonZeroU32 = at_least_one(90 * 86_400),
         /// How long a used refresh token still gives the same successor.
         refresh_grace: u32 = 30,
+        /// A refresh token of a client that authenticates, while it is not used.
+        confidential_refresh_idle: NonZeroU32 = at_least_one(90 * 86_400),
+        /// The same, however much it is used.
+        confidential_refresh_absolute: NonZeroU32 = at_least_one(365 * 86_400),
+        /// A request that was pushed.
+        pushed_request: NonZeroU32 = at_least_one(300),
+        /// A device that waits for its person.
+        device_code: NonZeroU32 = at_least_one(600),
+        /// Seconds between two questions of such a device.
+        device_interval: NonZeroU32 = at_least_one(5),
+        /// Must every DPoP proof carry a nonce of ours?
+        dpop_nonce_required: bool = true,
     }
 }
 
@@ -260,6 +272,8 @@ section! {
     Policy {
         /// How long a consent is remembered.
         consent: u32 = 90 * 86_400,
+        /// Are authorization requests taken only when they were pushed (RFC 9126 §5)?
+        require_pushed_authorization_requests: bool = false,
         /// The tier of clients that no rule is about: `blocked` makes the rules an allow-list.
         unlisted: Tier = Tier::Unknown,
         /// Rules about clients.

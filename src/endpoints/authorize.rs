@@ -12,13 +12,14 @@ use http::{Extensions, HeaderMap, Method, StatusCode, Uri, header};
 use crate::{
     app::App,
     fetch::LOOP_MARKER,
-    grants::approval::Proposal,
+    grants::approval::{Proposal, PushedAs},
     policy::{Facts, Verdict, decide},
     protocol::{
-        client::Client,
+        client::{Client, Digest},
         client_id::ClientId,
         error::OAuthError,
         params::Params,
+        pushed,
         redirect_uri::{self, RedirectUri},
     },
     secret::{self, Secret, Visitor},
@@ -53,22 +54,37 @@ pub(crate) async fn authorize(
     if is_our_own_fetch(&headers) {
         return Ok(StatusCode::LOOP_DETECTED.into_response());
     }
-    let params = read(&app, &method, &uri, &headers, &body)?;
-    let (params, sent_to_login_at) = forms::take_sent(&app, &params);
-    let client_id = client_id(&app, &params)?;
+    let visible = read(&app, &method, &uri, &headers, &body)?;
+    let (visible, sent_to_login_at) = forms::take_sent(&app, &visible);
+    let client_id = client_id(&app, &visible)?;
+    let pushed = pushed(&app, &client_id, &visible, sent_to_login_at, now).await?;
+    let params = match &pushed {
+        Some(pushed) => &pushed.params,
+        None => &visible,
+    };
+    if params.optional("redirect_uri").is_none() {
+        let told = "the parameter redirect_uri is missing";
+        return Err(PageError::bad_request(&app, "redirect_uri", told));
+    }
     let session = session::current(&app, &headers, now)
         .await
         .map_err(|error| PageError::store(&app, &error))?;
 
     let request = Incoming {
         app: &app,
-        params: &params,
+        visible: &visible,
+        params,
+        pushed: pushed.as_ref(),
         headers: &headers,
         now,
         sent_to_login_at,
         source: client_ip(&extensions, &headers, &app.config.server.trusted_proxies),
     };
-    let Some(client) = request.client(&client_id, session.as_ref()).await? else {
+    let client = match &pushed {
+        Some(pushed) => Some(request.version(&client_id, pushed).await?),
+        None => request.client(&client_id, session.as_ref()).await?,
+    };
+    let Some(client) = client else {
         // Nobody is signed in, and the client is not known: its host is asked only for somebody who is.
         return request.send_to_login();
     };
@@ -141,19 +157,66 @@ fn client_id(app: &App, params: &Params) -> Result<ClientId, PageError> {
         .url()
         .map_or(Ok(()), |url| app.clients.check_url(url));
     checked.map_err(|refusal| PageError::client(app, client_id.as_str(), &refusal))?;
-    if params.optional("redirect_uri").is_none() {
-        return Err(PageError::bad_request(
-            app,
-            "redirect_uri",
-            "the parameter redirect_uri is missing",
-        ));
-    }
     Ok(client_id)
+}
+
+/// A request that was pushed, RFC 9126 §4.
+struct PushedRequest {
+    params: Params,
+    digest: Digest,
+    fetched_at: UnixTime,
+    pushed: PushedAs,
+}
+
+/// What stands behind the `request_uri` of a request, if it has one. Whatever else came along does not count.
+async fn pushed(
+    app: &App,
+    client_id: &ClientId,
+    visible: &Params,
+    sent_to_login_at: Option<UnixTime>,
+    now: UnixTime,
+) -> Result<Option<PushedRequest>, PageError> {
+    // Any other is refused as every request that this server does not know: nothing is fetched for it.
+    let request_uri = visible.optional("request_uri");
+    let Some(request_uri) = request_uri.filter(|uri| uri.starts_with(pushed::PREFIX)) else {
+        return Ok(None);
+    };
+    let refuse = |told: &str| {
+        PageError::bad_request(app, "request_uri", told).detail("client_id", client_id.as_str())
+    };
+    let Some(secret) = pushed::secret(request_uri) else {
+        return Err(refuse("the request_uri is not one that this server gave"));
+    };
+    let row = app.store.pushed(&secret.hash(), client_id).await;
+    let row = row.map_err(|error| PageError::store(app, &error))?;
+    // Whoever came in time and was sent to sign in is still in time.
+    let came_at = sent_to_login_at.unwrap_or(now);
+    let in_time = row.filter(|row| came_at < row.expires_at);
+    let row = in_time.ok_or_else(|| {
+        refuse(
+            "the request_uri is unknown, expired, of another client, or has given a code already",
+        )
+    })?;
+    let params =
+        Params::parse(row.request.as_bytes()).map_err(|error| refuse(&error.description))?;
+    Ok(Some(PushedRequest {
+        params,
+        digest: row.digest,
+        fetched_at: row.fetched_at,
+        pushed: PushedAs {
+            hash: secret.hash(),
+            method: row.auth_method,
+        },
+    }))
 }
 
 struct Incoming<'a> {
     app: &'a App,
+    /// As the browser brought them.
+    visible: &'a Params,
+    /// As they count: the same, or those that were pushed.
     params: &'a Params,
+    pushed: Option<&'a PushedRequest>,
     headers: &'a HeaderMap,
     now: UnixTime,
     sent_to_login_at: Option<UnixTime>,
@@ -183,6 +246,19 @@ impl Incoming<'_> {
         })
     }
 
+    /// The version of the client that its pushed request was judged by: one login uses one version.
+    async fn version(
+        &self,
+        client_id: &ClientId,
+        pushed: &PushedRequest,
+    ) -> Result<Arc<Client>, PageError> {
+        let clients = &self.app.clients;
+        let version = clients
+            .version(client_id, &pushed.digest, pushed.fetched_at)
+            .await;
+        version.map_err(|refusal| PageError::client(self.app, client_id.as_str(), &refusal))
+    }
+
     /// The one place that decides what happens next, however often the person leaves for a page.
     async fn advance(
         &self,
@@ -194,7 +270,8 @@ impl Incoming<'_> {
         } = *self;
         let (client, redirect_uri) = self.redirect_uri(client, session.is_some()).await?;
         let callback = Callback::new(app, redirect_uri.clone(), params);
-        let proposal = match Proposal::new(app, params, client, redirect_uri) {
+        let pushed = self.pushed.map(|pushed| pushed.pushed.clone());
+        let proposal = match Proposal::new(app, params, client, redirect_uri, pushed) {
             Ok(proposal) => proposal,
             Err(error) => return Ok(callback.error(&error)),
         };
@@ -213,13 +290,13 @@ impl Incoming<'_> {
             consent_covers: remembered.covers,
             first_party: proposal.standing.is_first_party(),
             just_allowed: false,
+            now,
         };
         match (decide(&facts), session) {
             (Verdict::Refuse(error), _) => Ok(callback.error(&error)),
             (Verdict::Consent, Some(session)) => self.park(&proposal, &session).await,
             (Verdict::Pass, Some(session)) => {
-                let (code, row) =
-                    proposal.code(app, &session.row.subject, session.row.signed_in_at, now);
+                let (code, row) = proposal.code(app, session.person(app), now);
                 match app.store.insert_code(row).await {
                     Ok(()) => Ok(callback.code(code.expose())),
                     Err(StoreError::RulesMoved) => {
@@ -227,6 +304,7 @@ impl Incoming<'_> {
                         app.clients.notice_changes().await.map_err(store_failed)?;
                         Box::pin(self.advance(proposal.client, Some(session))).await
                     }
+                    Err(StoreError::UsedBefore) => Err(PageError::gone(app)),
                     Err(error) => Err(store_failed(error)),
                 }
             }
@@ -249,7 +327,7 @@ impl Incoming<'_> {
             Ok(redirect_uri) => return Ok((client, redirect_uri)),
             Err(error) => error,
         };
-        let newer = match signed_in {
+        let newer = match signed_in && self.pushed.is_none() {
             true => app.clients.reread(&client, self.source, now).await,
             false => None,
         };
@@ -284,7 +362,7 @@ impl Incoming<'_> {
             let told = "prompt none was asked for, but nobody is signed in and the client is not known yet";
             return Err(PageError::bad_request(self.app, "prompt", told));
         }
-        let request = forms::mark_sent(self.app, self.params, self.now);
+        let request = forms::mark_sent(self.app, self.visible, self.now);
         Ok(see_other(&format!(
             "{}/login?{request}",
             self.app.config.issuer.path()
@@ -311,6 +389,7 @@ impl Incoming<'_> {
             digest: proposal.client.digest.clone(),
             fetched_at: proposal.client.fetched_at,
             expires_at: self.now + i64::from(self.app.config.login.interaction.get()),
+            pushed: self.pushed.map(|pushed| pushed.pushed.hash.clone()),
         };
         self.app
             .store

@@ -31,6 +31,9 @@ pub(crate) fn metadata(app: &App) -> Bytes {
         issuer: &app.config.issuer,
         grants: &grants,
         auth_methods: clients::METHODS,
+        assertion_algs: &["ES256", "PS256", "EdDSA", "RS256"],
+        proof_algs: &["ES256", "PS256", "EdDSA"],
+        requires_pushing: app.config.policy.require_pushed_authorization_requests,
         scopes: &scopes,
         resources: &resources,
     };

@@ -5,5 +5,6 @@ pub(crate) mod discovery;
 pub(crate) mod health;
 pub(crate) mod jwks;
 pub(crate) mod logo;
+pub(crate) mod par;
 pub(crate) mod revoke;
 pub(crate) mod token;

@@ -5,17 +5,26 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
-use http::{HeaderMap, StatusCode, Uri, header};
+use http::{Extensions, HeaderMap, StatusCode, Uri, header};
 
 use crate::{
     app::App,
-    clients::authenticate,
+    clients::LookUp,
+    grants::store_failed,
     protocol::{
         error::{ErrorCode, OAuthError},
         refresh::RefreshToken,
     },
-    store::StoreError,
-    web::{error::TokenError, forms},
+    web::{
+        error::TokenError,
+        machine::{Call, Endpoint, Incoming},
+    },
+};
+
+const REVOCATION: Endpoint = Endpoint {
+    path: "/revoke",
+    takes_proofs: false,
+    look_up: |_| LookUp::Never,
 };
 
 /// Ends the grant of a refresh token. A token that is unknown, or another client's, is answered alike (§2.2).
@@ -23,24 +32,29 @@ pub(crate) async fn revoke(
     State(app): State<App>,
     uri: Uri,
     headers: HeaderMap,
+    extensions: Extensions,
     body: Bytes,
 ) -> Result<Response, TokenError> {
-    let tried_header = headers.contains_key(header::AUTHORIZATION);
-    end(&app, &uri, &headers, &body)
+    let call = Call {
+        uri,
+        headers,
+        extensions,
+        body,
+    };
+    let incoming = REVOCATION.read(&app, &call).await?;
+    end(&app, incoming)
         .await
-        .map_err(|error| TokenError::new(error, tried_header))?;
+        .map_err(|error| TokenError::new(error, false))?;
     Ok((StatusCode::OK, [(header::CACHE_CONTROL, "no-store")]).into_response())
 }
 
-async fn end(app: &App, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> Result<(), OAuthError> {
-    let now = app.clock.now();
-    if uri.query().is_some_and(|query| !query.is_empty()) {
-        return Err(OAuthError::invalid_request(
-            "parameters belong in the body, not in the query",
-        ));
-    }
-    let params = forms::read(headers, body)?;
-    let client = authenticate(&params, headers.contains_key(header::AUTHORIZATION))?;
+async fn end(app: &App, incoming: Incoming) -> Result<(), OAuthError> {
+    let Incoming {
+        client,
+        params,
+        now,
+        ..
+    } = incoming;
     let token = params.require("token")?;
     if !RefreshToken::is_like(token) && token.matches('.').count() == 2 {
         let told = "access tokens are not stored and expire by themselves; revoke the refresh token to end the grant";
@@ -49,15 +63,8 @@ async fn end(app: &App, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> Result<(
     let Some(token) = RefreshToken::open(token, &app.refresh_key) else {
         return Ok(());
     };
-    let failed = |error: StoreError| {
-        if error.is_temporary() {
-            OAuthError::unavailable(error)
-        } else {
-            OAuthError::internal(error)
-        }
-    };
     app.store
-        .revoke_family(token.family(), client.id().clone(), now)
+        .revoke_family(token.family(), client.id().clone(), client.method(), now)
         .await
-        .map_err(failed)
+        .map_err(store_failed)
 }

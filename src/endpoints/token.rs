@@ -6,15 +6,26 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
-use http::{HeaderMap, Uri, header};
+use http::{Extensions, HeaderMap, Uri, header};
 
 use crate::{
     app::App,
-    clients::authenticate,
+    clients::LookUp,
     grants::{self, Request},
-    protocol::error::OAuthError,
-    tokens::TokenResponse,
-    web::{error::TokenError, forms},
+    web::{
+        error::TokenError,
+        machine::{Call, Endpoint},
+    },
+};
+
+/// At the token endpoint only a client that acts for itself may have to be looked up: every other one has a grant.
+const TOKEN: Endpoint = Endpoint {
+    path: "/token",
+    takes_proofs: true,
+    look_up: |params| match params.optional("grant_type") {
+        Some("client_credentials") => LookUp::Listed,
+        _ => LookUp::Never,
+    },
 };
 
 /// Redeems a grant for tokens.
@@ -22,34 +33,26 @@ pub(crate) async fn token(
     State(app): State<App>,
     uri: Uri,
     headers: HeaderMap,
+    extensions: Extensions,
     body: Bytes,
 ) -> Result<Response, TokenError> {
-    let tried_header = headers.contains_key(header::AUTHORIZATION);
-    let response = redeem(&app, &uri, &headers, &body)
+    let call = Call {
+        uri,
+        headers,
+        extensions,
+        body,
+    };
+    let incoming = TOKEN.read(&app, &call).await?;
+    let request = Request {
+        app: &app,
+        client: &incoming.client,
+        params: &incoming.params,
+        jkt: incoming.jkt.as_deref(),
+        now: incoming.now,
+    };
+    let tried_header = call.headers.contains_key(header::AUTHORIZATION);
+    let response = grants::redeem(request)
         .await
         .map_err(|error| TokenError::new(error, tried_header))?;
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(response)).into_response())
-}
-
-async fn redeem(
-    app: &App,
-    uri: &Uri,
-    headers: &HeaderMap,
-    body: &[u8],
-) -> Result<TokenResponse, OAuthError> {
-    let now = app.clock.now();
-    if uri.query().is_some_and(|query| !query.is_empty()) {
-        return Err(OAuthError::invalid_request(
-            "parameters belong in the body, not in the query",
-        ));
-    }
-    let params = forms::read(headers, body)?;
-    let client = authenticate(&params, headers.contains_key(header::AUTHORIZATION))?;
-    grants::redeem(Request {
-        app,
-        client: &client,
-        params: &params,
-        now,
-    })
-    .await
 }

@@ -33,6 +33,16 @@ impl governor::clock::Clock for Ticks {
     }
 }
 
+/// Whose budget it is: an IPv4 address, or an IPv6 /64.
+fn network(source: IpAddr) -> String {
+    match source {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => {
+            Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).to_string()
+        }
+    }
+}
+
 /// A budget is spent: whose, and when to come back.
 #[derive(Debug)]
 pub struct OverBudget {
@@ -45,6 +55,7 @@ pub struct OverBudget {
 pub struct Budgets {
     clock: Ticks,
     sources: Limiter,
+    requests: Limiter,
     hosts: Limiter,
     all: Limiter,
     places: Arc<Semaphore>,
@@ -73,6 +84,7 @@ impl Budgets {
         Self {
             clock: Ticks(clock.clone()),
             sources: limiter(Quota::per_minute(scaled(TEN))),
+            requests: limiter(Quota::per_minute(scaled(TEN))),
             hosts: limiter(Quota::per_minute(scaled(THIRTY)).allow_burst(scaled(TEN))),
             all: limiter(Quota::per_second(scaled(TEN))),
             places: Arc::new(Semaphore::new(count(config.fetch.max_in_flight))),
@@ -88,15 +100,22 @@ impl Budgets {
     ///
     /// When it asked for more than ten within a minute.
     pub fn charge_source(&self, source: IpAddr) -> Result<(), OverBudget> {
-        let network = match source {
-            IpAddr::V4(_) => source,
-            IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(
-                address.to_bits() & !u128::from(u64::MAX),
-            )),
-        };
         self.charge(
             &self.sources,
-            network.to_string(),
+            network(source),
+            "the network the request came from",
+        )
+    }
+
+    /// Charges one request that is kept here, made by a client that proves nothing, to its network.
+    ///
+    /// # Errors
+    ///
+    /// When it made more than ten within a minute.
+    pub fn charge_request(&self, source: IpAddr) -> Result<(), OverBudget> {
+        self.charge(
+            &self.requests,
+            network(source),
             "the network the request came from",
         )
     }

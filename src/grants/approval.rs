@@ -11,13 +11,13 @@ use crate::{
     protocol::{
         authorize::{self, AuthorizationRequest},
         client::Client,
-        client_metadata::{AuthMethod, GrantType},
+        client_metadata::{AuthMethod, AuthMethods, GrantType},
         error::{ErrorCode, OAuthError},
         params::Params,
         redirect_uri::RedirectUri,
         scope::Scope,
     },
-    secret::{Code, Secret},
+    secret::{Code, PushedRequest, Secret, SecretHash},
     store::{NewCode, StoreError},
     time::UnixTime,
 };
@@ -30,8 +30,28 @@ pub struct Proposal {
     pub standing: Standing,
     pub scope: Scope,
     pub may_refresh: bool,
+    /// How it may prove itself at the token endpoint.
+    auth_methods: AuthMethods,
+    pushed: Option<PushedAs>,
     /// Of the rules about clients that this was judged by.
     revision: i64,
+}
+
+/// The pushed request that a proposal comes from.
+#[derive(Clone, Debug)]
+pub struct PushedAs {
+    pub hash: SecretHash<PushedRequest>,
+    /// How its client proved itself.
+    pub method: AuthMethod,
+}
+
+/// Who approves: a person, as they signed in.
+#[derive(Debug)]
+pub struct Person<'a> {
+    pub subject: &'a str,
+    pub signed_in_at: UnixTime,
+    /// The session, as ID tokens name it.
+    pub sid: String,
 }
 
 /// What a person agreed to before.
@@ -54,6 +74,7 @@ impl Proposal {
         params: &Params,
         client: Arc<Client>,
         redirect_uri: RedirectUri,
+        pushed: Option<PushedAs>,
     ) -> Result<Self, OAuthError> {
         let request = authorize::parse(params, client.id().clone(), redirect_uri)?;
         // The revision first: rules that come with a later one are judged by again.
@@ -63,6 +84,12 @@ impl Proposal {
             .standings()
             .of(client.id(), &client.metadata.thumbprints());
         client.check_code_flow()?;
+        let must_push = client.metadata.require_pushed_authorization_requests
+            || app.config.policy.require_pushed_authorization_requests;
+        if must_push && pushed.is_none() {
+            let told = "this client, or this server, takes authorization requests only by way of the pushed_authorization_request_endpoint";
+            return Err(OAuthError::invalid_request(told));
+        }
         let refuse = |told| Err(OAuthError::new(ErrorCode::UnauthorizedClient, told));
         if standing.tier == Tier::Blocked {
             return refuse("the administrator of this server does not accept this client");
@@ -70,8 +97,23 @@ impl Proposal {
         if !standing.allows_grant(GrantType::AuthorizationCode) {
             return refuse("the administrator does not let this client use authorization_code");
         }
-        if !standing.allows_method(AuthMethod::None) {
-            return refuse("the administrator lets this client in only with private_key_jwt");
+        let auth_methods: Vec<AuthMethod> = client
+            .metadata
+            .auth_methods
+            .iter()
+            .copied()
+            .filter(|method| standing.allows_method(*method))
+            // Whoever began a grant with a proof goes on with one.
+            .filter(|method| {
+                pushed
+                    .as_ref()
+                    .is_none_or(|pushed| *method >= pushed.method)
+            })
+            .collect();
+        if auth_methods.is_empty() {
+            return refuse(
+                "the administrator lets this client in only with another authentication method",
+            );
         }
         let catalog = &app.config.resources;
         catalog.check(&request.resources, &standing)?;
@@ -90,6 +132,8 @@ impl Proposal {
             standing,
             scope,
             may_refresh,
+            auth_methods: AuthMethods(auth_methods),
+            pushed,
             revision,
         })
     }
@@ -129,26 +173,27 @@ impl Proposal {
     }
 
     /// The code for this proposal, and the row that keeps it.
-    pub fn code(
-        &self,
-        app: &App,
-        subject: &str,
-        signed_in_at: UnixTime,
-        now: UnixTime,
-    ) -> (Secret<Code>, NewCode) {
+    pub fn code(&self, app: &App, person: Person<'_>, now: UnixTime) -> (Secret<Code>, NewCode) {
         let code = Secret::generate();
         let row = NewCode {
             hash: code.hash(),
             client_id: self.client.id().clone(),
             digest: self.client.digest.clone(),
-            subject: subject.to_owned(),
+            subject: person.subject.to_owned(),
             redirect_uri: self.request.redirect_uri.as_str().to_owned(),
             code_challenge: self.request.code_challenge.clone(),
             scope: self.scope.clone(),
             resources: self.request.resources.clone(),
-            signed_in_at,
+            signed_in_at: person.signed_in_at,
             may_refresh: self.may_refresh,
             expires_at: now + i64::from(app.config.tokens.code.get()),
+            auth_methods: self.auth_methods.clone(),
+            jkt: self.request.dpop_jkt.clone(),
+            needs_dpop: self.client.metadata.dpop_bound_access_tokens,
+            nonce: self.request.nonce.clone(),
+            sid: Some(person.sid),
+            pushed: self.pushed.as_ref().map(|pushed| pushed.hash.clone()),
+            now,
             revision: self.revision,
         };
         (code, row)

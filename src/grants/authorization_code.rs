@@ -1,6 +1,6 @@
 //! The authorization code grant: RFC 6749 §4.1.3.
 
-use super::{Request, standing, store_failed};
+use super::{Request, lifetimes, standing, store_failed};
 use crate::{
     protocol::{
         authorization_code::{Binding, Presented, check},
@@ -10,7 +10,7 @@ use crate::{
     },
     secret::{Code, Secret},
     store::{NewGrant, Redeemed},
-    tokens::{Granted, TokenResponse, issue},
+    tokens::{Granted, SignedIn, TokenResponse, issue},
 };
 
 pub(super) async fn redeem(request: Request<'_>) -> Result<TokenResponse, OAuthError> {
@@ -18,6 +18,7 @@ pub(super) async fn redeem(request: Request<'_>) -> Result<TokenResponse, OAuthE
         app,
         client,
         params,
+        jkt,
         now,
     } = request;
     let code = params.require("code")?;
@@ -29,14 +30,11 @@ pub(super) async fn redeem(request: Request<'_>) -> Result<TokenResponse, OAuthE
         client_id: client.id().clone(),
         redirect_uri: params.optional("redirect_uri").map(str::to_owned),
         code_verifier: params.optional("code_verifier").map(str::to_owned),
+        method: client.method(),
+        jkt: jkt.map(str::to_owned),
     };
-    let standing = standing(app, client)?;
-    let tokens = &app.config.tokens;
-    let (access, idle, absolute) = standing.lifetimes(
-        tokens.access.get(),
-        tokens.refresh_idle.get(),
-        tokens.refresh_absolute.get(),
-    );
+    let standing = standing(app, client, now).await?;
+    let (access, idle, absolute) = lifetimes(app, client, &standing);
     let family = RefreshToken::new_family();
     let family_hash = family.family();
     let (rule_asked, rule_app, rule_standing) = (asked.clone(), app.clone(), standing.clone());
@@ -47,6 +45,9 @@ pub(super) async fn redeem(request: Request<'_>) -> Result<TokenResponse, OAuthE
                 client_id: issued.client_id.clone(),
                 redirect_uri: issued.redirect_uri.clone(),
                 code_challenge: issued.code_challenge.clone(),
+                auth_methods: issued.auth_methods.0.clone(),
+                jkt: issued.jkt.clone(),
+                needs_dpop: issued.needs_dpop,
             };
             check(&binding, &presented)?;
             let resources = issued.resources.narrow(rule_asked)?;
@@ -57,6 +58,8 @@ pub(super) async fn redeem(request: Request<'_>) -> Result<TokenResponse, OAuthE
                 ends_at: now + i64::from(lifetime),
                 idle_until: now + i64::from(if issued.may_refresh { idle } else { access }),
                 family: issued.may_refresh.then_some(family_hash),
+                auth_method: presented.method,
+                jkt: presented.jkt,
             })
         })
         .await
@@ -73,7 +76,7 @@ pub(super) async fn redeem(request: Request<'_>) -> Result<TokenResponse, OAuthE
     let lifetime = i64::from(if issued.may_refresh { absolute } else { access });
     let resources = issued.resources.narrow(asked)?;
     let granted = Granted {
-        grant_id: issued.grant_id,
+        grant_id: Some(issued.grant_id),
         client_id: issued.client_id,
         subject: issued.subject,
         scope: app.config.resources.still_granted(
@@ -83,10 +86,15 @@ pub(super) async fn redeem(request: Request<'_>) -> Result<TokenResponse, OAuthE
             &standing,
         )?,
         resources,
-        signed_in_at: issued.signed_in_at,
+        jkt: jkt.map(str::to_owned),
+        signed_in: Some(SignedIn {
+            at: issued.signed_in_at,
+            sid: issued.sid,
+            nonce: issued.nonce,
+        }),
         ends_at: now + lifetime,
     };
     let refresh_token = issued.may_refresh.then(|| family.seal(&app.refresh_key));
     app.clients.used(&granted.client_id, now);
-    issue(app, &granted, access, refresh_token, now)
+    issue(app, &granted, access, refresh_token, now).await
 }

@@ -1,9 +1,9 @@
 //! The refresh token grant: RFC 6749 §6, with rotation (RFC 9700 §4.14.2).
 
-use super::{Request, refused, standing, store_failed};
+use super::{Request, lifetimes, standing, store_failed};
 use crate::{
     app::App,
-    clients::{AuthenticatedClient, Footing},
+    clients::{AuthenticatedClient, Footing, refused},
     protocol::{
         client_metadata::GrantType,
         error::{ErrorCode, OAuthError},
@@ -13,14 +13,18 @@ use crate::{
     },
     store::{GrantRow, RotateRequest, Rotated},
     time::UnixTime,
-    tokens::{Granted, TokenResponse, issue},
+    tokens::{Granted, SignedIn, TokenResponse, issue},
 };
+
+/// Seconds by which the end of an unused refresh token that is not rotated moves at least, when it moves.
+const IDLE_STEP: i64 = 86_400;
 
 pub(super) async fn redeem(request: Request<'_>) -> Result<TokenResponse, OAuthError> {
     let Request {
         app,
         client,
         params,
+        jkt,
         now,
     } = request;
     let text = params.require("refresh_token")?;
@@ -34,42 +38,57 @@ pub(super) async fn redeem(request: Request<'_>) -> Result<TokenResponse, OAuthE
     // A forged token ends here, and ends nobody's family.
     let token = RefreshToken::open(text, &app.refresh_key).ok_or_else(unknown)?;
 
-    let standing = standing(app, client)?;
+    let standing = standing(app, client, now).await?;
     if !standing.allows_grant(GrantType::RefreshToken) {
         let told = "the administrator does not let this client use refresh_token";
         return Err(OAuthError::new(ErrorCode::UnauthorizedClient, told));
     }
     check_footing(app, client, now).await?;
 
+    let (access, idle, _) = lifetimes(app, client, &standing);
     // What may be asked for is known only from the grant: look first, so that a refusal spends nothing.
     let narrowed = standing.rule.is_some();
-    if narrowed || asked_scope.is_some() || !asked_resources.0.is_empty() {
+    let mut looked_at = None;
+    if narrowed
+        || client.is_confidential()
+        || asked_scope.is_some()
+        || !asked_resources.0.is_empty()
+    {
         let grant = app
             .store
             .grant(token.family(), client.id(), now)
             .await
             .map_err(store_failed)?
+            .filter(|grant| grant.fits(client.method(), jkt))
             .ok_or_else(unknown)?;
         let (scope, resources) = narrow(&grant, asked_scope.clone(), asked_resources.clone())?;
         app.config
             .resources
             .still_granted(&scope, &grant.resources, &resources, &standing)?;
+        looked_at = Some(grant);
     }
-    let tokens = &app.config.tokens;
-    let (access, idle, _) = standing.lifetimes(
-        tokens.access.get(),
-        tokens.refresh_idle.get(),
-        tokens.refresh_absolute.get(),
-    );
+    // A token that is not rotated need not be written at every use.
+    let is_as_it_was = |grant: &GrantRow| {
+        client.is_confidential()
+            && grant.auth_method == client.method()
+            && grant.generation == token.generation()
+            && grant.idle_until - now > i64::from(idle) - IDLE_STEP
+    };
     let rotate = RotateRequest {
         family: token.family(),
         client_id: client.id().clone(),
         generation: token.generation(),
         now,
         idle_until: now + i64::from(idle),
-        grace: tokens.refresh_grace.into(),
+        grace: app.config.tokens.refresh_grace.into(),
+        method: client.method(),
+        jkt: jkt.map(str::to_owned),
     };
-    let grant = match app.store.rotate(rotate).await.map_err(store_failed)? {
+    let rotated = match looked_at.filter(is_as_it_was) {
+        Some(grant) => Rotated::Successor(Box::new(grant)),
+        None => app.store.rotate(rotate).await.map_err(store_failed)?,
+    };
+    let grant = match rotated {
         Rotated::Successor(grant) => grant,
         Rotated::Unknown => return Err(unknown()),
         Rotated::Reused { grant_id } => {
@@ -84,22 +103,33 @@ pub(super) async fn redeem(request: Request<'_>) -> Result<TokenResponse, OAuthE
             .resources
             .still_granted(&scope, &grant.resources, &resources, &standing)?;
     app.clients.used(client.id(), now);
+    let generation = grant.generation;
     let granted = Granted {
-        grant_id: grant.id,
+        grant_id: Some(grant.id),
         client_id: grant.client_id,
         subject: grant.subject,
         scope,
         resources,
-        signed_in_at: grant.signed_in_at,
+        jkt: grant.jkt,
+        signed_in: Some(SignedIn {
+            at: grant.signed_in_at,
+            sid: grant.sid,
+            nonce: None,
+        }),
         ends_at: grant.ends_at,
+    };
+    let next = match generation == token.generation() {
+        true => token,
+        false => token.successor(),
     };
     issue(
         app,
         &granted,
         access,
-        Some(token.successor().seal(&app.refresh_key)),
+        Some(next.seal(&app.refresh_key)),
         now,
     )
+    .await
 }
 
 /// A client whose host took its document away, or has been down for too long, gets nothing more.

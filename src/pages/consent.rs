@@ -7,7 +7,7 @@ use unicode_segmentation::UnicodeSegmentation;
 
 use crate::{
     app::App,
-    grants::approval::{Proposal, Remembered},
+    grants::approval::{Proposal, PushedAs, Remembered},
     policy::{
         Facts, Verdict,
         client_rules::Tier,
@@ -21,7 +21,7 @@ use crate::{
         redirect_uri,
         scope::OFFLINE_ACCESS,
     },
-    secret::{self, Secret, Visitor},
+    secret::{self, Secret, SecretHash, Visitor},
     store::{Answer, Asked, StoreError},
     time::{UnixTime, in_date, in_words},
     web::{
@@ -113,13 +113,12 @@ pub(crate) async fn submit(
                 consent_covers: false,
                 first_party: false,
                 just_allowed: true,
+                now,
             };
             if !matches!(decide(&facts), Verdict::Pass) {
                 return Err(PageError::gone(&app));
             }
-            let (code, row) = open
-                .proposal
-                .code(&app, &session.subject, session.signed_in_at, now);
+            let (code, row) = open.proposal.code(&app, open.session.person(&app), now);
             let response = callback.code(code.expose());
             (
                 Answer::Allow {
@@ -154,7 +153,7 @@ pub(crate) async fn submit(
         .await;
     match spent {
         Ok(true) => Ok(response),
-        Ok(false) => Err(PageError::gone(&app)),
+        Ok(false) | Err(StoreError::UsedBefore) => Err(PageError::gone(&app)),
         Err(StoreError::RulesMoved) => {
             // Judged by rules that are no more: the question is put again, under those of now.
             let noticed = app.clients.notice_changes().await;
@@ -235,7 +234,20 @@ async fn open(
     let requested = params.optional("redirect_uri").unwrap_or_default();
     let redirect_uri =
         redirect_uri::choose(&client.metadata.redirect_uris, requested).map_err(|_| gone())?;
-    let proposal = Proposal::new(app, &params, client, redirect_uri).map_err(|_| gone())?;
+    let pushed = match &row.pushed {
+        Some(hash) => {
+            let hash = SecretHash::from_column(hash.clone());
+            let pushed = app
+                .store
+                .pushed(&hash, &client_id)
+                .await
+                .map_err(store_failed)?;
+            let method = pushed.ok_or_else(gone)?.auth_method;
+            Some(PushedAs { hash, method })
+        }
+        None => None,
+    };
+    let proposal = Proposal::new(app, &params, client, redirect_uri, pushed).map_err(|_| gone())?;
     Ok(Open {
         session,
         visitor,

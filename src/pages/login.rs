@@ -9,7 +9,7 @@ use http::{HeaderMap, StatusCode, Uri, header};
 
 use crate::{
     app::App,
-    protocol::{client_id::ClientId, params::Params, redirect_uri::RedirectUri},
+    protocol::{client_id::ClientId, params::Params, pushed, redirect_uri::RedirectUri},
     secret::{Secret, Visitor},
     web::{callback::see_other, cookies, error::PageError, forms, html, session, views::Login},
 };
@@ -23,7 +23,7 @@ pub(crate) async fn show(
     headers: HeaderMap,
 ) -> Result<Response, PageError> {
     let request = request(&app, uri.query().unwrap_or_default())?;
-    Ok(page(&app, &headers, &request, None))
+    Ok(page(&app, &headers, &request, None).await)
 }
 
 /// Signs in.
@@ -49,7 +49,7 @@ pub(crate) async fn submit(
         .map_err(|error| PageError::accounts(&app, &error))?;
     let Some(account) = account else {
         tracing::info!(username = %username.chars().take(64).collect::<String>().escape_debug(), "sign-in refused");
-        return Ok(page(&app, &headers, &request, Some(username)));
+        return Ok(page(&app, &headers, &request, Some(username)).await);
     };
     let cookie = session::start(&app, &headers, account.subject, now)
         .await
@@ -68,14 +68,23 @@ fn request(app: &App, encoded: &str) -> Result<Params, PageError> {
         .map_err(|error| PageError::bad_request(app, "request", &error.description))
 }
 
+/// What the request asks for, also where it was pushed. Only for showing it: `/authorize` judges.
+async fn meant(app: &App, request: &Params, client_id: Option<&ClientId>) -> Option<Params> {
+    let secret = pushed::secret(request.optional("request_uri")?)?;
+    let row = app.store.pushed(&secret.hash(), client_id?).await.ok()??;
+    Params::parse(row.request.as_bytes()).ok()
+}
+
 /// The page; `failed` is the name that did not sign in.
-fn page(app: &App, headers: &HeaderMap, request: &Params, failed: Option<&str>) -> Response {
+async fn page(app: &App, headers: &HeaderMap, request: &Params, failed: Option<&str>) -> Response {
     let known = cookies::read::<Visitor>(app, headers, cookies::VISITOR);
     let visitor = known.clone().unwrap_or_else(Secret::generate);
     let client_id = request
         .optional("client_id")
         .and_then(|text| text.parse::<ClientId>().ok());
-    let target = request
+    let meant = meant(app, request, client_id.as_ref()).await;
+    let asked = meant.as_ref().unwrap_or(request);
+    let target = asked
         .optional("redirect_uri")
         .and_then(|text| RedirectUri::registered(text).ok());
     let login = Login {
@@ -85,7 +94,7 @@ fn page(app: &App, headers: &HeaderMap, request: &Params, failed: Option<&str>) 
         request: request.encode(),
         client_host: client_id.map(|id| id.host_or_name().to_owned()),
         username: failed
-            .or_else(|| request.optional("login_hint"))
+            .or_else(|| asked.optional("login_hint"))
             .unwrap_or_default()
             .chars()
             .take(64)

@@ -270,6 +270,9 @@ pub struct Rule {
     /// Longest life of its grants, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refresh_absolute: Option<u32>,
+    /// May its assertions name the endpoint as audience and live for an hour, as before RFC 10070?
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub legacy_assertions: Option<bool>,
     /// The administrator's word on it, shown on the consent page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consent_text: Option<String>,
@@ -307,6 +310,7 @@ impl Rule {
             access: None,
             refresh_idle: None,
             refresh_absolute: None,
+            legacy_assertions: None,
             consent_text: None,
             logo: None,
         }
@@ -355,13 +359,16 @@ impl Standing {
     pub fn allows_grant(&self, grant: GrantType) -> bool {
         match self.listed(|rule| rule.grants.as_ref().map(|grants| grants.contains(&grant))) {
             Some(listed) => listed,
-            None => {
-                matches!(
-                    grant,
-                    GrantType::AuthorizationCode | GrantType::RefreshToken
-                ) || grant == GrantType::DeviceCode && self.tier >= Tier::Listed
-            }
+            None => match grant {
+                GrantType::AuthorizationCode | GrantType::RefreshToken => true,
+                GrantType::DeviceCode | GrantType::ClientCredentials => self.tier >= Tier::Listed,
+            },
         }
+    }
+
+    /// May it authenticate as before RFC 10070?
+    pub fn allows_legacy_assertions(&self) -> bool {
+        self.listed(|rule| rule.legacy_assertions).unwrap_or(false)
     }
 
     /// May it authenticate so?

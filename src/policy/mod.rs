@@ -30,6 +30,7 @@ pub struct Facts<'a> {
     pub first_party: bool,
     /// Has this very request just been allowed?
     pub just_allowed: bool,
+    pub now: UnixTime,
 }
 
 /// What happens next.
@@ -85,14 +86,13 @@ pub fn decide(facts: &Facts<'_>) -> Verdict {
 }
 
 fn needs_login(facts: &Facts<'_>) -> bool {
-    match (facts.signed_in_at, facts.request.prompt.login) {
-        (None, _) => true,
-        (Some(_), false) => false,
-        // prompt=login is met by a sign-in that happened after we asked for one.
-        (Some(at), true) => {
-            !facts.just_allowed && facts.sent_to_login_at.is_none_or(|sent| at < sent)
-        }
-    }
+    let Some(at) = facts.signed_in_at else {
+        return true;
+    };
+    let too_old = |age: i64| facts.now - at > age;
+    let is_wanted = facts.request.prompt.login || facts.request.max_age.is_some_and(too_old);
+    // It is met by a sign-in that happened after we asked for one.
+    is_wanted && !facts.just_allowed && facts.sent_to_login_at.is_none_or(|sent| at < sent)
 }
 
 /// Consent is asked every time when the answer goes to this computer: anything on it can listen there
@@ -162,6 +162,7 @@ mod tests {
                 consent_covers,
                 first_party: false,
                 just_allowed,
+                now: UnixTime(10),
             };
             let got = match decide(&facts) {
                 Verdict::Pass => "pass",

@@ -18,9 +18,20 @@ pub struct Claims {
     #[serde(skip_serializing_if = "String::is_empty")]
     scope: String,
     /// When the person signed in, RFC 9068 §2.2.1.
-    auth_time: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    auth_time: Option<i64>,
     /// Our own: the grant it came from, so that a revoked grant is known at once.
-    grant_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    grant_id: Option<String>,
+    /// The key it is bound to, RFC 9449 §6.1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cnf: Option<Confirmation>,
+}
+
+/// RFC 7800 §3.1, RFC 9449 §6.1.
+#[derive(Debug, Serialize)]
+struct Confirmation {
+    jkt: String,
 }
 
 /// RFC 7519 §4.1.3: one string, or an array when there are several.
@@ -36,10 +47,12 @@ enum Audience {
 pub struct Subject<'a> {
     pub subject: &'a str,
     pub client_id: &'a ClientId,
-    pub grant_id: &'a str,
+    pub grant_id: Option<&'a str>,
     pub scope: &'a Scope,
     pub resources: &'a Resources,
-    pub auth_time: UnixTime,
+    pub auth_time: Option<UnixTime>,
+    /// The thumbprint of the key it is bound to.
+    pub jkt: Option<&'a str>,
 }
 
 /// The claims of a token issued `now` that expires at `expires_at`.
@@ -69,8 +82,11 @@ pub fn claims(
         exp: expires_at.0,
         jti: random_id(),
         scope: about.scope.to_string(),
-        auth_time: about.auth_time.0,
-        grant_id: about.grant_id.to_owned(),
+        auth_time: about.auth_time.map(|at| at.0),
+        grant_id: about.grant_id.map(str::to_owned),
+        cnf: about.jkt.map(|jkt| Confirmation {
+            jkt: jkt.to_owned(),
+        }),
     }
 }
 
@@ -97,10 +113,11 @@ mod tests {
             let about = Subject {
                 subject: "s",
                 client_id: &client_id,
-                grant_id: "g",
+                grant_id: Some("g"),
                 scope: &Scope::default(),
                 resources: &resources.parse().unwrap(),
-                auth_time: UnixTime(5),
+                auth_time: Some(UnixTime(5)),
+                jkt: None,
             };
             let json =
                 serde_json::to_value(claims(&issuer, &about, UnixTime(10), UnixTime(610))).unwrap();

@@ -1,6 +1,12 @@
 //! Redeeming an authorization code: RFC 6749 §4.1.3, RFC 7636 §4.6.
 
-use super::{client_id::ClientId, error::OAuthError, pkce, pkce::CodeChallenge};
+use super::{
+    client_id::ClientId,
+    client_metadata::AuthMethod,
+    error::{ErrorCode, OAuthError},
+    pkce,
+    pkce::CodeChallenge,
+};
 
 /// What was bound to a code when it was issued.
 #[derive(Debug)]
@@ -8,6 +14,12 @@ pub struct Binding {
     pub client_id: ClientId,
     pub redirect_uri: String,
     pub code_challenge: CodeChallenge,
+    /// How its client may prove itself.
+    pub auth_methods: Vec<AuthMethod>,
+    /// The key that the request named, RFC 9449 §10.
+    pub jkt: Option<String>,
+    /// Are tokens to be bound to a key?
+    pub needs_dpop: bool,
 }
 
 /// What the token request presents with the code.
@@ -16,18 +28,44 @@ pub struct Presented {
     pub client_id: ClientId,
     pub redirect_uri: Option<String>,
     pub code_verifier: Option<String>,
+    /// How the client proved itself.
+    pub method: AuthMethod,
+    /// The key of its proof of possession.
+    pub jkt: Option<String>,
 }
 
-/// RFC 6749 §4.1.3: the same client, the same redirect URI, the verifier of the challenge.
+/// RFC 6749 §4.1.3: the same client, proven as it may, the same redirect URI, the verifier of the challenge, the same
+/// key.
 ///
 /// # Errors
 ///
-/// `invalid_grant`, by the first rule that fails.
+/// `invalid_grant`, by the first rule that fails; `invalid_client` for one that has to prove more;
+/// `invalid_dpop_proof` where there is none.
 pub fn check(binding: &Binding, presented: &Presented) -> Result<(), OAuthError> {
     if binding.client_id != presented.client_id {
         return Err(OAuthError::invalid_grant(
             "the code was issued to another client",
         ));
+    }
+    if !binding.auth_methods.contains(&presented.method) {
+        let cause = format!(
+            "the client used {}, which its document does not allow",
+            presented.method.as_str()
+        );
+        return Err(OAuthError::invalid_client().because(cause));
+    }
+    match (&binding.jkt, &presented.jkt) {
+        (Some(bound), Some(shown)) if bound != shown => {
+            return Err(OAuthError::invalid_grant(
+                "the code is bound to another DPoP key",
+            ));
+        }
+        (None, None) if !binding.needs_dpop => {}
+        (_, Some(_)) => {}
+        (_, None) => {
+            let told = "a DPoP proof is required: the request or the client's document asks for bound tokens";
+            return Err(OAuthError::new(ErrorCode::InvalidDpopProof, told));
+        }
     }
     match &presented.redirect_uri {
         None => {
@@ -58,6 +96,9 @@ mod tests {
             code_challenge: "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
                 .parse()
                 .unwrap(),
+            auth_methods: vec![AuthMethod::None],
+            jkt: None,
+            needs_dpop: false,
         };
         let table = [
             (
@@ -96,6 +137,8 @@ mod tests {
                 client_id: client.parse().unwrap(),
                 redirect_uri: redirect.map(str::to_owned),
                 code_verifier: verifier.map(str::to_owned),
+                method: AuthMethod::None,
+                jkt: None,
             };
             let got = check(&binding, &presented)
                 .err()
@@ -107,6 +150,79 @@ mod tests {
                     "{part}: {got:?}"
                 ),
             }
+        }
+    }
+
+    #[test]
+    fn a_code_is_bound_to_how_its_client_proves_itself_and_to_its_key() {
+        use AuthMethod::{None as Public, PrivateKeyJwt};
+        use ErrorCode::{InvalidClient, InvalidDpopProof, InvalidGrant};
+        // allowed, bound to, needs a proof; shown, key → refusal
+        let table = [
+            (&[Public][..], None, false, Public, None, None),
+            (&[PrivateKeyJwt], None, false, PrivateKeyJwt, None, None),
+            (&[PrivateKeyJwt, Public], None, false, Public, None, None),
+            (
+                &[PrivateKeyJwt],
+                None,
+                false,
+                Public,
+                None,
+                Some(InvalidClient),
+            ),
+            (
+                &[Public],
+                None,
+                false,
+                PrivateKeyJwt,
+                None,
+                Some(InvalidClient),
+            ),
+            (&[Public], None, false, Public, Some("a"), None),
+            (&[Public], Some("a"), false, Public, Some("a"), None),
+            (
+                &[Public],
+                Some("a"),
+                false,
+                Public,
+                Some("b"),
+                Some(InvalidGrant),
+            ),
+            (
+                &[Public],
+                Some("a"),
+                false,
+                Public,
+                None,
+                Some(InvalidDpopProof),
+            ),
+            (&[Public], None, true, Public, None, Some(InvalidDpopProof)),
+            (&[Public], None, true, Public, Some("a"), None),
+        ];
+        for (allowed, bound, needs_dpop, method, shown, expected) in table {
+            let client_id: ClientId = "https://a.example.com/c".parse().unwrap();
+            let binding = Binding {
+                client_id: client_id.clone(),
+                redirect_uri: "https://a.example.com/cb".to_owned(),
+                code_challenge: "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
+                    .parse()
+                    .unwrap(),
+                auth_methods: allowed.to_vec(),
+                jkt: bound.map(str::to_owned),
+                needs_dpop,
+            };
+            let presented = Presented {
+                client_id,
+                redirect_uri: Some(binding.redirect_uri.clone()),
+                code_verifier: Some("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk".to_owned()),
+                method,
+                jkt: shown.map(str::to_owned),
+            };
+            let got = check(&binding, &presented).err().map(|error| error.code);
+            assert_eq!(
+                got, expected,
+                "X-15, X-52: {allowed:?} {bound:?} {needs_dpop} {method:?} {shown:?}"
+            );
         }
     }
 }

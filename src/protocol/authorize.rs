@@ -31,6 +31,12 @@ pub struct AuthorizationRequest {
     pub resources: Resources,
     /// What the person is to be asked again.
     pub prompt: Prompt,
+    /// OpenID Connect Core §3.1.2.1: goes into the ID token.
+    pub nonce: Option<String>,
+    /// Most seconds since the person signed in.
+    pub max_age: Option<i64>,
+    /// RFC 9449 §10: the key that the code is bound to.
+    pub dpop_jkt: Option<String>,
 }
 
 /// Reads a request whose client and redirect URI are known.
@@ -60,15 +66,16 @@ pub fn parse(
     {
         return Err(OAuthError::invalid_request("response_mode must be query"));
     }
-    if params
-        .optional("nonce")
-        .is_some_and(|nonce| nonce.len() > NONCE)
-    {
+    let nonce = params.optional("nonce");
+    if nonce.is_some_and(|nonce| nonce.len() > NONCE) {
         return Err(OAuthError::invalid_request(
             "nonce is longer than 512 bytes",
         ));
     }
     Ok(AuthorizationRequest {
+        nonce: nonce.map(str::to_owned),
+        max_age: max_age(params)?,
+        dpop_jkt: dpop_jkt(params)?,
         client_id,
         redirect_uri,
         code_challenge: CodeChallenge::from_params(params)?,
@@ -76,6 +83,32 @@ pub fn parse(
         resources: Resources::from_params(params)?,
         prompt: Prompt::parse(params.optional("prompt"))?,
     })
+}
+
+fn max_age(params: &Params) -> Result<Option<i64>, OAuthError> {
+    let read = |text: &str| {
+        let seconds = text.parse::<u32>().ok().map(i64::from);
+        seconds.ok_or_else(|| OAuthError::invalid_request("max_age must be a number of seconds"))
+    };
+    params.optional("max_age").map(read).transpose()
+}
+
+/// RFC 9449 §10: the SHA-256 thumbprint of a key, base64url.
+fn dpop_jkt(params: &Params) -> Result<Option<String>, OAuthError> {
+    let jkt = params.optional("dpop_jkt");
+    let is_thumbprint = |jkt: &str| {
+        jkt.len() == 43
+            && jkt
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+    };
+    match jkt {
+        Some(jkt) if !is_thumbprint(jkt) => {
+            let told = "dpop_jkt must be the SHA-256 thumbprint of a key, base64url (RFC 7638)";
+            Err(OAuthError::invalid_request(told))
+        }
+        jkt => Ok(jkt.map(str::to_owned)),
+    }
 }
 
 /// The `state` to send back, byte for byte.
@@ -102,7 +135,7 @@ fn check_unsupported(params: &Params) -> Result<(), OAuthError> {
         (
             "request_uri",
             ErrorCode::RequestUriNotSupported,
-            "request_uri is not supported",
+            "request_uri is supported only as the pushed_authorization_request_endpoint gives it",
         ),
         (
             "registration",

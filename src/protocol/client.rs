@@ -4,7 +4,7 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 
 use super::{
     client_id::ClientId,
-    client_metadata::{AuthMethod, ClientMetadata, GrantType},
+    client_metadata::{ClientMetadata, GrantType},
     error::{ErrorCode, OAuthError},
 };
 use crate::{secret::sha256, time::UnixTime};
@@ -61,21 +61,6 @@ impl Client {
         let refuse = |description| Err(OAuthError::new(ErrorCode::UnauthorizedClient, description));
         if !self.may_use(GrantType::AuthorizationCode) {
             return refuse("the client's document does not list the grant authorization_code");
-        }
-        if !self.metadata.auth_methods.contains(&AuthMethod::None) {
-            return refuse(
-                "the client's document asks for private_key_jwt, this server supports the method none",
-            );
-        }
-        if self.metadata.dpop_bound_access_tokens {
-            return refuse(
-                "the client's document asks for DPoP-bound access tokens, this server issues bearer tokens",
-            );
-        }
-        if self.metadata.require_pushed_authorization_requests {
-            return refuse(
-                "the client's document requires pushed authorization requests, this server has none",
-            );
         }
         Ok(())
     }

@@ -62,6 +62,24 @@ pub enum AuthMethod {
     PrivateKeyJwt,
 }
 
+/// The methods that a client may choose from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthMethods(pub Vec<AuthMethod>);
+
+impl AuthMethods {
+    /// Their wire names, as they are kept.
+    pub fn to_column(&self) -> String {
+        let names: Vec<_> = self.0.iter().map(|method| method.as_str()).collect();
+        names.join(" ")
+    }
+
+    /// What is kept; `None` where it is something else.
+    pub fn from_column(text: &str) -> Option<Self> {
+        let methods = text.split(' ').map(AuthMethod::from_wire);
+        methods.collect::<Option<Vec<_>>>().map(Self)
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ApplicationType {
     Web,
@@ -345,15 +363,32 @@ impl AuthMethod {
         }
     }
 
+    /// From the weakest to the strongest.
+    const ALL: [Self; 4] = [
+        Self::None,
+        Self::ClientSecretPost,
+        Self::ClientSecretBasic,
+        Self::PrivateKeyJwt,
+    ];
+
     /// The method of a wire name.
     pub fn from_wire(name: &str) -> Option<Self> {
-        let all = [
-            Self::None,
-            Self::ClientSecretPost,
-            Self::ClientSecretBasic,
-            Self::PrivateKeyJwt,
-        ];
-        all.into_iter().find(|method| method.as_str() == name)
+        Self::ALL.into_iter().find(|method| method.as_str() == name)
+    }
+
+    /// RFC 6749 §2.1: does it prove who the client is?
+    pub fn is_confidential(self) -> bool {
+        self != Self::None
+    }
+
+    /// Itself, and what proves less.
+    pub fn and_weaker(self) -> AuthMethods {
+        AuthMethods(
+            Self::ALL
+                .into_iter()
+                .filter(|method| *method <= self)
+                .collect(),
+        )
     }
 }
 

@@ -12,6 +12,12 @@ pub struct Offer<'a> {
     pub grants: &'a [&'a str],
     /// Wire names of the client authentication methods that work.
     pub auth_methods: &'a [&'a str],
+    /// Wire names of the algorithms that assertions may be signed with.
+    pub assertion_algs: &'a [&'a str],
+    /// Wire names of those of DPoP proofs.
+    pub proof_algs: &'a [&'a str],
+    /// Are authorization requests taken only when they were pushed?
+    pub requires_pushing: bool,
     /// Scopes a client may ask for.
     pub scopes: &'a [String],
     /// Identifiers of the configured resources (RFC 9728 §4).
@@ -26,6 +32,8 @@ pub fn document(offer: &Offer<'_>) -> Value {
         "authorization_endpoint": issuer.join("/authorize"),
         "token_endpoint": issuer.join("/token"),
         "revocation_endpoint": issuer.join("/revoke"),
+        "pushed_authorization_request_endpoint": issuer.join("/par"),
+        "require_pushed_authorization_requests": offer.requires_pushing,
         "jwks_uri": issuer.join("/jwks"),
         "response_types_supported": ["code"],
         "response_modes_supported": ["query"],
@@ -33,7 +41,10 @@ pub fn document(offer: &Offer<'_>) -> Value {
         "scopes_supported": offer.scopes,
         "prompt_values_supported": ["none", "login", "consent", "select_account"],
         "token_endpoint_auth_methods_supported": offer.auth_methods,
+        "token_endpoint_auth_signing_alg_values_supported": offer.assertion_algs,
         "revocation_endpoint_auth_methods_supported": offer.auth_methods,
+        "revocation_endpoint_auth_signing_alg_values_supported": offer.assertion_algs,
+        "dpop_signing_alg_values_supported": offer.proof_algs,
         "code_challenge_methods_supported": ["S256"],
         "client_id_metadata_document_supported": true,
         "authorization_response_iss_parameter_supported": true,

@@ -11,6 +11,8 @@ pub struct OAuthError {
     pub description: Cow<'static, str>,
     /// Logged, never sent.
     pub cause: Option<Box<dyn Error + Send + Sync>>,
+    /// Seconds after which the same request may succeed, sent as `Retry-After`.
+    pub retry_after: Option<u32>,
 }
 
 /// The `error` codes that this server sends.
@@ -28,6 +30,18 @@ pub enum ErrorCode {
     TemporarilyUnavailable,
     /// RFC 8707 §2.
     InvalidTarget,
+    /// RFC 8628 §3.5.
+    AuthorizationPending,
+    /// RFC 8628 §3.5.
+    SlowDown,
+    /// RFC 8628 §3.5.
+    ExpiredToken,
+    /// RFC 9449 §5.
+    InvalidDpopProof,
+    /// RFC 9449 §8.
+    UseDpopNonce,
+    /// RFC 9126 §2.1 with OpenID Connect Core §6.
+    InvalidRequestUri,
     /// RFC 7009 §2.2.1.
     UnsupportedTokenType,
     /// OpenID Connect Core §3.1.2.6.
@@ -57,6 +71,12 @@ impl ErrorCode {
             Self::ServerError => "server_error",
             Self::TemporarilyUnavailable => "temporarily_unavailable",
             Self::InvalidTarget => "invalid_target",
+            Self::AuthorizationPending => "authorization_pending",
+            Self::SlowDown => "slow_down",
+            Self::ExpiredToken => "expired_token",
+            Self::InvalidDpopProof => "invalid_dpop_proof",
+            Self::UseDpopNonce => "use_dpop_nonce",
+            Self::InvalidRequestUri => "invalid_request_uri",
             Self::UnsupportedTokenType => "unsupported_token_type",
             Self::LoginRequired => "login_required",
             Self::ConsentRequired => "consent_required",
@@ -84,6 +104,7 @@ impl OAuthError {
             code,
             description: description.into(),
             cause: None,
+            retry_after: None,
         }
     }
 
@@ -108,19 +129,31 @@ impl OAuthError {
     /// Something of ours failed: the client learns only that.
     pub fn internal(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
-            code: ErrorCode::ServerError,
-            description: "the server could not answer; try again".into(),
             cause: Some(cause.into()),
+            ..Self::new(
+                ErrorCode::ServerError,
+                "the server could not answer; try again",
+            )
         }
     }
 
     /// The store is busy or unreachable: the same request may succeed later.
     pub fn unavailable(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
-            code: ErrorCode::TemporarilyUnavailable,
-            description: "the server is busy; try again shortly".into(),
             cause: Some(cause.into()),
+            retry_after: Some(1),
+            ..Self::new(
+                ErrorCode::TemporarilyUnavailable,
+                "the server is busy; try again shortly",
+            )
         }
+    }
+
+    /// The same refusal, with when to come again.
+    #[must_use]
+    pub fn retry_after(mut self, seconds: u32) -> Self {
+        self.retry_after = Some(seconds);
+        self
     }
 
     /// The same refusal, with what the log should say of it.

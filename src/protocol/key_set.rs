@@ -147,6 +147,14 @@ impl KeySet {
 }
 
 impl Key {
+    /// Reads one public key that stands by itself, RFC 7517 §4; `None` where it is none that we can use.
+    pub fn parse(jwk: &Json) -> Option<Self> {
+        match jwk {
+            Json::Object(object) if !has_secret(jwk) => read(object, None).ok(),
+            _ => None,
+        }
+    }
+
     /// RFC 7517 §4.5: one `kid` may stand for keys of different types, but not for two of one type.
     fn contradicts(&self, other: &Self) -> bool {
         self.kid.is_some()

@@ -2,6 +2,7 @@
 //!
 //! | document | file |
 //! |---|---|
+//! | RFC 6749 §2.3.1, RFC 7617 Basic credentials | [`basic`] |
 //! | RFC 6749 §3.1, §3.2 parameters | [`params`] |
 //! | RFC 6749 §3.1.2, RFC 8252 §7.3 redirect URIs | [`redirect_uri`] |
 //! | RFC 6749 §3.3 scope | [`scope`] |
@@ -10,12 +11,16 @@
 //! | RFC 6749 §4.1.3 redeeming a code | [`authorization_code`] |
 //! | RFC 6749 §5.2 errors | [`error`] |
 //! | RFC 6749 §6, RFC 9700 §4.14 refresh | [`refresh`] |
+//! | RFC 7515, RFC 8725 signed tokens | [`jws`] |
+//! | RFC 7523, RFC 10070 client assertions | [`client_assertion`] |
 //! | RFC 7517, 7518, 7638, 8037 key sets | [`key_set`] |
 //! | RFC 7591, CIMD §4, RP Metadata Choices | [`client_metadata`], [`json`] |
 //! | RFC 7636 PKCE | [`pkce`] |
 //! | RFC 8414 metadata | [`discovery`], [`issuer`] |
 //! | RFC 8707 resource indicators | [`resource`] |
 //! | RFC 9068 JWT access tokens | [`access_token`] |
+//! | RFC 9449 proofs of possession | [`dpop`] |
+//! | RFC 9126 pushed authorization requests | [`pushed`] |
 //! | RFC 9110 §8.3 media types | [`media_type`] |
 //! | RFC 9111 caching | [`http_cache`] |
 //! | RFC 6749 §2.2 client identifier, CIMD §3 | [`client_id`], [`client_url`] |
@@ -27,19 +32,23 @@ pub mod authorization_code;
 pub mod authorize;
 pub mod basic;
 pub mod client;
+pub mod client_assertion;
 pub mod client_id;
 pub mod client_metadata;
 pub mod client_url;
 pub mod discovery;
+pub mod dpop;
 pub mod error;
 pub mod http_cache;
 pub mod issuer;
 pub mod json;
+pub mod jws;
 pub mod key_set;
 pub mod media_type;
 pub mod params;
 pub mod pkce;
 pub mod prompt;
+pub mod pushed;
 pub mod redirect_uri;
 pub mod refresh;
 pub mod resource;

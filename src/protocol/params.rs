@@ -68,6 +68,14 @@ impl Params {
             .ok_or_else(|| OAuthError::invalid_request(format!("the parameter {name} is missing")))
     }
 
+    /// The parameters with one more, in the place of any of that name.
+    #[must_use]
+    pub fn with(&self, name: &str, value: &str) -> Self {
+        let mut params = self.without(&[name]);
+        params.0.push((name.to_owned(), value.to_owned()));
+        params
+    }
+
     /// The parameters without those that `names` lists.
     #[must_use]
     pub fn without(&self, names: &[&str]) -> Self {
@@ -101,6 +109,17 @@ fn known_name(name: &str) -> Option<&'static str> {
         "prompt",
         "code_challenge",
         "code_challenge_method",
+        "request",
+        "request_uri",
+        "dpop_jkt",
+        "max_age",
+        "login_hint",
+        "id_token_hint",
+        "client_secret",
+        "client_assertion",
+        "client_assertion_type",
+        "device_code",
+        "user_code",
         "grant_type",
         "code",
         "code_verifier",

@@ -1,27 +1,35 @@
 //! Rows of authorization codes, and the grants that redeeming them makes.
 
-use super::{Store, StoreError, columns::row, dialect::on_connection, statements};
+use super::{Store, StoreError, columns::row, dialect::on_connection, pushed_requests, statements};
 use crate::{
     protocol::{
-        client::Digest, client_id::ClientId, error::OAuthError, pkce::CodeChallenge,
-        resource::Resources, scope::Scope,
+        client::Digest,
+        client_id::ClientId,
+        client_metadata::{AuthMethod, AuthMethods},
+        error::OAuthError,
+        pkce::CodeChallenge,
+        resource::Resources,
+        scope::Scope,
     },
-    secret::{Code, RefreshFamily, SecretHash},
+    secret::{Code, PushedRequest, RefreshFamily, SecretHash},
     time::UnixTime,
 };
 
 statements! {
     INSERT = "INSERT INTO authorization_codes (hash, grant_id, client_id, digest, subject, redirect_uri, code_challenge, \
-              scope, resources, signed_in_at, may_refresh, expires_at) SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, \
-              CAST($10 AS BIGINT), CAST($11 AS BOOLEAN), CAST($12 AS BIGINT) \
+              scope, resources, signed_in_at, may_refresh, expires_at, auth_methods, jkt, needs_dpop, nonce, sid) \
+              SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, CAST($10 AS BIGINT), CAST($11 AS BOOLEAN), CAST($12 AS BIGINT), \
+              $14, $15, CAST($16 AS BOOLEAN), $17, $18 \
               WHERE EXISTS (SELECT 1 FROM revisions r WHERE r.name = 'clients' AND r.value = $13)";
     SPEND = "UPDATE authorization_codes SET spent_at = $2 WHERE hash = $1 AND spent_at IS NULL AND expires_at > $2 \
              AND EXISTS (SELECT 1 FROM users u WHERE u.subject = authorization_codes.subject AND u.disabled_at IS NULL) \
-             RETURNING grant_id, client_id, digest, subject, redirect_uri, code_challenge, scope, resources, signed_in_at, may_refresh";
+             RETURNING grant_id, client_id, digest, subject, redirect_uri, code_challenge, scope, resources, signed_in_at, may_refresh, \
+             auth_methods, jkt, needs_dpop, nonce, sid";
     SPENT = "SELECT grant_id FROM authorization_codes WHERE hash = $1 AND spent_at IS NOT NULL";
     REVOKE = "UPDATE grants SET revoked_at = $2, revoked_because = $3 WHERE id = $1 AND revoked_at IS NULL";
     GRANT = "INSERT INTO grants (id, client_id, digest, subject, scope, resources, signed_in_at, created_at, ends_at, \
-             family, generation, rotated_at, idle_until) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 1, $8, $11)";
+             family, generation, rotated_at, idle_until, auth_method, jkt, sid) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 1, $8, $11, $12, $13, $14)";
 }
 
 /// A code to be issued.
@@ -38,6 +46,19 @@ pub struct NewCode {
     pub signed_in_at: UnixTime,
     pub may_refresh: bool,
     pub expires_at: UnixTime,
+    /// How the client may prove itself at the token endpoint.
+    pub auth_methods: AuthMethods,
+    /// The key that a proof must be made with, RFC 9449 §10.
+    pub jkt: Option<String>,
+    /// Must there be a proof?
+    pub needs_dpop: bool,
+    /// For the ID token.
+    pub nonce: Option<String>,
+    /// The session, as the ID token names it.
+    pub sid: Option<String>,
+    /// The pushed request that it answers, spent with it.
+    pub pushed: Option<SecretHash<PushedRequest>>,
+    pub now: UnixTime,
     /// Of the rules about clients that this was judged by: under others it is not issued.
     pub revision: i64,
 }
@@ -55,6 +76,11 @@ row! {
         resources: Resources,
         signed_in_at: UnixTime,
         may_refresh: bool,
+        auth_methods: AuthMethods,
+        jkt: Option<String>,
+        needs_dpop: bool,
+        nonce: Option<String>,
+        sid: Option<String>,
     }
 }
 
@@ -64,6 +90,10 @@ pub struct NewGrant {
     pub ends_at: UnixTime,
     pub idle_until: UnixTime,
     pub family: Option<SecretHash<RefreshFamily>>,
+    /// How the client proved itself: it has to do no less for the grant's life.
+    pub auth_method: AuthMethod,
+    /// The key that its tokens are bound to.
+    pub jkt: Option<String>,
 }
 
 /// What became of a code.
@@ -98,13 +128,19 @@ pub(super) async fn insert(
             .bind(code.may_refresh)
             .bind(code.expires_at.0)
             .bind(code.revision)
+            .bind(code.auth_methods.to_column())
+            .bind(&code.jkt)
+            .bind(code.needs_dpop)
+            .bind(&code.nonce)
+            .bind(&code.sid)
             .execute(c)
             .await?
             .rows_affected()
     });
-    match inserted {
-        0 => Err(StoreError::RulesMoved),
-        _ => Ok(()),
+    match (inserted, &code.pushed) {
+        (0, _) => Err(StoreError::RulesMoved),
+        (_, Some(pushed)) => pushed_requests::spend(connection, pushed, code.now).await,
+        (_, None) => Ok(()),
     }
 }
 
@@ -113,9 +149,17 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`StoreError::RulesMoved`] when the rules about clients have changed since it was judged; when the database
+    /// [`StoreError::RulesMoved`] when the rules about clients have changed since it was judged;
+    /// [`StoreError::UsedBefore`] when the request that was pushed for it gave a code already; when the database
     /// fails, as for every method here.
     pub async fn insert_code(&self, code: NewCode) -> Result<(), StoreError> {
+        if code.pushed.is_some() {
+            return self
+                .write(move |mut connection| {
+                    Box::pin(async move { insert(&mut connection, &code).await })
+                })
+                .await;
+        }
         self.write_one(move |mut connection| {
             Box::pin(async move { insert(&mut connection, &code).await })
         })
@@ -159,6 +203,9 @@ impl Store {
                         .bind(grant.ends_at.0)
                         .bind(grant.family.as_ref().map(SecretHash::as_str))
                         .bind(grant.idle_until.0)
+                        .bind(grant.auth_method.as_str())
+                        .bind(&grant.jkt)
+                        .bind(&code.sid)
                         .execute(c)
                         .await?;
                     Ok(Redeemed::Granted(Box::new(code)))

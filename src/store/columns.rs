@@ -4,8 +4,13 @@ use sqlx::{Database, Decode, Type, error::BoxDynError};
 
 use crate::{
     protocol::{
-        client::Digest, client_id::ClientId, pkce::CodeChallenge, redirect_uri::RedirectUri,
-        resource::Resources, scope::Scope,
+        client::Digest,
+        client_id::ClientId,
+        client_metadata::{AuthMethod, AuthMethods},
+        pkce::CodeChallenge,
+        redirect_uri::RedirectUri,
+        resource::Resources,
+        scope::Scope,
     },
     time::UnixTime,
 };
@@ -36,6 +41,8 @@ macro_rules! column {
 
 column! {
     UnixTime as i64: |seconds| Ok(Self(seconds));
+    AuthMethod as String: |text| Ok(AuthMethod::from_wire(&text).ok_or("no authentication method")?);
+    AuthMethods as String: |text| Ok(AuthMethods::from_column(&text).ok_or("no authentication methods")?);
     Digest as String: |text| Ok(Self::from_column(text));
     ClientId as String: |text| Ok(text.parse::<Self>()?);
     Scope as String: |text| Ok(text.parse::<Self>()?);

@@ -9,6 +9,7 @@ use super::{
 use crate::{
     protocol::{
         client_id::ClientId,
+        client_metadata::AuthMethod,
         refresh::{Late, judge_late},
         resource::Resources,
         scope::Scope,
@@ -18,17 +19,18 @@ use crate::{
 };
 
 statements! {
-    ROTATE = "UPDATE grants SET generation = generation + 1, rotated_at = $4, idle_until = $5 \
+    ROTATE = "UPDATE grants SET generation = generation + CAST($9 AS BIGINT), rotated_at = $4, idle_until = $5, auth_method = $6 \
               WHERE family = $1 AND client_id = $2 AND generation = $3 AND revoked_at IS NULL \
-              AND idle_until > $4 AND ends_at > $4 \
+              AND idle_until > $4 AND ends_at > $4 AND $7 LIKE '%' || auth_method || '%' AND (jkt IS NULL OR jkt = $8) \
               AND EXISTS (SELECT 1 FROM users u WHERE u.subject = grants.subject AND u.disabled_at IS NULL) \
-              RETURNING id, client_id, subject, scope, resources, signed_in_at, ends_at, generation, rotated_at";
-    FIND = "SELECT id, client_id, subject, scope, resources, signed_in_at, ends_at, generation, rotated_at FROM grants \
+              RETURNING id, client_id, subject, scope, resources, signed_in_at, ends_at, generation, rotated_at, idle_until, auth_method, jkt, sid";
+    FIND = "SELECT id, client_id, subject, scope, resources, signed_in_at, ends_at, generation, rotated_at, \
+            idle_until, auth_method, jkt, sid FROM grants \
             WHERE family = $1 AND client_id = $2 AND revoked_at IS NULL AND idle_until > $3 AND ends_at > $3 \
             AND EXISTS (SELECT 1 FROM users u WHERE u.subject = grants.subject AND u.disabled_at IS NULL)";
     REVOKE = "UPDATE grants SET revoked_at = $2, revoked_because = $3 WHERE id = $1 AND revoked_at IS NULL";
     REVOKE_FAMILY = "UPDATE grants SET revoked_at = $3, revoked_because = $4 \
-                     WHERE family = $1 AND client_id = $2 AND revoked_at IS NULL";
+                     WHERE family = $1 AND client_id = $2 AND revoked_at IS NULL AND $5 LIKE '%' || auth_method || '%'";
 }
 
 row! {
@@ -43,6 +45,17 @@ row! {
         ends_at: UnixTime,
         generation: i64,
         rotated_at: UnixTime,
+        idle_until: UnixTime,
+        auth_method: AuthMethod,
+        jkt: Option<String>,
+        sid: Option<String>,
+    }
+}
+
+impl GrantRow {
+    /// RFC 9700 §4.14: is it used as it was begun, by a client that proves no less, with the key it is bound to?
+    pub fn fits(&self, method: AuthMethod, jkt: Option<&str>) -> bool {
+        self.auth_method <= method && (self.jkt.is_none() || self.jkt.as_deref() == jkt)
     }
 }
 
@@ -56,6 +69,10 @@ pub struct RotateRequest {
     pub idle_until: UnixTime,
     /// Seconds in which a used token still gives the same successor.
     pub grace: i64,
+    /// How the client proved itself.
+    pub method: AuthMethod,
+    /// The key of its proof.
+    pub jkt: Option<String>,
 }
 
 /// What became of a refresh token.
@@ -86,11 +103,13 @@ impl Store {
         }))
     }
 
-    /// Replaces a refresh token by its successor, in one unit of work.
+    /// Replaces a refresh token by its successor, in one unit of work. That of a client that authenticates stays as it
+    /// is: it is worth nothing to others.
     pub async fn rotate(&self, request: RotateRequest) -> Result<Rotated, StoreError> {
         self.write(move |mut connection| {
             Box::pin(async move {
-                let RotateRequest { family, client_id, generation, now, idle_until, grace } = request;
+                let RotateRequest { family, client_id, generation, now, idle_until, grace, method, jkt } = request;
+                let (methods, step) = (method.and_weaker().to_column(), i64::from(!method.is_confidential()));
                 on_connection!(&mut connection, c => {
                     let rotated: Option<GrantRow> = sqlx::query_as(ROTATE)
                         .bind(family.as_str())
@@ -98,6 +117,10 @@ impl Store {
                         .bind(generation)
                         .bind(now.0)
                         .bind(idle_until.0)
+                        .bind(method.as_str())
+                        .bind(methods)
+                        .bind(&jkt)
+                        .bind(step)
                         .fetch_optional(&mut *c)
                         .await?;
                     if let Some(grant) = rotated {
@@ -109,7 +132,10 @@ impl Store {
                         .bind(now.0)
                         .fetch_optional(&mut *c)
                         .await?;
-                    let Some(grant) = grant else { return Ok(Rotated::Unknown) };
+                    // Whoever has the token only, and neither the proof nor the key, ends nothing.
+                    let Some(grant) = grant.filter(|grant| grant.fits(method, jkt.as_deref())) else {
+                        return Ok(Rotated::Unknown);
+                    };
                     match judge_late(generation, grant.generation, grant.rotated_at, now, grace) {
                         Late::Grace => Ok(Rotated::Successor(Box::new(grant))),
                         Late::FromTheFuture => Ok(Rotated::Unknown),
@@ -125,18 +151,20 @@ impl Store {
         .await
     }
 
-    /// Ends the grant of a refresh token, if it is this client's.
+    /// Ends the grant of a refresh token, if it is this client's and it proves no less than when the grant began.
     pub async fn revoke_family(
         &self,
         family: SecretHash<RefreshFamily>,
         client_id: ClientId,
+        method: AuthMethod,
         now: UnixTime,
     ) -> Result<(), StoreError> {
+        let methods = method.and_weaker().to_column();
         self.write_one(move |mut connection| {
             Box::pin(async move {
                 on_connection!(&mut connection, c => {
                     sqlx::query(REVOKE_FAMILY).bind(family.as_str()).bind(client_id.as_str()).bind(now.0)
-                        .bind("revoked by the client").execute(c).await?;
+                        .bind("revoked by the client").bind(methods).execute(c).await?;
                 });
                 Ok(())
             })

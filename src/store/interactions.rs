@@ -9,14 +9,14 @@ use super::{
 };
 use crate::{
     protocol::{client::Digest, client_id::ClientId},
-    secret::{self, SecretHash, Visitor},
+    secret::{self, PushedRequest, SecretHash, Visitor},
     time::UnixTime,
 };
 
 statements! {
-    INSERT = "INSERT INTO interactions (hash, browser_hash, subject, request, client_id, digest, fetched_at, expires_at) \
-              VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
-    FIND = "SELECT request, digest, fetched_at FROM interactions \
+    INSERT = "INSERT INTO interactions (hash, browser_hash, subject, request, client_id, digest, fetched_at, expires_at, pushed) \
+              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+    FIND = "SELECT request, digest, fetched_at, pushed FROM interactions \
             WHERE hash = $1 AND browser_hash = $2 AND subject = $3 AND spent_at IS NULL AND expires_at > $4";
     SPEND = "UPDATE interactions SET spent_at = $4 \
              WHERE hash = $1 AND browser_hash = $2 AND subject = $3 AND spent_at IS NULL AND expires_at > $4";
@@ -34,6 +34,8 @@ row! {
         digest: Digest,
         /// When that version was read.
         fetched_at: UnixTime,
+        /// The hash of the pushed request that it is.
+        pushed: Option<String>,
     }
 }
 
@@ -54,6 +56,7 @@ pub struct NewInteraction {
     pub digest: Digest,
     pub fetched_at: UnixTime,
     pub expires_at: UnixTime,
+    pub pushed: Option<SecretHash<PushedRequest>>,
 }
 
 /// What a person answered.
@@ -86,6 +89,7 @@ impl Store {
                         .bind(new.digest.as_str())
                         .bind(new.fetched_at.0)
                         .bind(new.expires_at.0)
+                        .bind(new.pushed.as_ref().map(SecretHash::as_str))
                         .execute(c)
                         .await?;
                 });

@@ -13,9 +13,11 @@ mod interactions;
 mod keys;
 mod logos;
 mod migrate;
+mod pushed_requests;
 mod registered_clients;
 mod sessions;
 mod sweep;
+mod used_once;
 mod writer;
 
 pub use self::{
@@ -30,7 +32,9 @@ pub use self::{
     interactions::{Answer, Asked, Interaction, NewInteraction},
     keys::StoredKey,
     logos::{ClientLogo, NewLogo},
+    pushed_requests::{NewPushed, Pushed},
     sessions::SessionRow,
+    used_once::{Kind as OnceKind, Once},
 };
 
 /// Why state could not be read or written.
@@ -49,6 +53,9 @@ pub enum StoreError {
     /// The rules about clients have changed since the request was judged: it is to be judged again.
     #[error("the rules about clients have changed in this moment")]
     RulesMoved,
+    /// Something that serves once has served.
+    #[error("it was used before")]
+    UsedBefore,
     #[error("{0}")]
     Unusable(String),
 }
@@ -153,9 +160,11 @@ mod tests {
             interactions::STATEMENTS,
             keys::STATEMENTS,
             logos::STATEMENTS,
+            pushed_requests::STATEMENTS,
             registered_clients::STATEMENTS,
             sessions::STATEMENTS,
             sweep::STATEMENTS,
+            used_once::STATEMENTS,
         ]
         .concat()
     }

@@ -7,6 +7,8 @@ use crate::time::UnixTime;
 const BATCH: i64 = 500;
 /// Seconds a spent code is remembered, so that using it again is noticed.
 const CODES: i64 = 3_600;
+/// Seconds a pushed request is kept after its time: for whoever had come with it and was sent to sign in.
+const PUSHED: i64 = 3_600;
 /// Seconds an ended grant is remembered: longer than any access token of it lives.
 const GRANTS: i64 = 86_400;
 
@@ -37,10 +39,17 @@ statements! {
                      AND NOT EXISTS (SELECT 1 FROM consents k WHERE k.client_id = d.client_id AND k.digest = d.digest) \
                      AND NOT EXISTS (SELECT 1 FROM grants g WHERE g.client_id = d.client_id AND g.digest = d.digest) \
                      AND NOT EXISTS (SELECT 1 FROM interactions i WHERE i.digest = d.digest) \
+                     AND NOT EXISTS (SELECT 1 FROM pushed_requests p WHERE p.digest = d.digest) \
+                     AND NOT EXISTS (SELECT 1 FROM device_codes v WHERE v.digest = d.digest) \
                      AND NOT EXISTS (SELECT 1 FROM authorization_codes a WHERE a.digest = d.digest) LIMIT $2)";
     CLIENT_LOGOS_OUT = "DELETE FROM client_logos WHERE client_id IN (SELECT client_id FROM client_logos WHERE fetched_at < $1 LIMIT $2)";
     LOGOS_OUT = "DELETE FROM logos WHERE CAST($1 AS BIGINT) > 0 AND hash IN (SELECT l.hash FROM logos l \
                  WHERE NOT EXISTS (SELECT 1 FROM client_logos c WHERE c.hash = l.hash) LIMIT $2)";
+    USED_ONCE_OUT = "DELETE FROM used_once WHERE hash IN (SELECT hash FROM used_once WHERE until < $1 ORDER BY until LIMIT $2)";
+    PUSHED_OUT = "DELETE FROM pushed_requests WHERE hash IN \
+                  (SELECT hash FROM pushed_requests WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)";
+    DEVICES_OUT = "DELETE FROM device_codes WHERE hash IN \
+                   (SELECT hash FROM device_codes WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)";
     LINKS_OUT = "DELETE FROM setup_links WHERE hash IN (SELECT hash FROM setup_links WHERE expires_at < $1 LIMIT $2)";
 }
 
@@ -58,6 +67,9 @@ impl Store {
             (CONSENTS_OUT, 0),
             (GRANTS_OUT, GRANTS),
             (LINKS_OUT, 0),
+            (USED_ONCE_OUT, 0),
+            (PUSHED_OUT, PUSHED),
+            (DEVICES_OUT, 60),
             (DEV_CLIENTS_OUT, 0),
             (CLIENTS_OUT, CLIENTS),
             (EVENTS_OUT, CLIENTS),

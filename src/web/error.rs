@@ -23,6 +23,8 @@ pub(crate) struct TokenError {
     error: OAuthError,
     /// RFC 6749 §5.2: who tried the `Authorization` header is told the scheme.
     tried_header: bool,
+    /// RFC 9449 §8: for the next proof.
+    nonce: Option<String>,
 }
 
 impl TokenError {
@@ -30,7 +32,16 @@ impl TokenError {
         Self {
             error,
             tried_header,
+            nonce: None,
         }
+    }
+
+    /// Brings a nonce along, where that is what is missing.
+    pub(crate) fn with_nonce(mut self, app: &App) -> Self {
+        if self.error.code == ErrorCode::UseDpopNonce {
+            self.nonce = Some(app.nonces.issue(app.clock.now()));
+        }
+        self
     }
 }
 
@@ -49,10 +60,16 @@ impl IntoResponse for TokenError {
             StatusCode::from_u16(error.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let body = Json(json!({ "error": code, "error_description": error.description }));
         let mut response = (status, [(header::CACHE_CONTROL, "no-store")], body).into_response();
-        if error.code == ErrorCode::TemporarilyUnavailable {
+        if let Some(seconds) = error.retry_after {
             response
                 .headers_mut()
-                .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+                .insert(header::RETRY_AFTER, seconds.into());
+        }
+        if let Some(nonce) = self
+            .nonce
+            .and_then(|nonce| HeaderValue::try_from(nonce).ok())
+        {
+            response.headers_mut().insert("dpop-nonce", nonce);
         }
         if error.code == ErrorCode::InvalidClient && self.tried_header {
             response.headers_mut().insert(

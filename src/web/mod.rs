@@ -8,5 +8,6 @@ pub(crate) mod error;
 pub(crate) mod forms;
 pub(crate) mod headers;
 pub(crate) mod html;
+pub(crate) mod machine;
 pub(crate) mod session;
 pub(crate) mod views;

@@ -1,10 +1,12 @@
 //! The session of the browser that sends a request.
 
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use http::{HeaderMap, HeaderValue};
 
 use super::cookies;
 use crate::{
     app::App,
+    grants::approval::Person,
     secret::{Secret, Session},
     store::{SessionRow, StoreError},
     time::UnixTime,
@@ -18,6 +20,21 @@ const COARSE: i64 = 600;
 pub(crate) struct CurrentSession {
     pub(crate) secret: Secret<Session>,
     pub(crate) row: SessionRow,
+}
+
+impl CurrentSession {
+    /// Who is signed in.
+    pub(crate) fn person(&self, app: &App) -> Person<'_> {
+        // One session has one name, from which nobody gets its secret.
+        let mac = app
+            .form_key
+            .sign(&[b"sid", self.secret.hash().as_str().as_bytes()]);
+        Person {
+            subject: &self.row.subject,
+            signed_in_at: self.row.signed_in_at,
+            sid: BASE64_URL_SAFE_NO_PAD.encode(&mac[..16]),
+        }
+    }
 }
 
 /// The session, if the browser has a live one. Puts off its end.

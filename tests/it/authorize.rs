@@ -130,7 +130,7 @@ async fn what_is_wrong_before_the_redirect_uri_is_proven_is_a_page() {
         ),
         (
             flow.clone().with("client_id", "app").target(),
-            "client_id.scheme",
+            "client_id.unknown",
         ),
         (
             flow.clone()
@@ -222,9 +222,10 @@ async fn what_is_wrong_before_the_redirect_uri_is_proven_is_a_page() {
 async fn what_is_wrong_afterwards_goes_back_to_the_client_with_state_and_iss() {
     let server = TestApp::new(Database::sqlite()).await;
     let client = server.site.publish("/client.json", json!({}));
-    let dpop = server
-        .site
-        .publish("/dpop.json", json!({ "dpop_bound_access_tokens": true }));
+    let pushes = server.site.publish(
+        "/pushes.json",
+        json!({ "require_pushed_authorization_requests": true }),
+    );
     let flow = server.flow(&client);
     let mut browser = server.signed_in().await;
     let table = [
@@ -262,7 +263,7 @@ async fn what_is_wrong_afterwards_goes_back_to_the_client_with_state_and_iss() {
             "request_uri_not_supported",
         ),
         (flow.clone().with("prompt", "none"), "consent_required"),
-        (flow.clone().with("client_id", &dpop), "unauthorized_client"),
+        (flow.clone().with("client_id", &pushes), "invalid_request"),
     ];
     for (flow, error) in table {
         let page = browser.get(&flow.target()).await;

@@ -319,14 +319,17 @@ async fn documents_shaped_like_those_of_today_complete_their_flow() {
             "{path}: {tokens}"
         );
     }
-    // Who must authenticate is not taken for a public client.
+    // Who must authenticate is asked for like everybody else, and gets no tokens as a public client.
     let keys = json!({ "token_endpoint_auth_method": "private_key_jwt", "jwks_uri": server.site.url("/jwks.json") });
     let client = server.site.publish("/confidential", keys);
-    let page = browser.get(&server.flow(&client).target()).await;
-    assert_eq!(
-        crate::support::app::param(page.location().unwrap(), "error").as_deref(),
-        Some("unauthorized_client")
-    );
+    let flow = server.flow(&client);
+    let page = browser.get(&flow.target()).await;
+    let page = browser.follow(page).await;
+    let page = browser.submit(&page, &[("decision", "allow")]).await;
+    let code = crate::support::app::param(page.location().unwrap(), "code").unwrap();
+    let refused = server.redeem(&flow, &code).await;
+    assert_eq!(refused.status, 401);
+    assert_eq!(refused.json()["error"], "invalid_client");
 }
 
 /// The guard: not one connection to an address that is not public, whatever the name says.

@@ -123,7 +123,7 @@ on_both! {
         let thumbprint = shown["keys"][0].as_str().unwrap();
         let ended = server.rule(&format!("key:{thumbprint}"), Tier::Blocked).await;
         assert_eq!((ended.clients, ended.grants), (1, 1));
-        assert_eq!(server.refresh(&a, &token_a).await.status, 400);
+        assert_eq!(server.refresh(&a, &token_a).await.status, 401);
         assert_eq!(server.refresh(&b, &token_b).await.status, 200);
         let mut browser = server.signed_in().await;
         let page = browser.get(&server.flow(&a).target()).await;

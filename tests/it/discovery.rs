@@ -12,19 +12,26 @@ on_both! {
         let page = server.browser().get("/.well-known/oauth-authorization-server").await;
         assert_eq!((page.status.as_u16(), page.header("content-type")), (200, "application/json"));
         let metadata = page.json();
+        let methods = json!(["none", "private_key_jwt", "client_secret_basic", "client_secret_post"]);
+        let algs = json!(["ES256", "PS256", "EdDSA", "RS256"]);
         let expected = json!({
             "issuer": "http://127.0.0.1:8080",
             "authorization_endpoint": "http://127.0.0.1:8080/authorize",
             "token_endpoint": "http://127.0.0.1:8080/token",
             "revocation_endpoint": "http://127.0.0.1:8080/revoke",
+            "pushed_authorization_request_endpoint": "http://127.0.0.1:8080/par",
+            "require_pushed_authorization_requests": false,
             "jwks_uri": "http://127.0.0.1:8080/jwks",
             "response_types_supported": ["code"],
             "response_modes_supported": ["query"],
-            "grant_types_supported": ["authorization_code", "refresh_token"],
+            "grant_types_supported": ["authorization_code", "client_credentials", "refresh_token"],
             "scopes_supported": ["notes.read", "notes.write", "mail", "offline_access"],
             "prompt_values_supported": ["none", "login", "consent", "select_account"],
-            "token_endpoint_auth_methods_supported": ["none"],
-            "revocation_endpoint_auth_methods_supported": ["none"],
+            "token_endpoint_auth_methods_supported": methods,
+            "token_endpoint_auth_signing_alg_values_supported": algs,
+            "revocation_endpoint_auth_methods_supported": methods,
+            "revocation_endpoint_auth_signing_alg_values_supported": algs,
+            "dpop_signing_alg_values_supported": ["ES256", "PS256", "EdDSA"],
             "code_challenge_methods_supported": ["S256"],
             "client_id_metadata_document_supported": true,
             "authorization_response_iss_parameter_supported": true,

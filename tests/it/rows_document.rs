@@ -968,7 +968,7 @@ async fn real_vercel_connect_completes_its_flow() {
     assert_eq!(client.browser.get(&private.target()).await.status, 400);
 }
 
-/// It signs its requests and binds its tokens, which this server cannot yet: it is told so, and nothing worse.
+/// Its only scope is that of another protocol, which no resource here has: it is told so, and nothing worse.
 #[tokio::test]
 async fn real_bluesky_app_is_read_and_told_what_is_missing() {
     let server = TestApp::new(Database::sqlite()).await;
@@ -979,7 +979,7 @@ async fn real_bluesky_app_is_read_and_told_what_is_missing() {
     let page = client.browser.get(&flow.target()).await;
     let location = page.location().unwrap();
     assert!(
-        location.starts_with(&server.site.url("/oauth/callback?error=unauthorized_client")),
+        location.starts_with(&server.site.url("/oauth/callback?error=invalid_scope")),
         "{location}"
     );
 }

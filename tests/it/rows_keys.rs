@@ -1,6 +1,6 @@
 //! Key sets at a `jwks_uri`: section 3(a).8 of the attack corpus, as far as it is about reading them.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 use wayleave::{
@@ -78,7 +78,11 @@ impl Scene {
         self.server
             .app
             .clients
-            .newer_keys(&self.client, self.server.app.clock.now())
+            .newer_keys(
+                &self.client,
+                IpAddr::from([192, 0, 2, 1]),
+                self.server.app.clock.now(),
+            )
             .await
     }
 

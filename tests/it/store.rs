@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use wayleave::{
-    protocol::{client::Digest, error::OAuthError},
+    protocol::{
+        client::Digest,
+        client_metadata::{AuthMethod, AuthMethods},
+        error::OAuthError,
+    },
     secret::{Code, Secret, random_id},
     store::{Account, NewCode, NewGrant, Redeemed, Store},
     time::UnixTime,
@@ -45,6 +49,13 @@ fn code(secret: &Secret<Code>) -> NewCode {
         signed_in_at: NOW,
         may_refresh: false,
         expires_at: NOW + 60,
+        auth_methods: AuthMethods(vec![AuthMethod::PrivateKeyJwt, AuthMethod::None]),
+        jkt: Some("thumbprint".to_owned()),
+        needs_dpop: true,
+        nonce: Some("nonce".to_owned()),
+        sid: Some("sid".to_owned()),
+        pushed: None,
+        now: NOW,
         revision: 1,
     }
 }
@@ -54,6 +65,8 @@ fn grant() -> NewGrant {
         ends_at: NOW + 600,
         idle_until: NOW + 600,
         family: None,
+        auth_method: AuthMethod::None,
+        jkt: None,
     }
 }
 
@@ -68,6 +81,9 @@ on_both! {
         };
         let expected = code(&secret);
         assert_eq!(issued.client_id, expected.client_id);
+        assert_eq!(issued.auth_methods, expected.auth_methods);
+        assert_eq!((issued.jkt, issued.nonce, issued.sid), (expected.jkt, expected.nonce, expected.sid));
+        assert!(issued.needs_dpop);
         assert_eq!((issued.digest, issued.code_challenge), (expected.digest, expected.code_challenge));
         assert_eq!((issued.scope, issued.resources), (expected.scope, expected.resources));
         assert_eq!((issued.signed_in_at, issued.may_refresh), (NOW, false));

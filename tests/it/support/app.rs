@@ -201,6 +201,16 @@ impl TestApp {
         self.browser().post("/token", fields).await
     }
 
+    /// A form of a machine, with headers.
+    pub(crate) async fn call(
+        &self,
+        path: &str,
+        fields: &[(&str, &str)],
+        headers: &[(&str, &str)],
+    ) -> Page {
+        call(&mut self.browser(), path, fields, headers).await
+    }
+
     pub(crate) async fn redeem(&self, flow: &Flow, code: &str) -> Page {
         let fields = [
             ("grant_type", "authorization_code"),
@@ -232,6 +242,27 @@ impl TestApp {
             .unwrap_or_else(|| panic!("{tokens}"))
             .to_owned()
     }
+}
+
+/// A form of a machine, with headers.
+pub(crate) async fn call(
+    browser: &mut Browser,
+    path: &str,
+    fields: &[(&str, &str)],
+    headers: &[(&str, &str)],
+) -> Page {
+    let body = url::form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(fields)
+        .finish();
+    let mut request = http::Request::post(path)
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(axum::body::Body::from(body))
+        .unwrap();
+    for (name, value) in headers {
+        let name: http::HeaderName = name.parse().unwrap();
+        request.headers_mut().append(name, value.parse().unwrap());
+    }
+    browser.send(request).await
 }
 
 /// A second life of a server.

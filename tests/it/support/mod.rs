@@ -8,12 +8,14 @@ pub(crate) mod database;
 pub(crate) mod dns;
 pub(crate) mod hostile;
 pub(crate) mod log;
+pub(crate) mod signer;
 
 pub(crate) use self::{
     app::TestApp,
     browser::{Browser, Page},
     client_site::{Answer, ClientSite},
     database::{Database, Kind},
+    signer::Signer,
 };
 
 /// One test for each database.

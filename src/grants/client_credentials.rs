@@ -1,0 +1,58 @@
+//! The client credentials grant: RFC 6749 §4.4. A client acts for itself: no person, no consent, nothing to refresh.
+
+use super::{Request, lifetimes, standing};
+use crate::{
+    protocol::{
+        client_metadata::GrantType,
+        error::{ErrorCode, OAuthError},
+        resource::Resources,
+        scope::Scope,
+    },
+    tokens::{Granted, TokenResponse, issue},
+};
+
+pub(super) async fn redeem(request: Request<'_>) -> Result<TokenResponse, OAuthError> {
+    let Request {
+        app,
+        client,
+        params,
+        jkt,
+        now,
+    } = request;
+    let refuse = |told: &'static str| Err(OAuthError::new(ErrorCode::UnauthorizedClient, told));
+    // RFC 6749 §4.4: only confidential clients. Whoever has proven itself has been looked up.
+    let Some(known) = client.known().filter(|_| client.is_confidential()) else {
+        return refuse("client_credentials is for clients that authenticate");
+    };
+    if !known.may_use(GrantType::ClientCredentials) {
+        return refuse("the client's document does not list the grant client_credentials");
+    }
+    let standing = standing(app, client, now).await?;
+    if !standing.allows_grant(GrantType::ClientCredentials) {
+        return refuse("the administrator does not let this client use client_credentials");
+    }
+    if known.metadata.dpop_bound_access_tokens && jkt.is_none() {
+        let told = "a DPoP proof is required: the client's document asks for bound tokens";
+        return Err(OAuthError::new(ErrorCode::InvalidDpopProof, told));
+    }
+    let asked: Option<Scope> = params.optional("scope").map(str::parse).transpose()?;
+    let resources = Resources::from_params(params)?;
+    let catalog = &app.config.resources;
+    catalog.check(&resources, &standing)?;
+    let listed = known.metadata.scope.as_deref();
+    let scope = catalog.grantable(asked.as_ref(), listed, &resources, false, &standing)?;
+    let (access, ..) = lifetimes(app, client, &standing);
+    app.clients.used(client.id(), now);
+    let granted = Granted {
+        grant_id: None,
+        client_id: client.id().clone(),
+        // RFC 9068 §2.2: where no person is involved, the client.
+        subject: client.id().as_str().to_owned(),
+        scope,
+        resources,
+        jkt: jkt.map(str::to_owned),
+        signed_in: None,
+        ends_at: now + i64::from(access),
+    };
+    issue(app, &granted, access, None, now).await
+}

@@ -1,0 +1,105 @@
+//! Rows of authorization requests that were pushed, RFC 9126.
+
+use super::{
+    Store, StoreError,
+    columns::row,
+    dialect::{Connection, on_connection, on_reads},
+    statements,
+};
+use crate::{
+    protocol::{client::Digest, client_id::ClientId, client_metadata::AuthMethod},
+    secret::{PushedRequest, SecretHash},
+    time::UnixTime,
+};
+
+statements! {
+    INSERT = "INSERT INTO pushed_requests (hash, client_id, digest, fetched_at, request, auth_method, expires_at) \
+              VALUES ($1, $2, $3, $4, $5, $6, $7)";
+    FIND = "SELECT digest, fetched_at, request, auth_method, expires_at FROM pushed_requests \
+            WHERE hash = $1 AND client_id = $2 AND spent_at IS NULL";
+    SPEND = "UPDATE pushed_requests SET spent_at = $2 WHERE hash = $1 AND spent_at IS NULL";
+}
+
+row! {
+    /// A request that was pushed and has not given a code.
+    Pushed {
+        digest: Digest,
+        /// When that version of the client was read.
+        fetched_at: UnixTime,
+        /// The authorization request's parameters, encoded.
+        request: String,
+        /// How its client proved itself.
+        auth_method: AuthMethod,
+        expires_at: UnixTime,
+    }
+}
+
+/// A request to be kept.
+#[derive(Debug)]
+pub struct NewPushed {
+    pub hash: SecretHash<PushedRequest>,
+    pub client_id: ClientId,
+    pub digest: Digest,
+    pub fetched_at: UnixTime,
+    pub request: String,
+    pub auth_method: AuthMethod,
+    pub expires_at: UnixTime,
+}
+
+impl Store {
+    /// Keeps a pushed request.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails, as for every method here.
+    pub async fn push(&self, new: NewPushed) -> Result<(), StoreError> {
+        self.write_one(move |mut connection| {
+            Box::pin(async move {
+                on_connection!(&mut connection, c => {
+                    sqlx::query(INSERT)
+                        .bind(new.hash.as_str())
+                        .bind(new.client_id.as_str())
+                        .bind(new.digest.as_str())
+                        .bind(new.fetched_at.0)
+                        .bind(&new.request)
+                        .bind(new.auth_method.as_str())
+                        .bind(new.expires_at.0)
+                        .execute(c)
+                        .await?;
+                });
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// The pushed request of this client, while it has given no code. Whether it is still in time, its reader knows.
+    pub async fn pushed(
+        &self,
+        hash: &SecretHash<PushedRequest>,
+        client_id: &ClientId,
+    ) -> Result<Option<Pushed>, StoreError> {
+        Ok(on_reads!(self, pool => {
+            sqlx::query_as(FIND).bind(hash.as_str()).bind(client_id.as_str()).fetch_optional(pool).await?
+        }))
+    }
+}
+
+/// Spends a pushed request, in the unit of work that issues its code.
+///
+/// # Errors
+///
+/// [`StoreError::UsedBefore`] when it gave one already.
+pub(super) async fn spend(
+    connection: &mut Connection<'_>,
+    hash: &SecretHash<PushedRequest>,
+    now: UnixTime,
+) -> Result<(), StoreError> {
+    let spent = on_connection!(connection, c => {
+        sqlx::query(SPEND).bind(hash.as_str()).bind(now.0).execute(c).await?.rows_affected()
+    });
+    match spent {
+        1 => Ok(()),
+        _ => Err(StoreError::UsedBefore),
+    }
+}

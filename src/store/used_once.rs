@@ -1,0 +1,76 @@
+//! Rows of what was used and serves no second time: identifiers of assertions and of proofs.
+
+use super::{Store, StoreError, dialect::on_connection, statements};
+use crate::{secret::sha256, time::UnixTime};
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+
+statements! {
+    SPEND = "INSERT INTO used_once (hash, until) VALUES ($1, $2) \
+             ON CONFLICT (hash) DO UPDATE SET until = $2 WHERE used_once.until <= $3";
+}
+
+/// What serves once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// RFC 7523 §3.
+    Assertion,
+    /// RFC 9449 §4.
+    Proof,
+}
+
+/// Something that serves once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Once {
+    kind: Kind,
+    hash: String,
+    until: UnixTime,
+}
+
+impl Once {
+    /// The identifier `jti`, as `whose` uses it for a thing of this `kind`. It has to be remembered `until` then.
+    pub fn new(kind: Kind, whose: &str, jti: &str, until: UnixTime) -> Self {
+        // Lengths keep the parts apart.
+        let text = format!("{kind:?} {} {whose} {jti}", whose.len());
+        Self {
+            kind,
+            hash: BASE64_URL_SAFE_NO_PAD.encode(sha256(text.as_bytes())),
+            until,
+        }
+    }
+}
+
+impl Once {
+    /// What it is.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+}
+
+impl Store {
+    /// Uses them one after the other, until one of them was used before: which one that is. Of any number of concurrent
+    /// callers with the same thing one succeeds.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub async fn spend_once(
+        &self,
+        all: Vec<Once>,
+        now: UnixTime,
+    ) -> Result<Option<Once>, StoreError> {
+        self.write(move |mut connection| {
+            Box::pin(async move {
+                for once in all {
+                    let spent = on_connection!(&mut connection, c => {
+                        sqlx::query(SPEND).bind(&once.hash).bind(once.until.0).bind(now.0).execute(c).await?.rows_affected()
+                    });
+                    if spent != 1 {
+                        return Ok(Some(once));
+                    }
+                }
+                Ok(None)
+            })
+        })
+        .await
+    }
+}
