@@ -67,7 +67,8 @@ mod tests {
     fn credentials_are_read_strictly() {
         let of = |text: &str| format!("Basic {}", BASE64_STANDARD.encode(text));
         let long = of(&format!("a:{}", "x".repeat(64 * 1_024)));
-        let table: &[(&str, Vec<String>, Result<Option<(&str, &str)>, BasicError>)] = &[
+        type Read = Result<Option<(&'static str, &'static str)>, BasicError>;
+        let table: &[(&str, Vec<String>, Read)] = &[
             ("none", vec![], Ok(None)),
             // RFC 6749 §2.3.1's own example.
             (

@@ -776,7 +776,7 @@ fn web_url(
     // The library forgives a missing slash.
     let has_authority = text.split_once("://").is_some_and(|(scheme, rest)| {
         let is_one = |known: &&str| known.eq_ignore_ascii_case(scheme);
-        schemes.iter().any(|known| is_one(&known)) && !rest.starts_with('/')
+        schemes.iter().any(is_one) && !rest.starts_with('/')
     });
     if text.len() <= MAX_URL
         && is_plain

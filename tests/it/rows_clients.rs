@@ -343,7 +343,9 @@ async fn x_50_x_53_x_55_one_proof_of_one_client() {
         assertion(),
     );
     let kind = ("client_assertion_type", ASSERTION_TYPE);
-    let table: Vec<(&str, Vec<(&str, &str)>, &[(&str, &str)], u16)> = vec![
+    type Fields<'a> = Vec<(&'a str, &'a str)>;
+    type Headers = &'static [(&'static str, &'static str)];
+    let table: Vec<(&str, Fields<'_>, Headers, u16)> = vec![
         (
             "X-53 same",
             vec![

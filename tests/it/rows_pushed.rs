@@ -154,7 +154,8 @@ async fn q_01_q_02_what_cannot_be_pushed() {
     );
     let flow = server.flow(&client);
     let bad = server.site.url("/elsewhere");
-    let table: &[(&str, &[(&str, &str)], u16, &str)] = &[
+    type More<'a> = &'a [(&'a str, &'a str)];
+    let table: &[(&str, More<'_>, u16, &str)] = &[
         (
             "Q-02",
             &[("request_uri", "urn:ietf:params:oauth:request_uri:x")],
