@@ -2,6 +2,7 @@
 
 mod client;
 mod explain;
+mod resource;
 mod serve;
 mod user;
 
@@ -41,6 +42,9 @@ enum Command {
     /// Clients: what is known of them, and whom to trust.
     #[command(subcommand)]
     Client(client::Command),
+    /// Protected resources.
+    #[command(subcommand)]
+    Resource(resource::Command),
     /// Say what every rule makes of a client_id, as this machine sees it.
     Explain { url: String },
     /// The configuration.
@@ -103,6 +107,7 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
         }),
         Command::User(command) => runtime.block_on(user::run(command, &config, cli.json)),
         Command::Client(command) => runtime.block_on(client::run(command, &config, cli.json)),
+        Command::Resource(command) => resource::run(&command, &config, cli.json),
         Command::Explain { url } => runtime.block_on(explain::run(&url, &config, cli.json)),
         Command::Config(ConfigCommand::Show) => {
             println!(

@@ -13,7 +13,10 @@ pub use self::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{policy::catalog::Catalog, protocol::issuer::IssuerUrl};
+use crate::{
+    policy::catalog::{Catalog, is_same},
+    protocol::issuer::IssuerUrl,
+};
 
 /// Everything that can be configured. Made by [`load`] only, or by its default.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
@@ -107,7 +110,11 @@ impl Config {
                     format!("a resource URL: {}", error.description),
                 ));
             }
-            if ids.clone().take(position).any(|id| *id == resource.id) {
+            if ids
+                .clone()
+                .take(position)
+                .any(|id| is_same(id, &resource.id))
+            {
                 return Err(("resources.id", "every resource once".to_owned()));
             }
             if !resource

@@ -76,7 +76,8 @@ impl Proposal {
         redirect_uri: RedirectUri,
         pushed: Option<PushedAs>,
     ) -> Result<Self, OAuthError> {
-        let request = authorize::parse(params, client.id().clone(), redirect_uri)?;
+        let mut request = authorize::parse(params, client.id().clone(), redirect_uri)?;
+        request.resources = app.config.resources.named(request.resources);
         // The revision first: rules that come with a later one are judged by again.
         let revision = app.clients.standings().revision();
         let standing = app

@@ -6,7 +6,6 @@ use crate::{
         authorization_code::{Binding, Presented, check},
         error::OAuthError,
         refresh::RefreshToken,
-        resource::Resources,
     },
     secret::{Code, Secret},
     store::{NewGrant, Redeemed},
@@ -22,7 +21,7 @@ pub(super) async fn redeem(request: Request<'_>) -> Result<TokenResponse, OAuthE
         now,
     } = request;
     let code = params.require("code")?;
-    let asked = Resources::from_params(params)?;
+    let asked = app.config.resources.asked(params)?;
     let unknown = || OAuthError::invalid_grant("the code is unknown, expired, or was used before");
     let code: Secret<Code> = code.parse().map_err(|_| unknown())?;
 

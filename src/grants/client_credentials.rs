@@ -5,7 +5,6 @@ use crate::{
     protocol::{
         client_metadata::GrantType,
         error::{ErrorCode, OAuthError},
-        resource::Resources,
         scope::Scope,
     },
     tokens::{Granted, TokenResponse, issue},
@@ -36,7 +35,7 @@ pub(super) async fn redeem(request: Request<'_>) -> Result<TokenResponse, OAuthE
         return Err(OAuthError::new(ErrorCode::InvalidDpopProof, told));
     }
     let asked: Option<Scope> = params.optional("scope").map(str::parse).transpose()?;
-    let resources = Resources::from_params(params)?;
+    let resources = app.config.resources.asked(params)?;
     let catalog = &app.config.resources;
     catalog.check(&resources, &standing)?;
     let listed = known.metadata.scope.as_deref();

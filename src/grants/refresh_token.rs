@@ -29,7 +29,7 @@ pub(super) async fn redeem(request: Request<'_>) -> Result<TokenResponse, OAuthE
     } = request;
     let text = params.require("refresh_token")?;
     let asked_scope: Option<Scope> = params.optional("scope").map(str::parse).transpose()?;
-    let asked_resources = Resources::from_params(params)?;
+    let asked_resources = app.config.resources.asked(params)?;
     let unknown = || {
         OAuthError::invalid_grant(
             "the refresh token is unknown, expired, revoked, or was used before",

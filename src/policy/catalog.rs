@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::client_rules::Standing;
 use crate::protocol::{
     error::{ErrorCode, OAuthError},
+    params::Params,
     resource::Resources,
     scope::{OFFLINE_ACCESS, Scope},
 };
@@ -34,9 +35,33 @@ pub struct Resource {
 pub struct Catalog(pub Vec<Resource>);
 
 impl Catalog {
-    /// Which resource has this identifier?
+    /// Which resource has this identifier? The one rule about slashes: with and without one at its end it names the
+    /// same resource, for URL libraries add it and people leave it out. Tokens name it as it is configured.
     pub fn find(&self, id: &str) -> Option<&Resource> {
-        self.0.iter().find(|resource| resource.id == id)
+        self.0.iter().find(|resource| is_same(&resource.id, id))
+    }
+
+    /// What a request asks for (RFC 8707 §2), by the names that the configuration has.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_target`, as [`Resources::from_params`].
+    pub fn asked(&self, params: &Params) -> Result<Resources, OAuthError> {
+        Ok(self.named(Resources::from_params(params)?))
+    }
+
+    /// The same resources by the names that the configuration has, each once.
+    pub fn named(&self, resources: Resources) -> Resources {
+        let mut named = Resources::default();
+        for indicator in resources.0 {
+            let known = self.find(indicator.as_str());
+            let configured = known.and_then(|resource| resource.id.parse().ok());
+            let indicator = configured.unwrap_or(indicator);
+            if !named.0.contains(&indicator) {
+                named.0.push(indicator);
+            }
+        }
+        named
     }
 
     /// What a scope means, and whose it is.
@@ -165,10 +190,43 @@ impl Catalog {
     }
 }
 
+/// Do two identifiers name one resource? In a query a slash may mean anything.
+pub fn is_same(one: &str, other: &str) -> bool {
+    let bare = |id: &'_ str| match id.strip_suffix('/') {
+        Some(bare) if !id.contains('?') => bare.len(),
+        _ => id.len(),
+    };
+    one[..bare(one)] == other[..bare(other)]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::policy::client_rules::{Rule, Tier};
+
+    #[test]
+    fn a_slash_at_the_end_makes_no_other_resource() {
+        let table = [
+            ("https://a.example/", "https://a.example", true),
+            ("https://a.example/mcp", "https://a.example/mcp/", true),
+            ("https://a.example/mcp", "https://a.example/mcp", true),
+            ("https://a.example/mcp", "https://a.example/mcp//", false),
+            ("https://a.example/mcp", "https://a.example/MCP", false),
+            ("https://a.example/?k=/", "https://a.example/?k=", false),
+            ("https://a.example/a", "https://a.example/b", false),
+        ];
+        for (one, other, expected) in table {
+            assert_eq!(is_same(one, other), expected, "{one} {other}");
+            assert_eq!(is_same(other, one), expected, "{other} {one}");
+        }
+        let asked = "https://a.example https://notes.example https://notes.example/"
+            .parse()
+            .unwrap();
+        assert_eq!(
+            catalog().named(asked).to_string(),
+            "https://a.example https://notes.example/"
+        );
+    }
 
     fn catalog() -> Catalog {
         let resource = |id: &str, scopes: &[&str], open| Resource {
@@ -273,7 +331,7 @@ mod tests {
                 && check(&catalog(), "https://notes.example/ https://mail.example/")
         );
         assert!(!check(&catalog(), "https://admin.example/"));
-        assert!(!check(&catalog(), "https://notes.example"));
+        assert!(check(&catalog(), "https://notes.example"));
         assert!(!check(
             &catalog(),
             "https://notes.example/ https://other.example/"

@@ -24,6 +24,7 @@
 //! | RFC 9110 §8.3 media types | [`media_type`] |
 //! | RFC 9111 caching | [`http_cache`] |
 //! | RFC 6749 §2.2 client identifier, CIMD §3 | [`client_id`], [`client_url`] |
+//! | RFC 9728 metadata of resources | [`resource_metadata`] |
 //! | CIMD §8.6, IANA special-purpose registries | [`special_address`] |
 //! | OpenID Connect Core §3.1.2.1 prompt | [`prompt`] |
 
@@ -52,6 +53,7 @@ pub mod pushed;
 pub mod redirect_uri;
 pub mod refresh;
 pub mod resource;
+pub mod resource_metadata;
 pub mod response;
 pub mod scope;
 pub mod special_address;

@@ -44,6 +44,23 @@ on_both! {
         }
     }
 
+    async fn a_slash_at_the_end_makes_no_other_resource(database) {
+        let server = TestApp::new(database).await;
+        let client = server.site.publish("/c.json", json!({}));
+        let mut browser = server.signed_in().await;
+        // As URL libraries write it, and as people do; tokens name it as it is configured.
+        for (asked, again) in [("https://notes.example.com/mcp/", "https://notes.example.com/mcp"), ("https://mail.example.com", "https://mail.example.com/")] {
+            let flow = server.flow(&client).with("resource", asked);
+            let code = server.code(&mut browser, &flow).await;
+            let tokens = server.redeem(&flow, &code).await.json();
+            let configured = server.app.config.resources.find(asked).unwrap().id.clone();
+            assert_eq!(claims(tokens["access_token"].as_str().unwrap())["aud"], configured.as_str(), "{tokens}");
+            let fields = [("grant_type", "refresh_token"), ("refresh_token", tokens["refresh_token"].as_str().unwrap()), ("client_id", &client), ("resource", again)];
+            let page = server.token(&fields).await;
+            assert_eq!(page.status, 200, "{}", page.body);
+        }
+    }
+
     async fn a_code_works_once_and_its_second_use_ends_what_it_gave(database) {
         let server = TestApp::new(database).await;
         let client = server.site.publish("/c.json", json!({}));

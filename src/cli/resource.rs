@@ -1,0 +1,79 @@
+//! `wayleave resource`: what the configured resources have to serve.
+
+use clap::Subcommand;
+use serde_json::json;
+
+use crate::{
+    config::Config,
+    protocol::{
+        dpop,
+        resource_metadata::{Described, challenge, document, location},
+    },
+};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// List the configured resources.
+    List,
+    /// Print the metadata document (RFC 9728) that a resource should serve, where, and its WWW-Authenticate line.
+    Metadata {
+        /// The resource, as `resources.id` in the configuration has it.
+        url: String,
+    },
+}
+
+pub(super) fn run(command: &Command, config: &Config, as_json: bool) -> anyhow::Result<()> {
+    match command {
+        Command::List if as_json => {
+            println!("{}", serde_json::to_string_pretty(&config.resources)?)
+        }
+        Command::List => {
+            for resource in &config.resources.0 {
+                let scopes: Vec<&str> = resource.scopes.keys().map(String::as_str).collect();
+                let open = if resource.open {
+                    "open"
+                } else {
+                    "for approved clients"
+                };
+                println!("{}  {open}  {}", resource.id, scopes.join(" "));
+            }
+        }
+        Command::Metadata { url } => metadata(url, config, as_json)?,
+    }
+    Ok(())
+}
+
+fn metadata(url: &str, config: &Config, as_json: bool) -> anyhow::Result<()> {
+    let Some(resource) = config.resources.find(url) else {
+        anyhow::bail!(
+            "{url}: no such resource; `wayleave resource list` prints those that `resources` of the configuration has"
+        );
+    };
+    let scopes: Vec<&str> = resource.scopes.keys().map(String::as_str).collect();
+    let algs = dpop::ALGS.map(|alg| alg.as_str());
+    let document = document(&Described {
+        id: &resource.id,
+        name: resource.name.as_deref(),
+        scopes: &scopes,
+        issuer: &config.issuer,
+        proof_algs: &algs,
+    });
+    let location = location(&resource.id).unwrap_or_default();
+    let challenge = challenge(&resource.id, &scopes).unwrap_or_default();
+    if as_json {
+        let all =
+            json!({ "location": location, "document": document, "www_authenticate": challenge });
+        println!("{}", serde_json::to_string_pretty(&all)?);
+        return Ok(());
+    }
+    println!(
+        "At {location}, as application/json, for every origin (Access-Control-Allow-Origin: *):\n"
+    );
+    println!("{}\n", serde_json::to_string_pretty(&document)?);
+    println!("With every 401:\n\nWWW-Authenticate: {challenge}\n");
+    println!(
+        "Tokens for it have the aud {}, whether a client asks for it with or without a slash at the end.",
+        resource.id
+    );
+    Ok(())
+}
