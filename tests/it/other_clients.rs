@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::{
     process::{Running, run, wayleave},
     support::{
-        Answer, ClientSite, Database,
+        Answer, ClientSite, Database, Signer,
         app::{NOTES, PASSWORD, TestApp},
         on_both,
     },
@@ -18,17 +18,31 @@ struct Server {
     running: Running,
     _site: ClientSite,
     client_id: String,
+    /// What proves who the client is.
+    signer: Signer,
     _folder: tempfile::TempDir,
 }
 
 async fn start(database: &Database, resources: bool) -> Server {
+    start_with(database, resources, |_| json!({})).await
+}
+
+/// With what the client's document says of its keys.
+async fn start_with(
+    database: &Database,
+    resources: bool,
+    more: impl Fn(&Signer) -> Value,
+) -> Server {
+    let signer = Signer::new(Some("2026"));
     let site = ClientSite::start().await;
     let client_id = format!("https://localhost:{}/c.json", site.port);
     let redirects = json!(["http://127.0.0.1/callback"]);
-    let document = site.document(
-        "/c.json",
-        json!({ "client_id": client_id, "redirect_uris": redirects }),
-    );
+    let mut document = json!({ "client_id": client_id, "redirect_uris": redirects });
+    for (name, value) in more(&signer).as_object().unwrap() {
+        document[name] = value.clone();
+    }
+    let document = site.document("/c.json", document);
+    let listed = format!("[{{ match = '{client_id}', tier = 'approved' }}]");
     site.answer("/c.json", Answer::json(document.to_string()));
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("ca.pem"), &site.ca_pem).unwrap();
@@ -37,6 +51,7 @@ async fn start(database: &Database, resources: bool) -> Server {
         command
             .env("WAYLEAVE_DATABASE__URL", &database.url)
             .env("WAYLEAVE_FETCH__EXTRA_CA_FILE", "ca.pem")
+            .env("WAYLEAVE_POLICY__CLIENTS", &listed)
             .env("WAYLEAVE_DANGER__ALLOW_LOOPBACK_CLIENTS", "true");
         if resources {
             command.env("WAYLEAVE_RESOURCES", NOTES);
@@ -51,6 +66,7 @@ async fn start(database: &Database, resources: bool) -> Server {
         running,
         _site: site,
         client_id,
+        signer,
         _folder: folder,
     }
 }
@@ -73,6 +89,8 @@ async fn javascript(script: &str, server: &Server) -> Option<Value> {
         "redirectUri": "http://127.0.0.1:53682/callback",
         "username": "ada",
         "password": PASSWORD,
+        "privateKey": server.signer.private_key(),
+        "kid": server.signer.kid,
     });
     let mut command = Command::new(node);
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/js");
@@ -95,6 +113,17 @@ on_both! {
         let server = start(&database, true).await;
         let Some(told) = javascript("oauth4webapi.mjs", &server).await else { return };
         assert_eq!(told, json!({ "token_type": "bearer", "scope": "notes.read offline_access", "expires_in": 600 }));
+    }
+
+    async fn oauth4webapi_proves_itself_pushes_its_requests_and_binds_its_tokens(database) {
+        let keys = |signer: &Signer| json!({
+            "token_endpoint_auth_method": "private_key_jwt", "jwks": signer.jwks(),
+            "grant_types": ["authorization_code", "refresh_token", "client_credentials"],
+        });
+        let server = start_with(&database, true, keys).await;
+        let Some(told) = javascript("confidential.mjs", &server).await else { return };
+        let of = |kind: &str| json!([kind, "notes.read offline_access", kind, "notes.read"]);
+        assert_eq!(told, json!({ "bearer": of("bearer"), "bound": of("dpop") }));
     }
 
     async fn the_mcp_sdk_completes_the_flow_with_nothing_configured_but_its_url(database) {

@@ -4,7 +4,10 @@ use aws_lc_rs::{
     rand::SystemRandom,
     signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair},
 };
-use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use base64::{
+    Engine,
+    prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD},
+};
 use serde_json::{Value, json};
 use wayleave::{
     secret::{random_id, sha256},
@@ -25,6 +28,11 @@ impl Signer {
             pair: EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap(),
             kid: kid.map(str::to_owned),
         }
+    }
+
+    /// The private key, as PKCS #8 in base64: for a client of another make.
+    pub(crate) fn private_key(&self) -> String {
+        BASE64_STANDARD.encode(self.pair.to_pkcs8v1().unwrap())
     }
 
     /// The public key, RFC 7517.
