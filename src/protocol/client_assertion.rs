@@ -199,3 +199,272 @@ pub enum AssertionError {
     #[error("iat is more than {0} seconds ago")]
     TooOld(i64),
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+    use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const CLIENT: &str = "https://client.example.com/c";
+    const NOW: UnixTime = UnixTime(1_800_000_000);
+    const STRICT: Audience<'_> = Audience {
+        issuer: "https://id.example.com",
+        legacy: None,
+    };
+    const LEGACY: Audience<'_> = Audience {
+        issuer: "https://id.example.com",
+        legacy: Some("https://id.example.com/token"),
+    };
+
+    struct Signer(Ed25519KeyPair);
+
+    impl Signer {
+        fn new() -> Self {
+            Self(Ed25519KeyPair::generate().unwrap())
+        }
+
+        fn sign(&self, header: &Value, claims: &Value) -> String {
+            let encode = |value: &Value| BASE64_URL_SAFE_NO_PAD.encode(value.to_string());
+            let signed = format!("{}.{}", encode(header), encode(claims));
+            let signature = BASE64_URL_SAFE_NO_PAD.encode(self.0.sign(signed.as_bytes()));
+            format!("{signed}.{signature}")
+        }
+
+        fn jwk(&self, kid: Option<&str>) -> Value {
+            let x = BASE64_URL_SAFE_NO_PAD.encode(self.0.public_key());
+            let mut jwk = json!({"kty": "OKP", "crv": "Ed25519", "x": x});
+            if let Some(kid) = kid {
+                jwk["kid"] = json!(kid);
+            }
+            jwk
+        }
+    }
+
+    fn set(keys: &[Value]) -> KeySet {
+        KeySet::parse(json!({ "keys": keys }).to_string().as_bytes()).unwrap()
+    }
+
+    fn claims(changes: Value) -> Value {
+        let mut claims = json!({
+            "iss": CLIENT, "sub": CLIENT, "aud": STRICT.issuer, "jti": "1", "iat": NOW.0, "exp": NOW.0 + 60,
+        });
+        for (name, value) in changes.as_object().unwrap() {
+            match value {
+                Value::String(text) if text == "absent" => {
+                    _ = claims.as_object_mut().unwrap().remove(name)
+                }
+                value => claims[name] = value.clone(),
+            }
+        }
+        claims
+    }
+
+    fn check(
+        header: Value,
+        changes: Value,
+        audience: &Audience<'_>,
+    ) -> Result<Jti, AssertionError> {
+        let text = Signer::new().sign(&header, &claims(changes));
+        ClientAssertion::parse(&text)?.check(CLIENT, audience, NOW)
+    }
+
+    #[test]
+    fn an_assertion_says_who_for_whom_and_until_when() {
+        use AssertionError as E;
+        let table = [
+            ("J-01", json!({}), Ok(NOW.0 + 75)),
+            (
+                "J-12 iss",
+                json!({"iss": "https://other.example.com/c"}),
+                Err(E::Issuer),
+            ),
+            (
+                "J-12 sub",
+                json!({"sub": "https://other.example.com/c"}),
+                Err(E::Issuer),
+            ),
+            (
+                "J-12 case",
+                json!({"iss": "https://CLIENT.example.com/c"}),
+                Err(E::Issuer),
+            ),
+            ("J-12 array", json!({"sub": [CLIENT]}), Err(E::Text("sub"))),
+            ("J-12 number", json!({"iss": 1}), Err(E::Text("iss"))),
+            ("J-12 empty", json!({"sub": ""}), Err(E::Missing("sub"))),
+            (
+                "J-12 absent",
+                json!({"iss": "absent"}),
+                Err(E::Missing("iss")),
+            ),
+            (
+                "J-13 endpoint",
+                json!({"aud": "https://id.example.com/token"}),
+                Err(E::Audience),
+            ),
+            (
+                "J-13 slash",
+                json!({"aud": "https://id.example.com/"}),
+                Err(E::Audience),
+            ),
+            (
+                "J-13 array",
+                json!({"aud": ["https://id.example.com"]}),
+                Err(E::Audience),
+            ),
+            (
+                "J-13 two",
+                json!({"aud": ["https://id.example.com", "https://evil.example.net"]}),
+                Err(E::Audience),
+            ),
+            ("J-13 number", json!({"aud": 1}), Err(E::Audience)),
+            ("J-13 empty", json!({"aud": ""}), Err(E::Audience)),
+            ("J-13 absent", json!({"aud": "absent"}), Err(E::Audience)),
+            (
+                "J-14 absent",
+                json!({"exp": "absent"}),
+                Err(E::Missing("exp")),
+            ),
+            (
+                "J-14 text",
+                json!({"exp": "1800000060"}),
+                Err(E::Time("exp")),
+            ),
+            (
+                "J-14 float",
+                json!({"exp": 1_800_000_060.5}),
+                Err(E::Time("exp")),
+            ),
+            ("J-14 -1", json!({"exp": -1}), Err(E::Time("exp"))),
+            ("J-14 0", json!({"exp": 0}), Err(E::Expired)),
+            ("J-14 now", json!({"exp": NOW.0}), Err(E::Expired)),
+            ("J-14 now + 1", json!({"exp": NOW.0 + 1}), Ok(NOW.0 + 16)),
+            ("J-14 300", json!({"exp": NOW.0 + 300}), Ok(NOW.0 + 315)),
+            (
+                "J-14 301",
+                json!({"exp": NOW.0 + 301}),
+                Err(E::TooLong(300)),
+            ),
+            (
+                "J-14 10^12",
+                json!({"exp": 1_000_000_000_000_i64}),
+                Err(E::Time("exp")),
+            ),
+            ("J-14 2^64", json!({"exp": u64::MAX}), Err(E::Time("exp"))),
+            ("J-15 text", json!({"nbf": "1"}), Err(E::Time("nbf"))),
+            ("J-15 text", json!({"iat": "1"}), Err(E::Time("iat"))),
+            (
+                "J-15 +8",
+                json!({"iat": NOW.0 + 8, "nbf": NOW.0 + 8}),
+                Ok(NOW.0 + 75),
+            ),
+            ("J-15 +61", json!({"iat": NOW.0 + 61}), Err(E::NotYet)),
+            ("J-15 +61", json!({"nbf": NOW.0 + 61}), Err(E::NotYet)),
+            (
+                "J-15 -1 d",
+                json!({"iat": NOW.0 - 86_400}),
+                Err(E::TooOld(300)),
+            ),
+            ("J-15 absent", json!({"iat": "absent"}), Ok(NOW.0 + 75)),
+            (
+                "J-16 absent",
+                json!({"jti": "absent"}),
+                Err(E::Missing("jti")),
+            ),
+            ("J-16 empty", json!({"jti": ""}), Err(E::Missing("jti"))),
+            ("J-16 129", json!({"jti": "j".repeat(129)}), Err(E::Jti)),
+            ("J-16 128", json!({"jti": "j".repeat(128)}), Ok(NOW.0 + 75)),
+            ("J-16 number", json!({"jti": 1}), Err(E::Text("jti"))),
+        ];
+        for (case, changes, expected) in table {
+            let got = check(json!({"alg": "EdDSA"}), changes.clone(), &STRICT);
+            assert_eq!(got.map(|once| once.until.0), expected, "{case}: {changes}");
+        }
+    }
+
+    #[test]
+    fn only_who_is_allowed_to_is_behind() {
+        let table = [
+            (json!("https://id.example.com/token"), 3_600, true),
+            (json!(["https://id.example.com/token"]), 60, true),
+            (json!("https://id.example.com"), 60, true),
+            (json!("https://id.example.com/token"), 3_601, false),
+            (
+                json!(["https://id.example.com/token", "https://evil.example.net"]),
+                60,
+                false,
+            ),
+            (json!("https://id.example.com/par"), 60, false),
+        ];
+        for (aud, exp, accepted) in table {
+            let changes = json!({"aud": aud, "exp": NOW.0 + exp});
+            let got = check(json!({"alg": "EdDSA"}), changes.clone(), &LEGACY);
+            assert_eq!(got.is_ok(), accepted, "J-13: {changes}");
+        }
+    }
+
+    #[test]
+    fn a_token_of_another_kind_is_no_assertion() {
+        for (typ, accepted) in [
+            ("JWT", true),
+            ("client-authentication+jwt", true),
+            ("application/client-authentication+jwt", true),
+            ("dpop+jwt", false),
+            ("at+jwt", false),
+            ("logout+jwt", false),
+            ("oauth-authz-req+jwt", false),
+            ("secevent+jwt", false),
+            ("oauth-id-jag+jwt", false),
+        ] {
+            let got = check(json!({"alg": "EdDSA", "typ": typ}), json!({}), &STRICT);
+            assert_eq!(got.is_ok(), accepted, "J-09: {typ}");
+        }
+    }
+
+    #[test]
+    fn the_right_key_is_found_or_asked_for() {
+        let (a, b) = (Signer::new(), Signer::new());
+        let signed = |header: Value| a.sign(&header, &claims(json!({})));
+        let (named, unnamed) = (json!({"alg": "EdDSA", "kid": "1"}), json!({"alg": "EdDSA"}));
+        let only_for_rsa = json!({"kty": "RSA", "e": "AQAB", "kid": "1",
+            "n": "ofgWCuLjybRlzo0tZWJjNiuSfb4p4fAkd_wWJcyQoTbji9k0l8W26mPddxHmfHQp-Vaw-4qPCJrcS2mJPMEzP1Pt0Bm4d4QlL-yRT-SFd2lZS-pCgNMsD1W_YpRPEwOWvG6b32690r2jZ47soMZo9wGzjb_7OMg0LOL-bSf63kpaSHSXndS5z5rexMdbBYUsLA9e-KXBdQOS-UTo7WTBEMa2R2CapHg665xsmtdVMTBQY4uDZlxvb3qCo5ZwKh9kG4LT6_I5IhlJH7aGhyxXFvUK-DWNmoudF8NAco9_h9iaGNj8q2ethFkMLs91kzk2PAcDTW9gb54h4FRWyuXpoQ"});
+        let table = [
+            ("named, there", &named, vec![a.jwk(Some("1"))], "yes"),
+            (
+                "unnamed, there",
+                &unnamed,
+                vec![b.jwk(Some("2")), a.jwk(Some("1"))],
+                "yes",
+            ),
+            (
+                "unnamed, five",
+                &unnamed,
+                (0..5)
+                    .map(|_| Signer::new().jwk(None))
+                    .chain([a.jwk(None)])
+                    .collect(),
+                "newer",
+            ),
+            ("K-27 unknown", &named, vec![b.jwk(Some("2"))], "newer"),
+            ("J-19 another type", &named, vec![only_for_rsa], "newer"),
+            ("K-17 another's", &named, vec![b.jwk(Some("1"))], "no"),
+            ("unnamed, another's", &unnamed, vec![b.jwk(None)], "newer"),
+            ("none at all", &unnamed, vec![], "newer"),
+        ];
+        for (case, header, keys, expected) in table {
+            let text = signed(header.clone());
+            let keys = set(&keys);
+            let got = match ClientAssertion::parse(&text).unwrap().verify(&keys) {
+                Verified::Yes(key) => {
+                    assert_eq!(key.kid.as_deref(), Some("1"));
+                    "yes"
+                }
+                Verified::NoSuchKey => "newer",
+                Verified::No => "no",
+            };
+            assert_eq!(got, expected, "{case}");
+        }
+    }
+}

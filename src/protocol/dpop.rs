@@ -205,3 +205,101 @@ impl Nonces {
         BASE64_URL_SAFE_NO_PAD.encode(&self.0.sign(&[b"nonce", &period.to_be_bytes()])[..18])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOKEN_PROOF: &str = "eyJ0eXAiOiJkcG9wK2p3dCIsImFsZyI6IkVTMjU2IiwiandrIjp7Imt0eSI6IkVDIiwieCI6Imw4dEZyaHgtMzR0VjNoUklDUkRZOXpDa0RscEJoRjQyVVFVZldWQVdCRnMiLCJ5IjoiOVZFNGpmX09rX282NHpiVFRsY3VOSmFqSG10NnY5VERWclUwQ2R2R1JEQSIsImNydiI6IlAtMjU2In19.eyJqdGkiOiItQndDM0VTYzZhY2MybFRjIiwiaHRtIjoiUE9TVCIsImh0dSI6Imh0dHBzOi8vc2VydmVyLmV4YW1wbGUuY29tL3Rva2VuIiwiaWF0IjoxNTYyMjYyNjE2fQ.2-GxA6T8lP4vfrg8v-FdWP0A0zdrj8igiMLvqRMUvwnQg4PtFLbdLXiOSsX0x7NVY-FNyJK70nfbV37xRZT3Lg";
+    const RESOURCE_PROOF: &str = "eyJ0eXAiOiJkcG9wK2p3dCIsImFsZyI6IkVTMjU2IiwiandrIjp7Imt0eSI6IkVDIiwieCI6Imw4dEZyaHgtMzR0VjNoUklDUkRZOXpDa0RscEJoRjQyVVFVZldWQVdCRnMiLCJ5IjoiOVZFNGpmX09rX282NHpiVFRsY3VOSmFqSG10NnY5VERWclUwQ2R2R1JEQSIsImNydiI6IlAtMjU2In19.eyJqdGkiOiJlMWozVl9iS2ljOC1MQUVCIiwiaHRtIjoiR0VUIiwiaHR1IjoiaHR0cHM6Ly9yZXNvdXJjZS5leGFtcGxlLm9yZy9wcm90ZWN0ZWRyZXNvdXJjZSIsImlhdCI6MTU2MjI2MjYxOCwiYXRoIjoiZlVIeU8ycjJaM0RaNTNFc05yV0JiMHhXWG9hTnk1OUlpS0NBcWtzbVFFbyJ9.2oW9RP35yRqzhrtNP86L-Ey71EOptxRimPPToA1plemAgR6pxHF8y6-yqyVnmcw6Fy1dqd-jfxSYoMxhAJpLjA";
+
+    /// RFC 9449 §4.1, §6.1 and §7.1.
+    #[test]
+    fn the_examples_of_the_rfc_prove_what_they_say() {
+        let proof = Proof::parse(&[TOKEN_PROOF]).unwrap();
+        let at = UnixTime(1_562_262_616);
+        let check = |url: &str, now| proof.check("POST", url, now, None);
+        let proven = check("https://server.example.com/token", at).unwrap();
+        assert_eq!(proven.jkt, "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I");
+        assert_eq!(
+            (proven.jti.as_str(), proven.nonce),
+            ("-BwC3ESc6acc2lTc", None)
+        );
+        assert!(proven.until > at + OLD, "P-06");
+        let table = [
+            ("https://server.example.com/token", 60, Ok(())),
+            ("https://server.example.com/token", 61, Err(DpopError::Age)),
+            ("https://server.example.com/token", -10, Ok(())),
+            ("https://server.example.com/token", -11, Err(DpopError::Age)),
+            ("https://server.example.com/par", 0, Err(DpopError::Url)),
+            ("https://SERVER.example.com:443/token?a#b", 0, Ok(())),
+            ("https://server.example.com/token/", 0, Err(DpopError::Url)),
+        ];
+        for (url, later, expected) in table {
+            assert_eq!(
+                check(url, at + later).map(drop),
+                expected,
+                "P-04, P-05: {url} {later}"
+            );
+        }
+        assert_eq!(
+            proof.check("GET", "https://server.example.com/token", at, None),
+            Err(DpopError::Method)
+        );
+
+        let proof = Proof::parse(&[RESOURCE_PROOF]).unwrap();
+        let at = UnixTime(1_562_262_618);
+        let with = |token| {
+            proof
+                .check(
+                    "GET",
+                    "https://resource.example.org/protectedresource",
+                    at,
+                    token,
+                )
+                .map(drop)
+        };
+        assert_eq!(
+            with(Some("Kz~8mXK1EalYznwH-LC-1fBAo.4Ljp~zsPE_NeO.gxU")),
+            Ok(())
+        );
+        assert_eq!(with(Some("another token")), Err(DpopError::Ath), "P-07");
+        assert_eq!(with(None), Ok(()));
+    }
+
+    #[test]
+    fn one_header_signed_with_its_own_key() {
+        let mut other = TOKEN_PROOF.to_owned();
+        other.pop();
+        other.push('w');
+        assert_eq!(Proof::parse(&[]).unwrap_err(), DpopError::Several);
+        assert_eq!(
+            Proof::parse(&[TOKEN_PROOF; 2]).unwrap_err(),
+            DpopError::Several,
+            "P-02"
+        );
+        assert_eq!(Proof::parse(&[&other]).unwrap_err(), DpopError::Signature);
+    }
+
+    #[test]
+    fn a_nonce_is_good_for_its_period_and_the_next() {
+        let nonces = Nonces::new(MacKey::derive(&[1; 32], "nonces"));
+        let nonce = nonces.issue(UnixTime(1_000));
+        for (now, expected) in [
+            (960, true),
+            (1_019, true),
+            (1_079, true),
+            (1_080, false),
+            (959, false),
+        ] {
+            assert_eq!(
+                nonces.is_fresh(&nonce, UnixTime(now)),
+                expected,
+                "P-09 {now}"
+            );
+        }
+        let others = Nonces::new(MacKey::derive(&[2; 32], "nonces"));
+        assert!(!others.is_fresh(&nonce, UnixTime(1_000)));
+        assert!(!nonces.is_fresh("", UnixTime(1_000)));
+    }
+}
