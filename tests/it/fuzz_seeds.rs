@@ -36,6 +36,26 @@ fn every_seed_of_redirect_uri() {
     every_seed("redirect_uri", properties::redirect_uri);
 }
 
+#[test]
+fn every_seed_of_client_assertion() {
+    every_seed("client_assertion", properties::client_assertion);
+}
+
+#[test]
+fn every_seed_of_dpop() {
+    every_seed("dpop", properties::dpop);
+}
+
+#[test]
+fn every_seed_of_jws() {
+    every_seed("jws", properties::jws);
+}
+
+#[test]
+fn every_seed_of_params() {
+    every_seed("params", properties::params);
+}
+
 /// Names the files that break a promise; which one, the panics before say.
 fn every_seed(target: &str, check: fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
