@@ -5,7 +5,7 @@ use anyhow::{anyhow, bail};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::{Usage, open};
+use super::{Usage, open, registration::Add};
 use crate::{
     clients::Clients,
     config::Config,
@@ -27,6 +27,14 @@ pub(super) enum Command {
         #[arg(long, default_value_t = 100)]
         most: u32,
     },
+    /// Register a client that publishes no document, and make its secret.
+    Add(Add),
+    /// Take a registered client away, and end everything it has.
+    Remove { client_id: String },
+    /// Make a new secret for a registered client; the old one is worth nothing from then on.
+    Secret { client_id: String },
+    /// List the registered clients.
+    Registered,
     /// Show one client: its document, its standing, and how its host answered.
     Show { url: String },
     /// Show what became of a client's document: every version, what changed, and what was done about it.
@@ -86,11 +94,11 @@ pub(super) struct Trust {
 
 /// What the commands work with.
 pub(super) struct Desk<'a> {
-    config: &'a Config,
+    pub(super) config: &'a Config,
     pub(super) store: Store,
     pub(super) clients: Clients,
-    now: UnixTime,
-    as_json: bool,
+    pub(super) now: UnixTime,
+    pub(super) as_json: bool,
 }
 
 /// Runs `wayleave client …`.
@@ -120,6 +128,10 @@ impl<'a> Desk<'a> {
     async fn run(&self, command: Command) -> anyhow::Result<()> {
         match command {
             Command::List { most } => self.list(most.into()).await,
+            Command::Add(add) => self.add(add).await,
+            Command::Remove { client_id } => self.remove(&client_id).await,
+            Command::Secret { client_id } => self.new_secret(&client_id).await,
+            Command::Registered => self.list_registered().await,
             Command::Show { url } => self.show(&identifier(&url)?).await,
             Command::History { url } => self.history(&identifier(&url)?).await,
             Command::CheckPolicy { url } => self.check_policy(&identifier(&url)?).await,

@@ -2,6 +2,7 @@
 
 mod client;
 mod explain;
+mod registration;
 mod resource;
 mod serve;
 mod user;

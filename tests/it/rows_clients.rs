@@ -243,6 +243,96 @@ on_both! {
     }
 }
 
+#[tokio::test]
+async fn a_client_is_registered_on_the_command_line_while_the_server_runs() {
+    let server = TestApp::new(Database::sqlite()).await;
+    let run = |arguments: &[&str]| {
+        let mut command = crate::process::wayleave(server.database.folder.path());
+        command
+            .args(arguments)
+            .env("WAYLEAVE_DATABASE__URL", &server.database.url);
+        command.stderr(std::process::Stdio::piped());
+        let output = command.output().unwrap();
+        let told = format!(
+            "{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        (output.status.code().unwrap(), told)
+    };
+    let secret_in = |told: &str| {
+        let told: Value =
+            serde_json::from_str(told).unwrap_or_else(|error| panic!("{error}: {told}"));
+        told["client_secret"].as_str().unwrap().to_owned()
+    };
+    let try_secret = async |secret: &str| {
+        server.app.clients.notice_changes().await.unwrap();
+        let fields = [
+            ("grant_type", "client_credentials"),
+            ("client_id", "job"),
+            ("client_secret", secret),
+        ];
+        server.call("/token", &fields, &[]).await.status.as_u16()
+    };
+    let add = [
+        "client",
+        "add",
+        "job",
+        "--grant",
+        "client_credentials",
+        "--method",
+        "client_secret_post",
+        "--json",
+    ];
+    let (code, told) = run(&add);
+    assert_eq!(code, 0, "{told}");
+    let first = secret_in(&told);
+    assert_eq!(try_secret(&first).await, 200);
+    assert_eq!(run(&add).0, 1, "the name is taken");
+    let (_, listed) = run(&["client", "registered"]);
+    assert_eq!(
+        listed,
+        "job  client_secret_post  client_credentials  database\n"
+    );
+    let (_, listed) = run(&["client", "registered", "--json"]);
+    assert!(!listed.contains("sha256"), "{listed}");
+    let (code, told) = run(&["client", "secret", "job", "--json"]);
+    assert_eq!(code, 0, "{told}");
+    let second = secret_in(&told);
+    assert_eq!(
+        (try_secret(&first).await, try_secret(&second).await),
+        (401, 200)
+    );
+    let (code, told) = run(&["client", "remove", "job"]);
+    assert_eq!(
+        (code, told.as_str()),
+        (
+            0,
+            "job: removed; grants ended: 0, running logins ended: 0\n"
+        )
+    );
+    assert_eq!(try_secret(&second).await, 401);
+    for wrong in [
+        &["client", "add", "a b"][..],
+        &["client", "add", "x", "--method", "client_secret_jwt"],
+        &["client", "add", "x", "--method", "private_key_jwt"],
+        &[
+            "client",
+            "add",
+            "x",
+            "--method",
+            "none",
+            "--redirect-uri",
+            "http://x.example.com/cb",
+        ],
+    ] {
+        let (code, told) = run(wrong);
+        assert_eq!(code, 2, "{wrong:?}: {told}");
+        assert!(told.starts_with("wayleave: expected "), "{told}");
+    }
+    assert_eq!(run(&["client", "remove", "job"]).0, 1);
+}
+
 /// ECDSA's other signature of the same message: (r, n − s).
 fn malleated(token: &str) -> String {
     use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
