@@ -54,19 +54,11 @@ pub fn check(binding: &Binding, presented: &Presented) -> Result<(), OAuthError>
         );
         return Err(OAuthError::invalid_client().because(cause));
     }
-    match (&binding.jkt, &presented.jkt) {
-        (Some(bound), Some(shown)) if bound != shown => {
-            return Err(OAuthError::invalid_grant(
-                "the code is bound to another DPoP key",
-            ));
-        }
-        (None, None) if !binding.needs_dpop => {}
-        (_, Some(_)) => {}
-        (_, None) => {
-            let told = "a DPoP proof is required: the request or the client's document asks for bound tokens";
-            return Err(OAuthError::new(ErrorCode::InvalidDpopProof, told));
-        }
-    }
+    check_key(
+        binding.jkt.as_deref(),
+        binding.needs_dpop,
+        presented.jkt.as_deref(),
+    )?;
     match &presented.redirect_uri {
         None => {
             return Err(OAuthError::invalid_grant(
@@ -81,6 +73,32 @@ pub fn check(binding: &Binding, presented: &Presented) -> Result<(), OAuthError>
         Some(_) => {}
     }
     pkce::verify(&binding.code_challenge, presented.code_verifier.as_deref())
+}
+
+/// RFC 9449 §5 and §10: is the key shown the one that is bound, and is there one where there must be?
+///
+/// # Errors
+///
+/// `invalid_grant` for another key, `invalid_dpop_proof` where there is none.
+pub(super) fn check_key(
+    bound: Option<&str>,
+    needs_dpop: bool,
+    shown: Option<&str>,
+) -> Result<(), OAuthError> {
+    match (bound, shown) {
+        (Some(bound), Some(shown)) if bound != shown => Err(OAuthError::invalid_grant(
+            "the code is bound to another DPoP key",
+        )),
+        (Some(_), None) => Err(no_proof()),
+        (None, None) if needs_dpop => Err(no_proof()),
+        _ => Ok(()),
+    }
+}
+
+fn no_proof() -> OAuthError {
+    let told =
+        "a DPoP proof is required: the request or the client's document asks for bound tokens";
+    OAuthError::new(ErrorCode::InvalidDpopProof, told)
 }
 
 #[cfg(test)]

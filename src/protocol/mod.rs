@@ -17,6 +17,7 @@
 //! | RFC 7591, CIMD §4, RP Metadata Choices | [`client_metadata`], [`json`] |
 //! | RFC 7636 PKCE | [`pkce`] |
 //! | RFC 8414 metadata | [`discovery`], [`issuer`] |
+//! | RFC 8628 §3.5 asking for a device, §6.1 user codes | [`device`], [`user_code`] |
 //! | RFC 8707 resource indicators | [`resource`] |
 //! | RFC 9068 JWT access tokens | [`access_token`] |
 //! | RFC 9449 proofs of possession | [`dpop`] |
@@ -37,6 +38,7 @@ pub mod client_assertion;
 pub mod client_id;
 pub mod client_metadata;
 pub mod client_url;
+pub mod device;
 pub mod discovery;
 pub mod dpop;
 pub mod error;
@@ -57,3 +59,4 @@ pub mod resource_metadata;
 pub mod response;
 pub mod scope;
 pub mod special_address;
+pub mod user_code;

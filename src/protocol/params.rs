@@ -131,6 +131,8 @@ fn known_name(name: &str) -> Option<&'static str> {
         "csrf",
         "decision",
         "interaction",
+        "device_code",
+        "user_code",
     ];
     KNOWN.iter().find(|known| **known == name).copied()
 }
