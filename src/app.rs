@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     accounts::Accounts, clients::Clients, config::Config, fetch::Resolver, keys::Keys,
-    protocol::dpop::Nonces, secret::MacKey, store::Store, time::Clock,
+    limits::Limits, protocol::dpop::Nonces, secret::MacKey, store::Store, time::Clock,
 };
 
 /// The parts of the server. Cheap to clone.
@@ -20,6 +20,7 @@ pub struct Parts {
     pub clients: Clients,
     pub keys: Keys,
     pub accounts: Accounts,
+    pub limits: Limits,
     /// Authenticates the tokens of our forms.
     pub form_key: MacKey,
     /// Authenticates refresh tokens.
@@ -57,6 +58,7 @@ impl App {
             refresh_key: MacKey::derive(&root, "refresh tokens"),
             nonces: Nonces::new(MacKey::derive(&root, "DPoP nonces")),
             accounts: Accounts::new(store.clone()),
+            limits: Limits::new(&config, &clock),
             clock,
             config,
             store,

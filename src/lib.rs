@@ -6,7 +6,7 @@
 //! |---|---|
 //! | 3: speaks HTTP and HTML | [`cli`], [`server`], `endpoints`, `pages`, `web` |
 //! | 2: acts for one request | [`grants`], [`tokens`], [`app`] |
-//! | 1: touches the world | [`clients`], [`keys`], [`accounts`], [`store`], [`fetch`], [`config`] |
+//! | 1: touches the world | [`clients`], [`keys`], [`accounts`], [`store`], [`fetch`], [`limits`], [`config`] |
 //! | 0: knows nothing but values | [`policy`], [`protocol`], [`time`], [`secret`] |
 
 pub mod accounts;
@@ -18,6 +18,7 @@ mod endpoints;
 pub mod fetch;
 pub mod grants;
 pub mod keys;
+pub mod limits;
 mod pages;
 pub mod policy;
 pub mod protocol;

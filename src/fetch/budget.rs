@@ -2,46 +2,20 @@
 
 use std::{
     collections::HashMap,
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     num::NonZeroU32,
     sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
 
-use governor::{
-    Quota, RateLimiter, clock::Clock as _, middleware::NoOpMiddleware, nanos::Nanos,
-    state::keyed::HashMapStateStore,
-};
+use governor::Quota;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::{config::Config, time::Clock};
-
-/// Keys that a limiter may hold before it forgets those that are idle.
-const KEYS: usize = 10_000;
-
-type Limiter = RateLimiter<String, HashMapStateStore<String>, Ticks, NoOpMiddleware<Nanos>>;
-
-/// Our clock, as the limiter reads it.
-#[derive(Clone, Debug)]
-struct Ticks(Clock);
-
-impl governor::clock::Clock for Ticks {
-    type Instant = Nanos;
-
-    fn now(&self) -> Nanos {
-        Nanos::from(self.0.monotonic())
-    }
-}
-
-/// Whose budget it is: an IPv4 address, or an IPv6 /64.
-fn network(source: IpAddr) -> String {
-    match source {
-        IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => {
-            Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).to_string()
-        }
-    }
-}
+use crate::{
+    config::Config,
+    limits::{Rate, network},
+    time::Clock,
+};
 
 /// A budget is spent: whose, and when to come back.
 #[derive(Debug)]
@@ -53,11 +27,9 @@ pub struct OverBudget {
 /// All budgets. `limits.scale` multiplies each.
 #[derive(Debug)]
 pub struct Budgets {
-    clock: Ticks,
-    sources: Limiter,
-    requests: Limiter,
-    hosts: Limiter,
-    all: Limiter,
+    sources: Rate,
+    hosts: Rate,
+    all: Rate,
     places: Arc<Semaphore>,
     most_places: usize,
     places_per_host: usize,
@@ -74,17 +46,14 @@ pub(super) struct Place {
 impl Budgets {
     pub(super) fn new(config: &Config, clock: &Clock) -> Self {
         let scaled = |count: NonZeroU32| count.saturating_mul(config.limits.scale);
-        let limiter =
-            |quota| RateLimiter::new(quota, HashMapStateStore::default(), Ticks(clock.clone()));
+        let limiter = |quota| Rate::new(quota, clock);
         let count = |value: NonZeroU32| {
             usize::try_from(value.get())
                 .unwrap_or(usize::MAX)
                 .min(Semaphore::MAX_PERMITS)
         };
         Self {
-            clock: Ticks(clock.clone()),
             sources: limiter(Quota::per_minute(scaled(TEN))),
-            requests: limiter(Quota::per_minute(scaled(TEN))),
             hosts: limiter(Quota::per_minute(scaled(THIRTY)).allow_burst(scaled(TEN))),
             all: limiter(Quota::per_second(scaled(TEN))),
             places: Arc::new(Semaphore::new(count(config.fetch.max_in_flight))),
@@ -100,31 +69,18 @@ impl Budgets {
     ///
     /// When it asked for more than ten within a minute.
     pub fn charge_source(&self, source: IpAddr) -> Result<(), OverBudget> {
-        self.charge(
+        charge(
             &self.sources,
-            network(source),
-            "the network the request came from",
-        )
-    }
-
-    /// Charges one request that is kept here, made by a client that proves nothing, to its network.
-    ///
-    /// # Errors
-    ///
-    /// When it made more than ten within a minute.
-    pub fn charge_request(&self, source: IpAddr) -> Result<(), OverBudget> {
-        self.charge(
-            &self.requests,
-            network(source),
+            network(source).to_string(),
             "the network the request came from",
         )
     }
 
     /// Charges a fetch to the server as a whole, to its host, and to the domain the host belongs to.
     pub(super) fn charge_host(&self, host: &str) -> Result<(), OverBudget> {
-        self.charge(&self.all, String::new(), "the server as a whole")?;
+        charge(&self.all, String::new(), "the server as a whole")?;
         let domain = psl::domain_str(host).unwrap_or(host);
-        self.charge(
+        charge(
             &self.hosts,
             format!("domain {domain}"),
             "the domain of the client",
@@ -133,26 +89,11 @@ impl Budgets {
 
     /// Charges a fetch to the address that is to be dialled.
     pub(super) fn charge_address(&self, address: IpAddr) -> Result<(), OverBudget> {
-        self.charge(
+        charge(
             &self.hosts,
             format!("address {address}"),
             "the address of the client's host",
         )
-    }
-
-    fn charge(
-        &self,
-        limiter: &Limiter,
-        key: String,
-        whose: &'static str,
-    ) -> Result<(), OverBudget> {
-        if limiter.len() > KEYS {
-            limiter.retain_recent();
-        }
-        limiter.check_key(&key).map_err(|until| OverBudget {
-            whose,
-            wait: until.wait_time_from(self.clock.now()),
-        })
     }
 
     /// Fetches under way.
@@ -185,6 +126,10 @@ impl Budgets {
             _all: all,
         })
     }
+}
+
+fn charge(rate: &Rate, key: String, whose: &'static str) -> Result<(), OverBudget> {
+    rate.charge(key).map_err(|wait| OverBudget { whose, wait })
 }
 
 const TEN: NonZeroU32 = NonZeroU32::MIN.saturating_add(9);

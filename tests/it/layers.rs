@@ -12,7 +12,14 @@ const MAY_IMPORT: &[(&str, &[&str])] = {
         ("policy", &["protocol", "secret", "time"]),
         ("config", RING_0),
         ("store", &["config", "policy", "protocol", "secret", "time"]),
-        ("fetch", &["config", "policy", "protocol", "secret", "time"]),
+        (
+            "limits",
+            &["config", "policy", "protocol", "secret", "time"],
+        ),
+        (
+            "fetch",
+            &["limits", "config", "policy", "protocol", "secret", "time"],
+        ),
         (
             "clients",
             &[
@@ -34,16 +41,16 @@ const MAY_IMPORT: &[(&str, &[&str])] = {
         (
             "app",
             &[
-                "clients", "keys", "accounts", "store", "fetch", "config", "policy", "protocol",
-                "secret", "time",
+                "clients", "keys", "accounts", "store", "fetch", "limits", "config", "policy",
+                "protocol", "secret", "time",
             ],
         ),
         ("tokens", RING_2),
         (
             "grants",
             &[
-                "tokens", "app", "clients", "keys", "accounts", "store", "fetch", "config",
-                "policy", "protocol", "secret", "time",
+                "tokens", "app", "clients", "keys", "accounts", "store", "fetch", "limits",
+                "config", "policy", "protocol", "secret", "time",
             ],
         ),
         ("web", RING_3),
@@ -51,14 +58,14 @@ const MAY_IMPORT: &[(&str, &[&str])] = {
             "pages",
             &[
                 "web", "grants", "tokens", "app", "clients", "keys", "accounts", "store", "fetch",
-                "config", "policy", "protocol", "secret", "time",
+                "limits", "config", "policy", "protocol", "secret", "time",
             ],
         ),
         (
             "endpoints",
             &[
                 "web", "grants", "tokens", "app", "clients", "keys", "accounts", "store", "fetch",
-                "config", "policy", "protocol", "secret", "time",
+                "limits", "config", "policy", "protocol", "secret", "time",
             ],
         ),
         ("server", ALL),
@@ -68,12 +75,12 @@ const MAY_IMPORT: &[(&str, &[&str])] = {
     ]
 };
 const RING_2: &[&str] = &[
-    "app", "clients", "keys", "accounts", "store", "fetch", "config", "policy", "protocol",
-    "secret", "time",
+    "app", "clients", "keys", "accounts", "store", "fetch", "limits", "config", "policy",
+    "protocol", "secret", "time",
 ];
 const RING_3: &[&str] = &[
-    "grants", "tokens", "app", "clients", "keys", "accounts", "store", "fetch", "config", "policy",
-    "protocol", "secret", "time",
+    "grants", "tokens", "app", "clients", "keys", "accounts", "store", "fetch", "limits", "config",
+    "policy", "protocol", "secret", "time",
 ];
 const ALL: &[&str] = &[
     "cli",
@@ -89,6 +96,7 @@ const ALL: &[&str] = &[
     "accounts",
     "store",
     "fetch",
+    "limits",
     "config",
     "policy",
     "protocol",
