@@ -276,6 +276,8 @@ section! {
         require_pushed_authorization_requests: bool = false,
         /// The tier of clients that no rule is about: `blocked` makes the rules an allow-list.
         unlisted: Tier = Tier::Unknown,
+        /// May devices be signed in by people who look at another screen (RFC 8628)?
+        devices: bool = true,
         /// Rules about clients.
         clients: Vec<Rule> = Vec::new(),
         /// What the rules must make of some clients: `wayleave config check` proves it.

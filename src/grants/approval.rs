@@ -95,7 +95,7 @@ impl Proposal {
         if standing.tier == Tier::Blocked {
             return refuse("the administrator of this server does not accept this client");
         }
-        if !standing.allows_grant(GrantType::AuthorizationCode) {
+        if !standing.allows_grant(GrantType::AuthorizationCode, false) {
             return refuse("the administrator does not let this client use authorization_code");
         }
         let auth_methods: Vec<AuthMethod> = client
@@ -119,7 +119,7 @@ impl Proposal {
         let catalog = &app.config.resources;
         catalog.check(&request.resources, &standing)?;
         let may_refresh = client.may_use(GrantType::RefreshToken)
-            && standing.allows_grant(GrantType::RefreshToken);
+            && standing.allows_grant(GrantType::RefreshToken, false);
         let scope = catalog.grantable(
             request.scope.as_ref(),
             client.metadata.scope.as_deref(),

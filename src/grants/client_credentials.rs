@@ -27,7 +27,7 @@ pub(super) async fn redeem(request: Request<'_>) -> Result<TokenResponse, OAuthE
         return refuse("the client's document does not list the grant client_credentials");
     }
     let standing = standing(app, client, now).await?;
-    if !standing.allows_grant(GrantType::ClientCredentials) {
+    if !standing.allows_grant(GrantType::ClientCredentials, true) {
         return refuse("the administrator does not let this client use client_credentials");
     }
     if known.metadata.dpop_bound_access_tokens && jkt.is_none() {

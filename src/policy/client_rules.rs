@@ -355,13 +355,15 @@ impl Standing {
     }
 
     /// May it use the grant, if its document lists it? Strangers may run the code flow; devices are for those who
-    /// authenticate, or are listed; acting for themselves is for those who are listed.
-    pub fn allows_grant(&self, grant: GrantType) -> bool {
+    /// authenticate, or are listed, because anybody can start one in a public client's name; acting for themselves is
+    /// for those whose rule says so.
+    pub fn allows_grant(&self, grant: GrantType, authenticates: bool) -> bool {
         match self.listed(|rule| rule.grants.as_ref().map(|grants| grants.contains(&grant))) {
             Some(listed) => listed,
             None => match grant {
                 GrantType::AuthorizationCode | GrantType::RefreshToken => true,
-                GrantType::DeviceCode | GrantType::ClientCredentials => self.tier >= Tier::Listed,
+                GrantType::DeviceCode => authenticates || self.tier >= Tier::Listed,
+                GrantType::ClientCredentials => self.tier >= Tier::Listed,
             },
         }
     }
@@ -584,8 +586,8 @@ mod tests {
         assert!(got.allows_scope("read") && !got.allows_scope("write"));
         assert!(got.allows_resource("https://r.example.com/", false));
         assert!(!got.allows_resource("https://open.example.com/", true));
-        assert!(got.allows_grant(GrantType::AuthorizationCode));
-        assert!(!got.allows_grant(GrantType::RefreshToken));
+        assert!(got.allows_grant(GrantType::AuthorizationCode, false));
+        assert!(!got.allows_grant(GrantType::RefreshToken, true));
         assert!(
             got.allows_method(AuthMethod::PrivateKeyJwt) && !got.allows_method(AuthMethod::None)
         );
@@ -598,6 +600,46 @@ mod tests {
         ] {
             let text = format!(r#"{{"match":"a.example.com",{bad}}}"#);
             assert!(serde_json::from_str::<Rule>(&text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn v_12_devices_are_for_those_who_authenticate_or_are_listed() {
+        let host = || "app.example.com".parse().unwrap();
+        let rule = |tier, grants: Option<Vec<GrantType>>| Standing {
+            tier,
+            rule: Some(Rule {
+                grants,
+                ..Rule::new(host(), tier)
+            }),
+            registered: false,
+        };
+        let stranger = Standing {
+            tier: Tier::Unknown,
+            rule: None,
+            registered: false,
+        };
+        let device = || Some(vec![GrantType::DeviceCode]);
+        // standing, public, authenticating
+        let table = [
+            (stranger, false, true),
+            (rule(Tier::Unknown, None), false, true),
+            (rule(Tier::Listed, None), true, true),
+            (rule(Tier::FirstParty, None), true, true),
+            (rule(Tier::Unknown, device()), true, true),
+            (
+                rule(Tier::Approved, Some(vec![GrantType::AuthorizationCode])),
+                false,
+                false,
+            ),
+        ];
+        for (standing, public, authenticating) in table {
+            let allows = |proven| standing.allows_grant(GrantType::DeviceCode, proven);
+            assert_eq!(
+                (allows(false), allows(true)),
+                (public, authenticating),
+                "{standing:?}"
+            );
         }
     }
 }
