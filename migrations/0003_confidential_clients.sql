@@ -43,20 +43,24 @@ CREATE INDEX pushed_requests_by_expiry ON pushed_requests (expires_at);
 -- Devices that wait for a person, RFC 8628.
 CREATE TABLE device_codes (
     hash TEXT PRIMARY KEY,
+    -- As it is compared: capitals, no dash.
     user_code TEXT NOT NULL UNIQUE,
     grant_id TEXT NOT NULL,
     client_id TEXT NOT NULL,
     digest TEXT NOT NULL,
+    fetched_at BIGINT NOT NULL,
     scope TEXT NOT NULL,
     resources TEXT NOT NULL,
     may_refresh BOOLEAN NOT NULL,
     auth_method TEXT NOT NULL,
+    -- The key of the request's proof, if it had one.
+    jkt TEXT,
     needs_dpop BOOLEAN NOT NULL,
     -- Where the request came from: shown to the person.
     source TEXT NOT NULL,
     created_at BIGINT NOT NULL,
     expires_at BIGINT NOT NULL,
-    -- The browser that opened it first.
+    -- The browser that opened it first, and who was signed in there.
     claimed_by TEXT,
     subject TEXT,
     signed_in_at BIGINT,
@@ -68,6 +72,7 @@ CREATE TABLE device_codes (
     spent_at BIGINT
 );
 CREATE INDEX device_codes_by_expiry ON device_codes (expires_at);
+CREATE INDEX device_codes_pending ON device_codes (expires_at) WHERE decided_at IS NULL;
 
 -- What a person is called, for OpenID Connect Core §5.1.
 ALTER TABLE users ADD COLUMN name TEXT;

@@ -28,8 +28,8 @@ use tower_http::{
 use crate::{
     app::App,
     endpoints::{
-        authorize::authorize, discovery, health, jwks::jwks, logo::logo, par::par, revoke::revoke,
-        token::token,
+        authorize::authorize, device_authorization::device_authorization, discovery, health,
+        jwks::jwks, logo::logo, par::par, revoke::revoke, token::token,
     },
     pages::{admin, consent, development, home, login, logout, setup},
     protocol::{
@@ -65,6 +65,7 @@ pub fn router(app: &App) -> Router {
         .route(&at("/token"), post(token))
         .route(&at("/par"), post(par))
         .route(&at("/revoke"), post(revoke))
+        .route(&at("/device_authorization"), post(device_authorization))
         .route(&at("/jwks"), get(jwks));
     let metadata = discovery::metadata(app);
     for location in locations(&app.config.issuer) {

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// How often expired rows are looked for.
-const SWEEP: Duration = Duration::from_secs(60);
+const SWEEP: Duration = Duration::from_secs(30);
 
 /// How often changes by other processes are looked for.
 const NOTICE: Duration = Duration::from_millis(500);

@@ -379,16 +379,6 @@ impl Clients {
         }
     }
 
-    /// Charges a request that is kept here, made by a client that proves nothing, to the network that asks.
-    ///
-    /// # Errors
-    ///
-    /// When that has made too many.
-    pub fn charge(&self, source: IpAddr) -> Result<(), Refusal> {
-        let charged = self.0.fetcher.budgets().charge_request(source);
-        charged.map_err(|over| Refusal::source_over_budget(over.whose, over.wait))
-    }
-
     /// The last version that was read, however old. No network.
     ///
     /// # Errors

@@ -12,7 +12,9 @@ use crate::{
 
 /// The metadata as bytes: it does not change while the server runs.
 pub(crate) fn metadata(app: &App) -> Bytes {
-    let grants: Vec<&str> = grants::ALL.iter().map(|grant| grant.name).collect();
+    let grants: Vec<&str> = grants::offered(&app.config)
+        .map(|grant| grant.name)
+        .collect();
     let scopes: Vec<String> = app
         .config
         .resources
@@ -30,6 +32,7 @@ pub(crate) fn metadata(app: &App) -> Bytes {
     let offer = Offer {
         issuer: &app.config.issuer,
         grants: &grants,
+        devices: app.config.policy.devices,
         auth_methods: clients::METHODS,
         assertion_algs: &["ES256", "PS256", "EdDSA", "RS256"],
         proof_algs: &["ES256", "PS256", "EdDSA"],

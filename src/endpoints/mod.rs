@@ -1,6 +1,7 @@
 //! For machines: one file per endpoint.
 
 pub(crate) mod authorize;
+pub(crate) mod device_authorization;
 pub(crate) mod discovery;
 pub(crate) mod health;
 pub(crate) mod jwks;

@@ -23,7 +23,7 @@ use crate::{
     store::NewPushed,
     web::{
         error::TokenError,
-        machine::{Call, Endpoint, Incoming},
+        machine::{Call, Endpoint, Incoming, charge},
     },
 };
 
@@ -104,8 +104,7 @@ async fn client(app: &App, incoming: &Incoming) -> Result<Arc<Client>, OAuthErro
     if let Some(known) = incoming.client.known() {
         return Ok(Arc::clone(known));
     }
-    let charged = app.clients.charge(incoming.source);
-    charged.map_err(|refusal| refused(&refusal))?;
+    charge(&app.limits.pushed_requests, incoming.source)?;
     let resolved = app
         .clients
         .resolve(incoming.client.id(), incoming.source, incoming.now);

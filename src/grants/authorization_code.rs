@@ -1,15 +1,14 @@
 //! The authorization code grant: RFC 6749 §4.1.3.
 
-use super::{Request, lifetimes, standing, store_failed};
+use super::{Request, Terms, standing, store_failed};
 use crate::{
     protocol::{
         authorization_code::{Binding, Presented, check},
         error::OAuthError,
-        refresh::RefreshToken,
     },
     secret::{Code, Secret},
-    store::{NewGrant, Redeemed},
-    tokens::{Granted, SignedIn, TokenResponse, issue},
+    store::{Approved, Redeemed},
+    tokens::TokenResponse,
 };
 
 pub(super) async fn redeem(request: Request<'_>) -> Result<TokenResponse, OAuthError> {
@@ -21,7 +20,6 @@ pub(super) async fn redeem(request: Request<'_>) -> Result<TokenResponse, OAuthE
         now,
     } = request;
     let code = params.require("code")?;
-    let asked = app.config.resources.asked(params)?;
     let unknown = || OAuthError::invalid_grant("the code is unknown, expired, or was used before");
     let code: Secret<Code> = code.parse().map_err(|_| unknown())?;
 
@@ -33,10 +31,8 @@ pub(super) async fn redeem(request: Request<'_>) -> Result<TokenResponse, OAuthE
         jkt: jkt.map(str::to_owned),
     };
     let standing = standing(app, client, now).await?;
-    let (access, idle, absolute) = lifetimes(app, client, &standing);
-    let family = RefreshToken::new_family();
-    let family_hash = family.family();
-    let (rule_asked, rule_app, rule_standing) = (asked.clone(), app.clone(), standing.clone());
+    let terms = Terms::new(&request, standing)?;
+    let rule_terms = terms.clone();
     let redeemed = app
         .store
         .redeem_code(code.hash(), now, move |issued| {
@@ -49,51 +45,16 @@ pub(super) async fn redeem(request: Request<'_>) -> Result<TokenResponse, OAuthE
                 needs_dpop: issued.needs_dpop,
             };
             check(&binding, &presented)?;
-            let resources = issued.resources.narrow(rule_asked)?;
-            let catalog = &rule_app.config.resources;
-            catalog.still_granted(&issued.scope, &issued.resources, &resources, &rule_standing)?;
-            let lifetime = if issued.may_refresh { absolute } else { access };
-            Ok(NewGrant {
-                ends_at: now + i64::from(lifetime),
-                idle_until: now + i64::from(if issued.may_refresh { idle } else { access }),
-                family: issued.may_refresh.then_some(family_hash),
-                auth_method: presented.method,
-                jkt: presented.jkt,
-            })
+            rule_terms.grant(&issued.scope, &issued.resources, issued.may_refresh)
         })
         .await
         .map_err(store_failed)?;
-
-    let issued = match redeemed {
-        Redeemed::Granted(issued) => issued,
-        Redeemed::Refused(refusal) => return Err(refusal),
-        Redeemed::Unknown => return Err(unknown()),
+    match redeemed {
+        Redeemed::Granted(issued) => terms.tokens(Approved::from(&*issued)).await,
+        Redeemed::Refused(refusal) => Err(refusal),
+        Redeemed::Unknown => Err(unknown()),
         Redeemed::Reused { grant_id } => {
-            return Err(unknown().because(format!("code used twice: grant {grant_id} is revoked")));
+            Err(unknown().because(format!("code used twice: grant {grant_id} is revoked")))
         }
-    };
-    let lifetime = i64::from(if issued.may_refresh { absolute } else { access });
-    let resources = issued.resources.narrow(asked)?;
-    let granted = Granted {
-        grant_id: Some(issued.grant_id),
-        client_id: issued.client_id,
-        subject: issued.subject,
-        scope: app.config.resources.still_granted(
-            &issued.scope,
-            &issued.resources,
-            &resources,
-            &standing,
-        )?,
-        resources,
-        jkt: jkt.map(str::to_owned),
-        signed_in: Some(SignedIn {
-            at: issued.signed_in_at,
-            sid: issued.sid,
-            nonce: issued.nonce,
-        }),
-        ends_at: now + lifetime,
-    };
-    let refresh_token = issued.may_refresh.then(|| family.seal(&app.refresh_key));
-    app.clients.used(&granted.client_id, now);
-    issue(app, &granted, access, refresh_token, now).await
+    }
 }

@@ -3,6 +3,7 @@
 pub mod approval;
 mod authorization_code;
 mod client_credentials;
+pub mod device_code;
 mod refresh_token;
 
 use std::sync::Arc;
@@ -12,14 +13,19 @@ use futures_util::future::BoxFuture;
 use crate::{
     app::App,
     clients::{AuthenticatedClient, refused},
+    config::Config,
     policy::client_rules::Standing,
     protocol::{
+        client_metadata::AuthMethod,
         error::{ErrorCode, OAuthError},
         params::Params,
+        refresh::RefreshToken,
+        resource::Resources,
+        scope::Scope,
     },
-    store::StoreError,
+    store::{Approved, NewGrant, StoreError},
     time::UnixTime,
-    tokens::TokenResponse,
+    tokens::{Granted, SignedIn, TokenResponse, issue},
 };
 
 /// A token request of a client that has proven itself, RFC 6749 §3.2.
@@ -36,6 +42,8 @@ pub struct Request<'a> {
 /// A grant: its wire name, and how it is redeemed.
 pub struct Grant {
     pub name: &'static str,
+    /// Has the administrator switched it on?
+    is_on: fn(&Config) -> bool,
     redeem: for<'a> fn(Request<'a>) -> BoxFuture<'a, Result<TokenResponse, OAuthError>>,
 }
 
@@ -43,17 +51,30 @@ pub struct Grant {
 pub static ALL: &[Grant] = &[
     Grant {
         name: "authorization_code",
+        is_on: |_| true,
         redeem: |request| Box::pin(authorization_code::redeem(request)),
     },
     Grant {
         name: "client_credentials",
+        is_on: |_| true,
         redeem: |request| Box::pin(client_credentials::redeem(request)),
     },
     Grant {
         name: "refresh_token",
+        is_on: |_| true,
         redeem: |request| Box::pin(refresh_token::redeem(request)),
     },
+    Grant {
+        name: "urn:ietf:params:oauth:grant-type:device_code",
+        is_on: |config| config.policy.devices,
+        redeem: |request| Box::pin(device_code::redeem(request)),
+    },
 ];
+
+/// Those of them that this server has.
+pub fn offered(config: &Config) -> impl Iterator<Item = &'static Grant> {
+    ALL.iter().filter(|grant| (grant.is_on)(config))
+}
 
 /// Redeems whatever grant the request names.
 ///
@@ -62,7 +83,8 @@ pub static ALL: &[Grant] = &[
 /// RFC 6749 §5.2.
 pub async fn redeem(request: Request<'_>) -> Result<TokenResponse, OAuthError> {
     let name = request.params.require("grant_type")?;
-    let Some(grant) = ALL.iter().find(|grant| grant.name == name) else {
+    let mut offered = offered(&request.app.config);
+    let Some(grant) = offered.find(|grant| grant.name == name) else {
         return Err(OAuthError::new(
             ErrorCode::UnsupportedGrantType,
             "this server does not have this grant_type",
@@ -108,6 +130,102 @@ fn lifetimes(app: &App, client: &AuthenticatedClient, standing: &Standing) -> (u
         false => (tokens.refresh_idle, tokens.refresh_absolute),
     };
     standing.lifetimes(tokens.access.get(), idle.get(), absolute.get())
+}
+
+/// On what terms an approval becomes a grant and its first tokens: what a code and a device code have in common.
+#[derive(Clone)]
+struct Terms {
+    app: App,
+    standing: Standing,
+    /// The resources that the first token is for.
+    asked: Resources,
+    /// The root of the refresh tokens.
+    family: RefreshToken,
+    method: AuthMethod,
+    jkt: Option<String>,
+    /// Access tokens, refresh tokens without use, and the grant.
+    lifetimes: (u32, u32, u32),
+    now: UnixTime,
+}
+
+impl Terms {
+    fn new(request: &Request<'_>, standing: Standing) -> Result<Self, OAuthError> {
+        Ok(Self {
+            app: request.app.clone(),
+            asked: request.app.config.resources.asked(request.params)?,
+            family: RefreshToken::new_family(),
+            method: request.client.method(),
+            jkt: request.jkt.map(str::to_owned),
+            lifetimes: lifetimes(request.app, request.client, &standing),
+            now: request.now,
+            standing,
+        })
+    }
+
+    /// The grant of what was approved: none of it outlives the last token.
+    fn grant(
+        &self,
+        scope: &Scope,
+        resources: &Resources,
+        may_refresh: bool,
+    ) -> Result<NewGrant, OAuthError> {
+        self.narrowed(scope, resources)?;
+        let (access, idle, absolute) = self.lifetimes;
+        let (idle, absolute) = match may_refresh {
+            true => (idle, absolute),
+            false => (access, access),
+        };
+        Ok(NewGrant {
+            ends_at: self.now + i64::from(absolute),
+            idle_until: self.now + i64::from(idle),
+            family: may_refresh.then(|| self.family.family()),
+            auth_method: self.method,
+            jkt: self.jkt.clone(),
+        })
+    }
+
+    /// RFC 8707 §2.2, and what the administrator's rules still allow.
+    fn narrowed(
+        &self,
+        scope: &Scope,
+        resources: &Resources,
+    ) -> Result<(Scope, Resources), OAuthError> {
+        let asked = resources.narrow(self.asked.clone())?;
+        let catalog = &self.app.config.resources;
+        let scope = catalog.still_granted(scope, resources, &asked, &self.standing)?;
+        Ok((scope, asked))
+    }
+
+    /// The first tokens. The grant is durable already.
+    async fn tokens(self, approved: Approved) -> Result<TokenResponse, OAuthError> {
+        let (scope, resources) = self.narrowed(&approved.scope, &approved.resources)?;
+        let (app, now) = (&self.app, self.now);
+        let (access, _, absolute) = self.lifetimes;
+        let lifetime = if approved.may_refresh {
+            absolute
+        } else {
+            access
+        };
+        let granted = Granted {
+            grant_id: Some(approved.grant_id),
+            client_id: approved.client_id,
+            subject: approved.subject,
+            scope,
+            resources,
+            jkt: self.jkt,
+            signed_in: Some(SignedIn {
+                at: approved.signed_in_at,
+                sid: approved.sid,
+                nonce: approved.nonce,
+            }),
+            ends_at: now + i64::from(lifetime),
+        };
+        let refresh_token = approved
+            .may_refresh
+            .then(|| self.family.seal(&app.refresh_key));
+        app.clients.used(&granted.client_id, now);
+        issue(app, &granted, access, refresh_token, now).await
+    }
 }
 
 /// What a failed store means to a client.

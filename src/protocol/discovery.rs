@@ -10,6 +10,8 @@ pub struct Offer<'a> {
     pub issuer: &'a IssuerUrl,
     /// Wire names of the grants that work.
     pub grants: &'a [&'a str],
+    /// May devices be signed in?
+    pub devices: bool,
     /// Wire names of the client authentication methods that work.
     pub auth_methods: &'a [&'a str],
     /// Wire names of the algorithms that assertions may be signed with.
@@ -49,6 +51,10 @@ pub fn document(offer: &Offer<'_>) -> Value {
         "client_id_metadata_document_supported": true,
         "authorization_response_iss_parameter_supported": true,
     });
+    if offer.devices {
+        // RFC 8628 §4.
+        document["device_authorization_endpoint"] = json!(issuer.join("/device_authorization"));
+    }
     if !offer.resources.is_empty() {
         document["protected_resources"] = json!(offer.resources);
     }

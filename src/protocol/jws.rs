@@ -407,7 +407,7 @@ mod tests {
         assert_eq!(error(&good), None);
         let long = |bytes: usize| {
             let rest = good.len() - payload.len();
-            let claims = "e30".to_owned() + &"A".repeat(bytes - rest - 3);
+            let claims = format!("e30{}", "A".repeat(bytes - rest - 3));
             format!("{header}.{claims}.{signature}")
         };
         let json = format!(

@@ -24,12 +24,14 @@ statements! {
     HOLDERS = "SELECT client_id, digest FROM grants WHERE revoked_at IS NULL \
                UNION SELECT client_id, digest FROM authorization_codes WHERE spent_at IS NULL \
                UNION SELECT client_id, digest FROM interactions WHERE spent_at IS NULL \
+               UNION SELECT client_id, digest FROM device_codes WHERE spent_at IS NULL \
                UNION SELECT client_id, digest FROM consents \
                UNION SELECT client_id, digest FROM clients";
     DOCUMENT = "SELECT document FROM client_documents WHERE digest = $1";
     END_GRANTS = "UPDATE grants SET revoked_at = $2, revoked_because = $3 WHERE client_id = $1 AND revoked_at IS NULL";
     END_CODES = "UPDATE authorization_codes SET spent_at = $2 WHERE client_id = $1 AND spent_at IS NULL";
     END_QUESTIONS = "UPDATE interactions SET spent_at = $2 WHERE client_id = $1 AND spent_at IS NULL";
+    END_DEVICES = "UPDATE device_codes SET decided_at = COALESCE(decided_at, $2), allowed = FALSE WHERE client_id = $1 AND spent_at IS NULL";
     END_CONSENTS = "DELETE FROM consents WHERE client_id = $1";
 }
 
@@ -61,7 +63,7 @@ impl Store {
     }
 
     /// Puts a rule in the place of the one with its pattern. When it blocks, everything that its clients have ends in
-    /// the same unit of work: grants, codes, open questions and consents.
+    /// the same unit of work: grants, codes, open questions, devices that wait and consents.
     pub async fn put_client_rule(&self, rule: Rule, now: UnixTime) -> Result<Ended, StoreError> {
         let text = serde_json::to_string(&rule)
             .map_err(|error| StoreError::Unusable(format!("a rule about clients: {error}")))?;
@@ -163,7 +165,8 @@ pub(super) async fn end_all(
         let codes = sqlx::query(END_CODES).bind(client_id).bind(now.0).execute(&mut *c).await?.rows_affected();
         let questions = sqlx::query(END_QUESTIONS).bind(client_id).bind(now.0)
             .execute(&mut *c).await?.rows_affected();
+        let devices = sqlx::query(END_DEVICES).bind(client_id).bind(now.0).execute(&mut *c).await?.rows_affected();
         sqlx::query(END_CONSENTS).bind(client_id).execute(c).await?;
-        (grants, codes + questions)
+        (grants, codes + questions + devices)
     }))
 }

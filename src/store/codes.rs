@@ -1,17 +1,18 @@
 //! Rows of authorization codes, and the grants that redeeming them makes.
 
-use super::{Store, StoreError, columns::row, dialect::on_connection, pushed_requests, statements};
+use super::{
+    Store, StoreError,
+    columns::row,
+    dialect::on_connection,
+    grants::{self, Approved, NewGrant},
+    pushed_requests, statements,
+};
 use crate::{
     protocol::{
-        client::Digest,
-        client_id::ClientId,
-        client_metadata::{AuthMethod, AuthMethods},
-        error::OAuthError,
-        pkce::CodeChallenge,
-        resource::Resources,
-        scope::Scope,
+        client::Digest, client_id::ClientId, client_metadata::AuthMethods, error::OAuthError,
+        pkce::CodeChallenge, resource::Resources, scope::Scope,
     },
-    secret::{Code, PushedRequest, RefreshFamily, SecretHash},
+    secret::{Code, PushedRequest, SecretHash},
     time::UnixTime,
 };
 
@@ -27,9 +28,6 @@ statements! {
              auth_methods, jkt, needs_dpop, nonce, sid";
     SPENT = "SELECT grant_id FROM authorization_codes WHERE hash = $1 AND spent_at IS NOT NULL";
     REVOKE = "UPDATE grants SET revoked_at = $2, revoked_because = $3 WHERE id = $1 AND revoked_at IS NULL";
-    GRANT = "INSERT INTO grants (id, client_id, digest, subject, scope, resources, signed_in_at, created_at, ends_at, \
-             family, generation, rotated_at, idle_until, auth_method, jkt, sid) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 1, $8, $11, $12, $13, $14)";
 }
 
 /// A code to be issued.
@@ -84,16 +82,21 @@ row! {
     }
 }
 
-/// What the grant of a code adds to it.
-#[derive(Debug)]
-pub struct NewGrant {
-    pub ends_at: UnixTime,
-    pub idle_until: UnixTime,
-    pub family: Option<SecretHash<RefreshFamily>>,
-    /// How the client proved itself: it has to do no less for the grant's life.
-    pub auth_method: AuthMethod,
-    /// The key that its tokens are bound to.
-    pub jkt: Option<String>,
+impl From<&IssuedCode> for Approved {
+    fn from(code: &IssuedCode) -> Self {
+        Self {
+            grant_id: code.grant_id.clone(),
+            client_id: code.client_id.clone(),
+            digest: code.digest.clone(),
+            subject: code.subject.clone(),
+            scope: code.scope.clone(),
+            resources: code.resources.clone(),
+            signed_in_at: code.signed_in_at,
+            may_refresh: code.may_refresh,
+            nonce: code.nonce.clone(),
+            sid: code.sid.clone(),
+        }
+    }
 }
 
 /// What became of a code.
@@ -177,39 +180,24 @@ impl Store {
     ) -> Result<Redeemed, StoreError> {
         self.write(move |mut connection| {
             Box::pin(async move {
-                on_connection!(&mut connection, c => {
-                    let code: Option<IssuedCode> =
-                        sqlx::query_as(SPEND).bind(hash.as_str()).bind(now.0).fetch_optional(&mut *c).await?;
-                    let Some(code) = code else {
+                let code: Option<IssuedCode> = on_connection!(&mut connection, c => {
+                    let code = sqlx::query_as(SPEND).bind(hash.as_str()).bind(now.0).fetch_optional(&mut *c).await?;
+                    if code.is_none() {
                         let spent: Option<(String,)> =
                             sqlx::query_as(SPENT).bind(hash.as_str()).fetch_optional(&mut *c).await?;
                         let Some((grant_id,)) = spent else { return Ok(Redeemed::Unknown) };
                         sqlx::query(REVOKE).bind(&grant_id).bind(now.0).bind("code used twice").execute(c).await?;
                         return Ok(Redeemed::Reused { grant_id });
-                    };
-                    let grant = match rule(&code) {
-                        Ok(grant) => grant,
-                        Err(refusal) => return Ok(Redeemed::Refused(refusal)),
-                    };
-                    sqlx::query(GRANT)
-                        .bind(&code.grant_id)
-                        .bind(code.client_id.as_str())
-                        .bind(code.digest.as_str())
-                        .bind(&code.subject)
-                        .bind(code.scope.to_string())
-                        .bind(code.resources.to_string())
-                        .bind(code.signed_in_at.0)
-                        .bind(now.0)
-                        .bind(grant.ends_at.0)
-                        .bind(grant.family.as_ref().map(SecretHash::as_str))
-                        .bind(grant.idle_until.0)
-                        .bind(grant.auth_method.as_str())
-                        .bind(&grant.jkt)
-                        .bind(&code.sid)
-                        .execute(c)
-                        .await?;
-                    Ok(Redeemed::Granted(Box::new(code)))
-                })
+                    }
+                    code
+                });
+                let Some(code) = code else { return Ok(Redeemed::Unknown) };
+                let grant = match rule(&code) {
+                    Ok(grant) => grant,
+                    Err(refusal) => return Ok(Redeemed::Refused(refusal)),
+                };
+                grants::insert(&mut connection, &Approved::from(&code), &grant, now).await?;
+                Ok(Redeemed::Granted(Box::new(code)))
             })
         })
         .await

@@ -3,11 +3,12 @@
 use super::{
     Store, StoreError,
     columns::row,
-    dialect::{on_connection, on_reads},
+    dialect::{Connection, on_connection, on_reads},
     statements,
 };
 use crate::{
     protocol::{
+        client::Digest,
         client_id::ClientId,
         client_metadata::AuthMethod,
         refresh::{Late, judge_late},
@@ -19,6 +20,9 @@ use crate::{
 };
 
 statements! {
+    INSERT = "INSERT INTO grants (id, client_id, digest, subject, scope, resources, signed_in_at, created_at, ends_at, \
+              family, generation, rotated_at, idle_until, auth_method, jkt, sid) \
+              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 1, $8, $11, $12, $13, $14)";
     ROTATE = "UPDATE grants SET generation = generation + CAST($9 AS BIGINT), rotated_at = $4, idle_until = $5, auth_method = $6 \
               WHERE family = $1 AND client_id = $2 AND generation = $3 AND revoked_at IS NULL \
               AND idle_until > $4 AND ends_at > $4 AND $7 LIKE '%' || auth_method || '%' AND (jkt IS NULL OR jkt = $8) \
@@ -31,6 +35,64 @@ statements! {
     REVOKE = "UPDATE grants SET revoked_at = $2, revoked_because = $3 WHERE id = $1 AND revoked_at IS NULL";
     REVOKE_FAMILY = "UPDATE grants SET revoked_at = $3, revoked_because = $4 \
                      WHERE family = $1 AND client_id = $2 AND revoked_at IS NULL AND $5 LIKE '%' || auth_method || '%'";
+}
+
+row! {
+    /// What a person has allowed, taken by the client to whom it was given: it becomes a grant.
+    Approved {
+        grant_id: String,
+        client_id: ClientId,
+        digest: Digest,
+        subject: String,
+        scope: Scope,
+        resources: Resources,
+        signed_in_at: UnixTime,
+        may_refresh: bool,
+        /// For the ID token.
+        nonce: Option<String>,
+        sid: Option<String>,
+    }
+}
+
+/// What its grant adds to an approval.
+#[derive(Debug)]
+pub struct NewGrant {
+    pub ends_at: UnixTime,
+    pub idle_until: UnixTime,
+    pub family: Option<SecretHash<RefreshFamily>>,
+    /// How the client proved itself: it has to do no less for the grant's life.
+    pub auth_method: AuthMethod,
+    /// The key that its tokens are bound to.
+    pub jkt: Option<String>,
+}
+
+/// Writes the grant of an approval, in the unit of work that spends what carried it.
+pub(super) async fn insert(
+    connection: &mut Connection<'_>,
+    approved: &Approved,
+    grant: &NewGrant,
+    now: UnixTime,
+) -> Result<(), StoreError> {
+    on_connection!(connection, c => {
+        sqlx::query(INSERT)
+            .bind(&approved.grant_id)
+            .bind(approved.client_id.as_str())
+            .bind(approved.digest.as_str())
+            .bind(&approved.subject)
+            .bind(approved.scope.to_string())
+            .bind(approved.resources.to_string())
+            .bind(approved.signed_in_at.0)
+            .bind(now.0)
+            .bind(grant.ends_at.0)
+            .bind(grant.family.as_ref().map(SecretHash::as_str))
+            .bind(grant.idle_until.0)
+            .bind(grant.auth_method.as_str())
+            .bind(&grant.jkt)
+            .bind(&approved.sid)
+            .execute(c)
+            .await?;
+    });
+    Ok(())
 }
 
 row! {

@@ -7,6 +7,7 @@ mod codes;
 mod columns;
 mod consents;
 mod dev_clients;
+mod device_codes;
 mod dialect;
 mod grants;
 mod interactions;
@@ -24,11 +25,12 @@ pub use self::{
     accounts::{Account, AccountError},
     client_rules::Ended,
     clients::{Accepted, ClientEvent, EventKind, Gone, KeptClient, ListedClient, NewEvent},
-    codes::{IssuedCode, NewCode, NewGrant, Redeemed},
+    codes::{IssuedCode, NewCode, Redeemed},
     consents::Consent,
     dev_clients::{DevClient, NewDevClient},
+    device_codes::{ClaimedDevice, DeviceAnswer, NewDevice, Polled, WaitingDevice},
     dialect::Store,
-    grants::{GrantRow, RotateRequest, Rotated},
+    grants::{Approved, GrantRow, NewGrant, RotateRequest, Rotated},
     interactions::{Answer, Asked, Interaction, NewInteraction},
     keys::StoredKey,
     logos::{ClientLogo, NewLogo},
@@ -156,6 +158,7 @@ mod tests {
             codes::STATEMENTS,
             consents::STATEMENTS,
             dev_clients::STATEMENTS,
+            device_codes::STATEMENTS,
             grants::STATEMENTS,
             interactions::STATEMENTS,
             keys::STATEMENTS,

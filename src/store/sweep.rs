@@ -9,6 +9,9 @@ const BATCH: i64 = 500;
 const CODES: i64 = 3_600;
 /// Seconds a pushed request is kept after its time: for whoever had come with it and was sent to sign in.
 const PUSHED: i64 = 3_600;
+/// Seconds an expired device code is remembered, so that whoever asks once more hears that it has expired. The sweeper
+/// comes twice a minute.
+const DEVICES: i64 = 30;
 /// Seconds an ended grant is remembered: longer than any access token of it lives.
 const GRANTS: i64 = 86_400;
 
@@ -69,7 +72,7 @@ impl Store {
             (LINKS_OUT, 0),
             (USED_ONCE_OUT, 0),
             (PUSHED_OUT, PUSHED),
-            (DEVICES_OUT, 60),
+            (DEVICES_OUT, DEVICES),
             (DEV_CLIENTS_OUT, 0),
             (CLIENTS_OUT, CLIENTS),
             (EVENTS_OUT, CLIENTS),

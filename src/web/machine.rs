@@ -10,6 +10,7 @@ use super::{client_ip::client_ip, error::TokenError, forms};
 use crate::{
     app::App,
     clients::{Attempt, AuthenticatedClient, LookUp},
+    limits::{Rate, network},
     protocol::{
         dpop::Proof,
         error::{ErrorCode, OAuthError},
@@ -96,6 +97,20 @@ impl Endpoint {
             now,
         })
     }
+}
+
+/// Charges a request that is kept here to the network that asks. `slow_down` is for devices that wait (RFC 8628 §3.5): who
+/// sends too many hears `temporarily_unavailable`, and when to come again.
+///
+/// # Errors
+///
+/// When it has sent too many.
+pub(crate) fn charge(rate: &Rate, source: IpAddr) -> Result<(), OAuthError> {
+    rate.charge(network(source).to_string()).map_err(|wait| {
+        let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX);
+        OAuthError::unavailable("too many requests of one network")
+            .retry_after(seconds.saturating_add(1))
+    })
 }
 
 /// The key of a request's proof of possession, and what of it is to be spent; `None` where there is no proof. Its nonce

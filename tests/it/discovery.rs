@@ -21,10 +21,11 @@ on_both! {
             "revocation_endpoint": "http://127.0.0.1:8080/revoke",
             "pushed_authorization_request_endpoint": "http://127.0.0.1:8080/par",
             "require_pushed_authorization_requests": false,
+            "device_authorization_endpoint": "http://127.0.0.1:8080/device_authorization",
             "jwks_uri": "http://127.0.0.1:8080/jwks",
             "response_types_supported": ["code"],
             "response_modes_supported": ["query"],
-            "grant_types_supported": ["authorization_code", "client_credentials", "refresh_token"],
+            "grant_types_supported": ["authorization_code", "client_credentials", "refresh_token", "urn:ietf:params:oauth:grant-type:device_code"],
             "scopes_supported": ["notes.read", "notes.write", "mail", "offline_access"],
             "prompt_values_supported": ["none", "login", "consent", "select_account"],
             "token_endpoint_auth_methods_supported": methods,
@@ -115,6 +116,7 @@ async fn only_machines_are_answered_across_origins() {
         "/jwks",
         "/token",
         "/revoke",
+        "/device_authorization",
     ] {
         let page = ask("OPTIONS", path).await;
         assert_eq!(

@@ -1,0 +1,133 @@
+//! The device grant: RFC 8628 §3.4. What a device may ask for is judged when it starts, when its person answers, and here.
+
+use super::{Request, Terms, standing, store_failed};
+use crate::{
+    app::App,
+    policy::client_rules::Standing,
+    protocol::{
+        client::Client,
+        client_metadata::{AuthMethod, GrantType},
+        device::{Presented, unknown},
+        error::{ErrorCode, OAuthError},
+        params::Params,
+        resource::Resources,
+        scope::Scope,
+    },
+    secret::{DeviceCode, Secret},
+    store::Polled,
+    tokens::TokenResponse,
+};
+
+pub(super) async fn redeem(request: Request<'_>) -> Result<TokenResponse, OAuthError> {
+    let Request {
+        app,
+        client,
+        params,
+        jkt,
+        now,
+    } = request;
+    let code = params.require("device_code")?;
+    let code: Secret<DeviceCode> = code.parse().map_err(|_| unknown())?;
+    let standing = standing(app, client, now).await?;
+    check_allowed(&standing, client.method())?;
+    let terms = Terms::new(&request, standing)?;
+    let presented = Presented {
+        client_id: client.id().clone(),
+        method: client.method(),
+        jkt: jkt.map(str::to_owned),
+    };
+    let polled = app
+        .store
+        .poll_device(code.hash(), &presented, now, |device| {
+            terms.grant(&device.scope, &device.resources, device.may_refresh)
+        })
+        .await
+        .map_err(store_failed)?;
+    match polled {
+        Polled::Granted(approved) => terms.tokens(*approved).await,
+        Polled::Refused(refusal) => Err(refusal),
+    }
+}
+
+/// What a device would be granted.
+#[derive(Debug)]
+pub struct Proposal {
+    pub scope: Scope,
+    pub resources: Resources,
+    pub may_refresh: bool,
+}
+
+impl Proposal {
+    /// Judges the request of a device, RFC 8628 §3.1.
+    ///
+    /// # Errors
+    ///
+    /// What the client is told.
+    pub fn new(
+        app: &App,
+        params: &Params,
+        client: &Client,
+        standing: &Standing,
+        method: AuthMethod,
+    ) -> Result<Self, OAuthError> {
+        check_client(client, standing, method)?;
+        let asked: Option<Scope> = params.optional("scope").map(str::parse).transpose()?;
+        let resources = app.config.resources.asked(params)?;
+        let catalog = &app.config.resources;
+        catalog.check(&resources, standing)?;
+        let may_refresh = client.may_use(GrantType::RefreshToken)
+            && standing.allows_grant(GrantType::RefreshToken, method.is_confidential());
+        let listed = client.metadata.scope.as_deref();
+        let scope = catalog.grantable(asked.as_ref(), listed, &resources, may_refresh, standing)?;
+        Ok(Self {
+            scope,
+            resources,
+            may_refresh,
+        })
+    }
+}
+
+/// May a client that proves itself so use this grant?
+///
+/// # Errors
+///
+/// `unauthorized_client`: of its document, or of the administrator; `invalid_client` for a method that its document
+/// does not allow.
+pub fn check_client(
+    client: &Client,
+    standing: &Standing,
+    method: AuthMethod,
+) -> Result<(), OAuthError> {
+    check_allowed(standing, method)?;
+    if !client.metadata.auth_methods.contains(&method) {
+        let cause = format!(
+            "the client used {}, which its document does not allow",
+            method.as_str()
+        );
+        return Err(OAuthError::invalid_client().because(cause));
+    }
+    if !client.may_use(GrantType::DeviceCode) {
+        return Err(OAuthError::new(
+            ErrorCode::UnauthorizedClient,
+            "the client's document does not list the grant urn:ietf:params:oauth:grant-type:device_code",
+        ));
+    }
+    Ok(())
+}
+
+/// Does the administrator let it, whatever its document says?
+///
+/// # Errors
+///
+/// `unauthorized_client`.
+pub fn check_allowed(standing: &Standing, method: AuthMethod) -> Result<(), OAuthError> {
+    let may = standing.allows_method(method)
+        && standing.allows_grant(GrantType::DeviceCode, method.is_confidential());
+    match may {
+        true => Ok(()),
+        false => Err(OAuthError::new(
+            ErrorCode::UnauthorizedClient,
+            "the administrator does not let this client sign in devices",
+        )),
+    }
+}
