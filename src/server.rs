@@ -31,7 +31,7 @@ use crate::{
         authorize::authorize, device_authorization::device_authorization, discovery, health,
         jwks::jwks, logo::logo, par::par, revoke::revoke, token::token,
     },
-    pages::{admin, consent, development, home, login, logout, setup},
+    pages::{admin, consent, development, device, home, login, logout, setup},
     protocol::{
         discovery::locations,
         error::{ErrorCode, OAuthError},
@@ -84,6 +84,12 @@ pub fn router(app: &App) -> Router {
         .route(&at("/"), get(home::home))
         .route(&at("/login"), get(login::show).post(login::submit))
         .route(&at("/consent"), get(consent::show).post(consent::submit))
+        .route(&at("/device"), get(device::show).post(device::claim))
+        .route(
+            &at("/device/confirm"),
+            get(device::confirm).post(device::answer),
+        )
+        .route(&at("/device/done"), get(device::done))
         .route(&at("/logout"), get(logout::show).post(logout::submit))
         .route(&at("/setup"), get(setup::show).post(setup::submit))
         .route(&at("/admin/clients"), get(admin::clients))

@@ -54,12 +54,25 @@ pub(crate) async fn submit(
     let cookie = session::start(&app, &headers, account.subject, now)
         .await
         .map_err(|error| PageError::store(&app, &error))?;
+    let next = next(&app, &request);
+    Ok(([(header::SET_COOKIE, cookie)], see_other(&next)).into_response())
+}
+
+/// Where the person goes on.
+fn next(app: &App, request: &Params) -> String {
     let base = app.config.issuer.path();
-    let next = match request.encode() {
+    if is_for_device(request) {
+        return format!("{base}/device?{}", request.without(&[forms::TO]).encode());
+    }
+    match request.encode() {
         request if request.is_empty() => format!("{base}/"),
         request => format!("{base}/authorize?{request}"),
-    };
-    Ok(([(header::SET_COOKIE, cookie)], see_other(&next)).into_response())
+    }
+}
+
+/// Was the person sent here by the page where devices are signed in?
+fn is_for_device(request: &Params) -> bool {
+    request.optional("client_id").is_none() && request.optional(forms::TO) == Some(forms::TO_DEVICE)
 }
 
 /// The request that waits; `/authorize` judges it, here it is only carried.
@@ -100,7 +113,8 @@ async fn page(app: &App, headers: &HeaderMap, request: &Params, failed: Option<&
             .take(64)
             .collect(),
         failed: failed.map(|_| "The user name or the password is not right.".to_owned()),
-        notice: None,
+        notice: is_for_device(request)
+            .then(|| "After that you compare the code that your device shows.".to_owned()),
     };
     let status = if failed.is_some() {
         StatusCode::UNPROCESSABLE_ENTITY

@@ -1,8 +1,10 @@
 //! For people: one file per page.
 
 pub(crate) mod admin;
+mod asker;
 pub(crate) mod consent;
 pub(crate) mod development;
+pub(crate) mod device;
 pub(crate) mod home;
 pub(crate) mod login;
 pub(crate) mod logout;

@@ -1,5 +1,7 @@
 //! How a refusal leaves: JSON for machines (RFC 6749 §5.2), a page for people. Each is logged once, here.
 
+use std::time::Duration;
+
 use axum::{
     Json,
     response::{IntoResponse, Response},
@@ -227,6 +229,17 @@ impl PageError {
         let advice = "Sign in with an administrator's account, and open the page again.";
         let status = StatusCode::FORBIDDEN;
         Self::new(app, status, "Not for this account", happened, advice)
+    }
+
+    /// Too many user codes were wrong, RFC 8628 §5.1: right ones wait, too.
+    pub(crate) fn too_many_codes(app: &App, wait: Duration) -> Self {
+        let happened = "Too many codes were wrong. None is looked at for a while, right or wrong.";
+        let advice = "Wait a few minutes, and start again on your device.";
+        let status = StatusCode::TOO_MANY_REQUESTS;
+        let mut page = Self::new(app, status, "Too many wrong codes", happened, advice);
+        let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX);
+        page.0.retry_after = Some(seconds.saturating_add(1));
+        page.because("too many wrong user codes")
     }
 
     /// A question that is answered already, or was put to somebody else.

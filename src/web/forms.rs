@@ -61,6 +61,11 @@ pub(crate) fn is_ours<K: Kind>(
     constant_time_eq(sent.as_bytes(), token(app, form, browser).as_bytes())
 }
 
+/// The parameter of the sign-in page that says where it leads, where that is not an authorization request.
+pub(crate) const TO: &str = "to";
+/// Its value for the page where devices are signed in.
+pub(crate) const TO_DEVICE: &str = "device";
+
 /// The parameter that marks a request as one that its person was sent to sign in for.
 pub(crate) const SENT_TO_LOGIN: &str = "wayleave_sent";
 

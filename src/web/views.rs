@@ -43,16 +43,27 @@ pub(crate) struct Consent {
     pub(crate) csrf: String,
     pub(crate) action: String,
     pub(crate) interaction: String,
-    pub(crate) user: String,
-    pub(crate) client_host: String,
+    pub(crate) asker: Asker,
+    pub(crate) wanted: Wanted,
+    pub(crate) redirect_host: String,
+    pub(crate) redirect_uri: String,
+    pub(crate) redirect_is_loopback: bool,
+    pub(crate) redirect_is_other_host: bool,
+    pub(crate) changed: Vec<String>,
+    pub(crate) switch_account_url: String,
+}
+
+/// The client that asks.
+pub(crate) struct Asker {
+    pub(crate) host: String,
     /// The sub-domain part of the host, with its dot.
-    pub(crate) client_host_lead: String,
+    pub(crate) host_lead: String,
     /// The part of the host that somebody registered.
-    pub(crate) client_host_main: String,
+    pub(crate) host_main: String,
     /// The host with its own letters, where that misleads nobody.
-    pub(crate) client_host_decoded: Option<String>,
+    pub(crate) host_decoded: Option<String>,
     pub(crate) client_id: String,
-    pub(crate) client_name: Option<String>,
+    pub(crate) name: Option<String>,
     /// Address of the logo, as we encoded it.
     pub(crate) logo: Option<String>,
     /// Who has checked the app, in one sentence.
@@ -61,18 +72,17 @@ pub(crate) struct Consent {
     pub(crate) seen: String,
     pub(crate) admin_text: Option<String>,
     pub(crate) cautions: Vec<Caution>,
-    pub(crate) permissions: Vec<Permission>,
-    pub(crate) resources: Vec<ResourceView>,
-    pub(crate) redirect_host: String,
-    pub(crate) redirect_uri: String,
-    pub(crate) redirect_is_loopback: bool,
-    pub(crate) redirect_is_other_host: bool,
-    pub(crate) stays_connected: bool,
-    pub(crate) lifetime: Option<String>,
     pub(crate) fetched: String,
     pub(crate) digest: String,
-    pub(crate) changed: Vec<String>,
-    pub(crate) switch_account_url: String,
+}
+
+/// What it would be able to do.
+pub(crate) struct Wanted {
+    pub(crate) user: String,
+    pub(crate) permissions: Vec<Permission>,
+    pub(crate) resources: Vec<ResourceView>,
+    /// How long it would stay connected, if it would.
+    pub(crate) lifetime: Option<String>,
 }
 
 /// Something to look at twice before answering.
@@ -94,6 +104,39 @@ pub(crate) struct ResourceView {
     pub(crate) name: Option<String>,
     pub(crate) id: String,
     pub(crate) host: String,
+}
+
+#[derive(Template)]
+#[template(path = "device.html")]
+pub(crate) struct Device {
+    pub(crate) frame: Frame,
+    pub(crate) csrf: String,
+    pub(crate) action: String,
+    pub(crate) user_code: String,
+    pub(crate) failed: bool,
+}
+
+#[derive(Template)]
+#[template(path = "device_confirm.html")]
+pub(crate) struct DeviceConfirm {
+    pub(crate) frame: Frame,
+    pub(crate) csrf: String,
+    pub(crate) action: String,
+    pub(crate) user_code: String,
+    pub(crate) asker: Asker,
+    pub(crate) wanted: Wanted,
+    /// The address that the device asked from.
+    pub(crate) source: String,
+    pub(crate) same_network: bool,
+    pub(crate) age: String,
+    pub(crate) switch_account_url: String,
+}
+
+#[derive(Template)]
+#[template(path = "device_done.html")]
+pub(crate) struct DeviceDone {
+    pub(crate) frame: Frame,
+    pub(crate) allowed: bool,
 }
 
 #[derive(Template)]
@@ -249,11 +292,23 @@ mod tests {
             csrf: evil(),
             action: evil(),
             interaction: evil(),
-            user: evil(),
-            client_host: evil(),
-            client_host_lead: evil(),
-            client_host_main: evil(),
-            client_host_decoded: Some(evil()),
+            asker: asker(),
+            wanted: wanted(),
+            redirect_host: evil(),
+            redirect_uri: evil(),
+            redirect_is_loopback: true,
+            redirect_is_other_host: true,
+            changed: vec![evil()],
+            switch_account_url: evil(),
+        }
+    }
+
+    fn asker() -> Asker {
+        Asker {
+            host: evil(),
+            host_lead: evil(),
+            host_main: evil(),
+            host_decoded: Some(evil()),
             logo: Some(evil()),
             standing: evil(),
             seen: evil(),
@@ -265,7 +320,15 @@ mod tests {
                 host: Some(evil()),
             }],
             client_id: evil(),
-            client_name: Some(evil()),
+            name: Some(evil()),
+            fetched: evil(),
+            digest: evil(),
+        }
+    }
+
+    fn wanted() -> Wanted {
+        Wanted {
+            user: evil(),
             permissions: ["", EVIL]
                 .map(|meaning| Permission {
                     scope: evil(),
@@ -278,15 +341,21 @@ mod tests {
                 id: evil(),
                 host: evil(),
             }],
-            redirect_host: evil(),
-            redirect_uri: evil(),
-            redirect_is_loopback: true,
-            redirect_is_other_host: true,
-            stays_connected: true,
             lifetime: Some(evil()),
-            fetched: evil(),
-            digest: evil(),
-            changed: vec![evil()],
+        }
+    }
+
+    fn device_confirm() -> DeviceConfirm {
+        DeviceConfirm {
+            frame: frame(),
+            csrf: evil(),
+            action: evil(),
+            user_code: evil(),
+            asker: asker(),
+            wanted: wanted(),
+            source: evil(),
+            same_network: false,
+            age: evil(),
             switch_account_url: evil(),
         }
     }
@@ -321,6 +390,20 @@ mod tests {
         };
         assert_escaped(&setup, 6);
         assert_escaped(&consent(), 36);
+        let device = Device {
+            frame: frame(),
+            csrf: evil(),
+            action: evil(),
+            user_code: evil(),
+            failed: true,
+        };
+        assert_escaped(&device, 4);
+        assert_escaped(&device_confirm(), 34);
+        let done = DeviceDone {
+            frame: frame(),
+            allowed: true,
+        };
+        assert_escaped(&done, 1);
         assert_escaped(&SignedOut { frame: frame() }, 1);
         let sign_out = SignOut {
             frame: frame(),
@@ -414,20 +497,22 @@ mod tests {
 
     #[test]
     fn deny_stands_before_allow_and_looks_the_same() {
-        let html = consent().render().expect("the page renders");
-        let buttons: Vec<&str> = html
-            .lines()
-            .filter(|line| line.starts_with("<button"))
-            .collect();
-        let [deny, allow] = buttons[..] else {
-            panic!("two buttons: {buttons:?}")
-        };
-        assert!(deny.contains("value=\"deny\""), "{deny}");
-        assert_eq!(
-            deny.replace("deny", "allow").replace("Deny", "Allow"),
-            allow
-        );
-        assert!(!html.contains("autofocus"));
+        let pages = [consent().render(), device_confirm().render()];
+        for html in pages.map(|page| page.expect("the page renders")) {
+            let buttons: Vec<&str> = html
+                .lines()
+                .filter(|line| line.starts_with("<button"))
+                .collect();
+            let [deny, allow] = buttons[..] else {
+                panic!("two buttons: {buttons:?}")
+            };
+            assert!(deny.contains("value=\"deny\""), "{deny}");
+            assert_eq!(
+                deny.replace("deny", "allow").replace("Deny", "Allow"),
+                allow
+            );
+            assert!(!html.contains("autofocus"));
+        }
     }
 
     #[test]
@@ -436,7 +521,7 @@ mod tests {
         page.redirect_is_loopback = false;
         page.redirect_is_other_host = false;
         page.changed.clear();
-        page.cautions.clear();
+        page.asker.cautions.clear();
         let html = page.render().expect("the page renders");
         assert!(!html.contains("note warn"), "{html}");
         let all = consent().render().expect("the page renders");
@@ -452,6 +537,10 @@ mod tests {
             "login.html",
             "setup.html",
             "consent.html",
+            "parts.html",
+            "device.html",
+            "device_confirm.html",
+            "device_done.html",
             "signed_out.html",
             "sign_out.html",
             "home.html",
@@ -479,7 +568,7 @@ mod tests {
                 assert!(!text.contains(banned), "{name} has {banned}");
             }
         }
-        let (_, css) = templates[8];
+        let (_, css) = templates[templates.len() - 1];
         assert!(css.len() < 12 * 1024);
     }
 }

@@ -1,0 +1,382 @@
+//! `/device`: a person types the code of a device, and answers for it. RFC 8628 §3.3, RFC 10027.
+//!
+//! Nobody's code is looked at before they have signed in: a guess has a name. Whoever opens a code first has it.
+
+use std::sync::Arc;
+
+use axum::{
+    body::Bytes,
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use http::{Extensions, HeaderMap, StatusCode, Uri, header};
+
+use super::asker::{ago, asker, wanted};
+use crate::{
+    app::App,
+    grants::device_code::check_client,
+    limits::network,
+    policy::client_rules::Standing,
+    protocol::{
+        client::Client, client_metadata::GrantType, error::OAuthError, params::Params,
+        scope::Scope, user_code::UserCode,
+    },
+    secret::{Secret, Visitor},
+    store::{Asked, ClaimedDevice, DeviceAnswer, StoreError},
+    time::UnixTime,
+    web::{
+        callback::see_other,
+        client_ip::client_ip,
+        cookies,
+        error::PageError,
+        forms, html,
+        session::{self, CurrentSession},
+        views::{Device, DeviceConfirm, DeviceDone},
+    },
+};
+
+const ENTRY: &str = "device";
+const ANSWER: &str = "device answer";
+/// Longest text that is carried as a code, in characters.
+const TYPED: usize = 64;
+
+/// The form for the code. That of a link is filled in, and looked at only when the person sends it: RFC 8628 §3.3.1.
+pub(crate) async fn show(
+    State(app): State<App>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, PageError> {
+    let params = query(&app, &uri)?;
+    let typed = typed(&params);
+    match visit(&app, &headers).await? {
+        Some(visit) => Ok(visit.entry(&app, typed, false)),
+        None => Ok(send_to_login(&app, typed)),
+    }
+}
+
+/// Opens the device for this person in this browser.
+pub(crate) async fn claim(
+    State(app): State<App>,
+    headers: HeaderMap,
+    extensions: Extensions,
+    body: Bytes,
+) -> Result<Response, PageError> {
+    let params = form(&app, &headers, &body)?;
+    let typed = typed(&params);
+    let Some(visit) = visit(&app, &headers).await? else {
+        return Ok(send_to_login(&app, typed));
+    };
+    visit.check_form(&app, ENTRY, &params)?;
+    // What cannot be a code is no guess at one, and told alike.
+    let Ok(code) = typed.parse::<UserCode>() else {
+        return Ok(visit.entry(&app, typed, true));
+    };
+    let source = client_ip(&extensions, &headers, &app.config.server.trusted_proxies);
+    let guess = app
+        .limits
+        .user_codes
+        .begin(source, &visit.asked.subject)
+        .map_err(|wait| PageError::too_many_codes(&app, wait))?;
+    let asked = visit.asked.clone();
+    match app.store.claim_device(code.clone(), asked, visit.now).await {
+        Ok(true) => {
+            guess.was_right();
+            Ok(to(&app, "/device/confirm", &code))
+        }
+        Ok(false) => Ok(visit.entry(&app, typed, true)),
+        Err(error) => {
+            guess.was_right();
+            Err(PageError::store(&app, &error))
+        }
+    }
+}
+
+/// The question, for the browser that has opened the device: always, and also for our own clients.
+pub(crate) async fn confirm(
+    State(app): State<App>,
+    uri: Uri,
+    headers: HeaderMap,
+    extensions: Extensions,
+) -> Result<Response, PageError> {
+    let params = query(&app, &uri)?;
+    let (visit, code, device) = match opened(&app, &headers, &params).await? {
+        Ok(open) => open,
+        Err(response) => return Ok(response),
+    };
+    let judged = Judged::new(&app, &device, visit.now).await?;
+    let source = client_ip(&extensions, &headers, &app.config.server.trusted_proxies);
+    let same_network = device
+        .source
+        .parse()
+        .is_ok_and(|asked| network(asked) == network(source));
+    let base = app.config.issuer.path();
+    let user = &visit.session.row.username;
+    let lifetime = device.may_refresh.then(|| judged.lifetime(&app, &device));
+    let page = DeviceConfirm {
+        frame: html::frame(&app, Some(user)),
+        csrf: forms::token(&app, ANSWER, &visit.visitor),
+        action: format!("{base}/device/confirm"),
+        user_code: code.to_string(),
+        asker: asker(&app, &judged.client, &judged.standing, visit.now).await?,
+        wanted: wanted(&app, user, &judged.scope, &device.resources, lifetime),
+        source: device.source.clone(),
+        same_network,
+        age: ago(visit.now - device.created_at),
+        switch_account_url: format!("{base}/logout"),
+    };
+    Ok(html::page(StatusCode::OK, &page, None))
+}
+
+/// The answer: once, by the person and the browser that have opened the device.
+pub(crate) async fn answer(
+    State(app): State<App>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, PageError> {
+    let params = form(&app, &headers, &body)?;
+    let (visit, code, device) = match opened(&app, &headers, &params).await? {
+        Ok(open) => open,
+        Err(response) => return Ok(response),
+    };
+    visit.check_form(&app, ANSWER, &params)?;
+    let answer = match params.optional("decision") {
+        Some("deny") => DeviceAnswer::Deny,
+        Some("allow") => {
+            let judged = Judged::new(&app, &device, visit.now).await?;
+            let person = visit.session.person(&app);
+            DeviceAnswer::Allow {
+                signed_in_at: person.signed_in_at,
+                sid: person.sid,
+                revision: judged.revision,
+            }
+        }
+        _ => {
+            let told = "the parameter decision must be allow or deny";
+            return Err(PageError::bad_request(&app, "decision", told));
+        }
+    };
+    let asked = visit.asked.clone();
+    let decided = app
+        .store
+        .decide_device(code.clone(), asked, answer, visit.now)
+        .await;
+    match decided {
+        Ok(true) => Ok(to(&app, "/device/done", &code)),
+        Ok(false) => Ok(visit.entry(&app, &code.to_string(), true)),
+        Err(StoreError::RulesMoved) => {
+            // Judged by rules that are no more: the question is put again, under those of now.
+            let noticed = app.clients.notice_changes().await;
+            noticed.map_err(|error| PageError::store(&app, &error))?;
+            Ok(to(&app, "/device/confirm", &code))
+        }
+        Err(error) => Err(PageError::store(&app, &error)),
+    }
+}
+
+/// What the person has answered.
+pub(crate) async fn done(
+    State(app): State<App>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, PageError> {
+    let params = query(&app, &uri)?;
+    let typed = typed(&params);
+    let Some(visit) = visit(&app, &headers).await? else {
+        return Ok(send_to_login(&app, ""));
+    };
+    let decided = match typed.parse() {
+        Ok(code) => app.store.decided_device(&code, &visit.asked).await,
+        Err(_) => Ok(None),
+    };
+    let decided = decided.map_err(|error| PageError::store(&app, &error))?;
+    let Some(allowed) = decided else {
+        return Ok(visit.entry(&app, typed, true));
+    };
+    let frame = html::frame(&app, Some(&visit.session.row.username));
+    let page = DeviceDone { frame, allowed };
+    Ok(html::page(StatusCode::OK, &page, None))
+}
+
+/// A person who is signed in, in one browser.
+struct Visit {
+    session: CurrentSession,
+    visitor: Secret<Visitor>,
+    /// Does the browser not have its cookie yet?
+    is_new: bool,
+    asked: Asked,
+    now: UnixTime,
+}
+
+/// Who is there; `None` when nobody is signed in.
+async fn visit(app: &App, headers: &HeaderMap) -> Result<Option<Visit>, PageError> {
+    if !app.config.policy.devices {
+        return Err(PageError::nothing_here(app));
+    }
+    let now = app.clock.now();
+    let session = session::current(app, headers, now)
+        .await
+        .map_err(|error| PageError::store(app, &error))?;
+    let Some(session) = session else {
+        return Ok(None);
+    };
+    let known = cookies::read::<Visitor>(app, headers, cookies::VISITOR);
+    let is_new = known.is_none();
+    let visitor = known.unwrap_or_else(Secret::generate);
+    Ok(Some(Visit {
+        asked: Asked {
+            browser: visitor.hash(),
+            subject: session.row.subject.clone(),
+        },
+        session,
+        visitor,
+        is_new,
+        now,
+    }))
+}
+
+impl Visit {
+    /// The form for the code. Whatever is wrong with a code, it `failed` in the same words.
+    fn entry(&self, app: &App, typed: &str, failed: bool) -> Response {
+        let page = Device {
+            frame: html::frame(app, Some(&self.session.row.username)),
+            csrf: forms::token(app, ENTRY, &self.visitor),
+            action: format!("{}/device", app.config.issuer.path()),
+            user_code: typed.to_owned(),
+            failed,
+        };
+        let status = match failed {
+            true => StatusCode::UNPROCESSABLE_ENTITY,
+            false => StatusCode::OK,
+        };
+        let mut response = html::page(status, &page, None);
+        if self.is_new {
+            let cookie = cookies::set(app, cookies::VISITOR, &self.visitor);
+            response.headers_mut().append(header::SET_COOKIE, cookie);
+        }
+        response
+    }
+
+    fn check_form(&self, app: &App, form: &str, params: &Params) -> Result<(), PageError> {
+        match forms::is_ours(app, form, Some(&self.visitor), params) {
+            true => Ok(()),
+            false => Err(PageError::forbidden(app)),
+        }
+    }
+}
+
+/// The device that the request is about, if this person has opened it in this browser; else the page to show.
+async fn opened(
+    app: &App,
+    headers: &HeaderMap,
+    params: &Params,
+) -> Result<Result<(Visit, UserCode, ClaimedDevice), Response>, PageError> {
+    let typed = typed(params);
+    let Some(visit) = visit(app, headers).await? else {
+        return Ok(Err(send_to_login(app, typed)));
+    };
+    let Ok(code) = typed.parse::<UserCode>() else {
+        return Ok(Err(visit.entry(app, typed, true)));
+    };
+    let device = app
+        .store
+        .claimed_device(&code, &visit.asked, visit.now)
+        .await
+        .map_err(|error| PageError::store(app, &error))?;
+    Ok(match device {
+        Some(device) => Ok((visit, code, device)),
+        None => Err(visit.entry(app, typed, true)),
+    })
+}
+
+/// A device, judged once more by the rules of now.
+struct Judged {
+    client: Arc<Client>,
+    standing: Standing,
+    /// What is left of its scope.
+    scope: Scope,
+    revision: i64,
+}
+
+impl Judged {
+    async fn new(app: &App, device: &ClaimedDevice, now: UnixTime) -> Result<Self, PageError> {
+        // The revision first: rules that come with a later one are judged by again.
+        let revision = app.clients.standings().revision();
+        let id = &device.client_id;
+        let refused = |refusal| PageError::client(app, id.as_str(), &refusal);
+        let told = |error: OAuthError| {
+            PageError::bad_request(app, error.code.as_str(), &error.description)
+                .detail("client_id", id.as_str())
+        };
+        let version = app.clients.version(id, &device.digest, device.fetched_at);
+        let client = version.await.map_err(refused)?;
+        let keys = client.metadata.thumbprints();
+        let standing = app.clients.standing(id, &keys).map_err(refused)?;
+        check_client(&client, &standing, device.auth_method).map_err(told)?;
+        // A newer version of the document that is at hand may have taken the grant away. One that cannot be looked up
+        // now takes nothing away.
+        let newest = app.clients.known(id, now).await.ok().flatten();
+        if newest.is_some_and(|newest| !newest.may_use(GrantType::DeviceCode)) {
+            let gone = "the client's document does not list the device grant any more";
+            return Err(told(OAuthError::invalid_request(gone)));
+        }
+        let resources = &device.resources;
+        let catalog = &app.config.resources;
+        let scope = catalog
+            .still_granted(&device.scope, resources, resources, &standing)
+            .map_err(told)?;
+        Ok(Self {
+            client,
+            standing,
+            scope,
+            revision,
+        })
+    }
+
+    /// How long what it gets lives, in seconds.
+    fn lifetime(&self, app: &App, device: &ClaimedDevice) -> u32 {
+        let tokens = &app.config.tokens;
+        let absolute = match device.auth_method.is_confidential() {
+            true => tokens.confidential_refresh_absolute,
+            false => tokens.refresh_absolute,
+        };
+        let (.., absolute) = self.standing.lifetimes(0, 0, absolute.get());
+        absolute
+    }
+}
+
+fn query(app: &App, uri: &Uri) -> Result<Params, PageError> {
+    Params::parse(uri.query().unwrap_or_default().as_bytes())
+        .map_err(|error| PageError::bad_request(app, "request", &error.description))
+}
+
+fn form(app: &App, headers: &HeaderMap, body: &[u8]) -> Result<Params, PageError> {
+    forms::read(headers, body)
+        .map_err(|error| PageError::bad_request(app, "request", &error.description))
+}
+
+/// What the person typed as a code, or followed a link with; nothing where it is longer than any code could be typed.
+fn typed(params: &Params) -> &str {
+    let typed = params.optional("user_code").unwrap_or_default();
+    match typed.chars().count() {
+        ..=TYPED => typed,
+        _ => "",
+    }
+}
+
+fn to(app: &App, page: &str, code: &UserCode) -> Response {
+    see_other(&format!(
+        "{}{page}?user_code={code}",
+        app.config.issuer.path()
+    ))
+}
+
+/// The sign-in page, and back to the code afterwards.
+fn send_to_login(app: &App, typed: &str) -> Response {
+    let mut back = url::form_urlencoded::Serializer::new(String::new());
+    back.append_pair(forms::TO, forms::TO_DEVICE);
+    if !typed.is_empty() {
+        back.append_pair("user_code", typed);
+    }
+    let base = app.config.issuer.path();
+    see_other(&format!("{base}/login?{}", back.finish())).into_response()
+}
