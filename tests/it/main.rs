@@ -18,6 +18,7 @@ mod process;
 mod rows_address;
 mod rows_cache;
 mod rows_clients;
+mod rows_device;
 mod rows_dns;
 mod rows_document;
 mod rows_dpop;
