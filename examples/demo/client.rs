@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 use wayleave::secret::{random, random_id, sha256};
 
 use crate::{
+    device,
     flows::{COOKIE, Flow, Flows, Visit},
     pages::{self, Step},
     tls::Reads,
@@ -27,7 +28,7 @@ pub(crate) fn document(client_id: &str) -> Value {
         "client_uri": client_id.replace("/client.json", "/"),
         // RFC 8252 §7.3: a program on this machine may come back at any port.
         "redirect_uris": ["http://127.0.0.1/callback"],
-        "grant_types": ["authorization_code", "refresh_token"],
+        "grant_types": ["authorization_code", "refresh_token", device::GRANT],
         "response_types": ["code"],
         "token_endpoint_auth_method": "none",
         "scope": "notes.read notes.write offline_access",

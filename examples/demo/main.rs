@@ -1,8 +1,10 @@
 //! The real server in development mode, a client whose document it reads, and a resource that trusts its tokens.
 //!
-//! Everything is on this machine and gone when it stops.
+//! Everything is on this machine and gone when it stops. `demo device` starts a device in the terminal, too: it shows a
+//! code and a picture of its link, and waits until somebody has signed it in.
 
 mod client;
+mod device;
 mod flows;
 mod pages;
 mod resource;
@@ -61,6 +63,7 @@ async fn main() -> anyhow::Result<()> {
         folder.path(),
         &resource_id,
         &pki.ca_file.display().to_string(),
+        &client_id,
     )?;
     let store = Store::open(&config.database.url, 4).await?;
     store.migrate().await?;
@@ -79,6 +82,11 @@ async fn main() -> anyhow::Result<()> {
         issuer.clone(),
         resource_id.clone(),
     ));
+    let device = device::Device {
+        issuer: issuer.clone(),
+        client_id: client_id.clone(),
+        resource: resource_id.clone(),
+    };
     let demo = client::Demo {
         issuer,
         client_id,
@@ -95,6 +103,13 @@ async fn main() -> anyhow::Result<()> {
     writeln!(out, "Password  {password}")?;
     writeln!(out, "Stop with Ctrl-C; everything temporary is removed.")?;
     out.flush()?;
+    if std::env::args().nth(1).as_deref() == Some("device") {
+        tokio::spawn(async move {
+            if let Err(error) = device.run().await {
+                eprintln!("the device stopped: {error:#}");
+            }
+        });
+    }
 
     server::serve(app, server_at, None, stop).await?;
     store.close().await;
@@ -108,11 +123,18 @@ fn config(
     folder: &std::path::Path,
     resource_id: &str,
     ca_file: &str,
+    client_id: &str,
 ) -> anyhow::Result<Config> {
     let database = format!("sqlite:{}", folder.join("demo.db").display());
     let resources = format!(
         "[{{ id = '{resource_id}', name = 'Demo notes', open = true, \
          scopes = {{ 'notes.read' = 'Read your demo notes', 'notes.write' = 'Change your demo notes' }} }}]"
+    );
+    // Anybody can start a device in a public client's name: the administrator has to say so.
+    let rules = format!(
+        "[{{ match = '{client_id}', tier = 'unknown', \
+         grants = ['authorization_code', 'refresh_token', '{}'] }}]",
+        device::GRANT
     );
     let variables = [
         ("WAYLEAVE_ISSUER", issuer.to_owned()),
@@ -124,6 +146,7 @@ fn config(
         ("WAYLEAVE_FETCH__EXTRA_CA_FILE", ca_file.to_owned()),
         ("WAYLEAVE_DANGER__ALLOW_LOOPBACK_CLIENTS", "true".to_owned()),
         ("WAYLEAVE_RESOURCES", resources),
+        ("WAYLEAVE_POLICY__CLIENTS", rules),
     ];
     let file = folder.join("demo.toml");
     std::fs::write(&file, "")?;

@@ -291,8 +291,146 @@ async fn clients_are_introduced_and_administrators_look_behind() {
     browser.driver.clone().quit().await.unwrap();
 }
 
+/// A person signs in a device: from its link, after a wrong code, and by typing; both answers as easy to give.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_device_is_signed_in_on_another_screen() {
+    let Some(browser) = Chromium::start().await else {
+        return;
+    };
+    let grant = "urn:ietf:params:oauth:grant-type:device_code";
+    let site = ClientSite::start().await;
+    let client = format!("https://localhost:{}/tv.json", site.port);
+    let members = json!({ "client_id": client, "client_name": "Living Room TV", "redirect_uris": null, "grant_types": [grant, "refresh_token"] });
+    site.answer(
+        "/tv.json",
+        Answer::json(site.document("/tv.json", members).to_string()),
+    );
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("ca.pem"), &site.ca_pem).unwrap();
+    let rules = format!("[{{ match = '{client}', tier = 'listed' }}]");
+    let mut command = wayleave(folder.path());
+    command
+        .env("WAYLEAVE_FETCH__EXTRA_CA_FILE", "ca.pem")
+        .env("WAYLEAVE_DANGER__ALLOW_LOOPBACK_CLIENTS", "true")
+        .env("WAYLEAVE_POLICY__CLIENTS", rules)
+        .env("WAYLEAVE_RESOURCES", NOTES);
+    let server = Running::start(command, 3);
+    let origin = format!("http://{}", server.address);
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a device of the test, not the server"
+    )]
+    let device = reqwest::Client::new();
+    let post = async |path: &str, fields: &[(&str, &str)]| -> serde_json::Value {
+        let body = url::form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(fields)
+            .finish();
+        let request = device.post(format!("{origin}{path}")).body(body);
+        let request = request.header("content-type", "application/x-www-form-urlencoded");
+        request.send().await.unwrap().json().await.unwrap()
+    };
+    let start = async || {
+        let fields = [
+            ("client_id", client.as_str()),
+            ("scope", "notes.read notes.write"),
+            ("resource", "https://notes.example.com/mcp"),
+        ];
+        post("/device_authorization", &fields).await
+    };
+    let told = async |started: &serde_json::Value| {
+        let code = started["device_code"].as_str().unwrap();
+        let fields = [
+            ("grant_type", grant),
+            ("device_code", code),
+            ("client_id", &client),
+        ];
+        post("/token", &fields).await
+    };
+
+    browser.open(server.lines[2].trim()).await;
+    browser.without_scripts().await;
+    browser.fill("username", "ada").await;
+    browser.fill("password", PASSWORD).await;
+    browser.fill("password_again", PASSWORD).await;
+    browser.click("form [type=submit]").await;
+    browser.shows("h1", "You are signed in").await;
+    browser.open(&format!("{origin}/logout")).await;
+    browser.click("form [type=submit]").await;
+    browser.shows("h1", "You are signed out").await;
+
+    // From the link of a QR code: the code is filled in, and sent by the person only.
+    let started = start().await;
+    browser
+        .open(started["verification_uri_complete"].as_str().unwrap())
+        .await;
+    browser.shows("h1", "Sign in").await;
+    browser.look("login-device").await;
+    browser.fill("username", "ada").await;
+    browser.fill("password", PASSWORD).await;
+    browser.click("form [type=submit]").await;
+    browser.shows("h1", "Sign in a device").await;
+    browser.look("device-from-link").await;
+    assert_eq!(told(&started).await["error"], "authorization_pending");
+    browser.click("form [type=submit]").await;
+    browser.shows("h1", "localhost").await;
+    let code = started["user_code"].as_str().unwrap();
+    browser.shows(".compare .code", code).await;
+    browser.look("device-confirm").await;
+    let mut sizes = Vec::new();
+    for answer in ["deny", "allow"] {
+        let button = browser
+            .driver
+            .find(By::Css(format!("button[value={answer}]")))
+            .await
+            .unwrap();
+        let rect = button.rect().await.unwrap();
+        assert!(rect.height >= 44.0, "{answer}: {rect:?}");
+        let colour = button.css_value("background-color").await.unwrap();
+        sizes.push((rect.width.round(), rect.height.round(), colour));
+    }
+    assert_eq!(sizes[0], sizes[1]);
+    browser.click("button[value=allow]").await;
+    browser.shows("h1", "You can return to your device").await;
+    browser.look("device-done").await;
+    assert!(told(&started).await["access_token"].is_string());
+
+    // By typing, at first a wrong one.
+    let started = start().await;
+    browser.open(&format!("{origin}/device")).await;
+    browser.look("device").await;
+    browser.fill("user_code", "wdjb mjht").await;
+    browser.click("form [type=submit]").await;
+    browser
+        .shows("[role=alert]", "This code is not valid.")
+        .await;
+    browser.look("device-not-valid").await;
+    let code = started["user_code"].as_str().unwrap().to_lowercase();
+    browser.fill("user_code", &code.replace('-', "")).await;
+    browser.click("form [type=submit]").await;
+    browser.click("button[value=deny]").await;
+    browser.shows("main", "The device gets nothing.").await;
+    assert_eq!(told(&started).await["error"], "access_denied");
+    browser.driver.clone().quit().await.unwrap();
+}
+
 /// The demo's process: ends with its test, however that ends.
 struct Demo(Child);
+
+impl Demo {
+    fn start(arguments: &[&str]) -> Self {
+        let demo = std::path::Path::new(env!("CARGO_BIN_EXE_wayleave"))
+            .with_file_name("examples")
+            .join("demo");
+        assert!(
+            demo.exists(),
+            "cargo build --examples makes {}",
+            demo.display()
+        );
+        let mut command = Command::new(demo);
+        command.args(arguments).stdout(Stdio::piped());
+        Self(command.stderr(Stdio::null()).spawn().unwrap())
+    }
+}
 
 impl Drop for Demo {
     fn drop(&mut self) {
@@ -306,21 +444,7 @@ async fn the_demo_leads_to_the_resources_answer() {
     let Some(browser) = Chromium::start().await else {
         return;
     };
-    let demo = std::path::Path::new(env!("CARGO_BIN_EXE_wayleave"))
-        .with_file_name("examples")
-        .join("demo");
-    assert!(
-        demo.exists(),
-        "cargo build --examples makes {}",
-        demo.display()
-    );
-    let mut demo = Demo(
-        Command::new(demo)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap(),
-    );
+    let mut demo = Demo::start(&[]);
     let lines: Vec<String> = BufReader::new(demo.0.stdout.take().unwrap())
         .lines()
         .take(4)
@@ -378,5 +502,36 @@ async fn the_demo_leads_to_the_resources_answer() {
         .status()
         .unwrap();
     assert_eq!(demo.0.wait().unwrap().code(), Some(0));
+    browser.driver.clone().quit().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_demos_device_is_signed_in_by_its_code() {
+    let Some(browser) = Chromium::start().await else {
+        return;
+    };
+    let mut demo = Demo::start(&["device"]);
+    let mut lines = BufReader::new(demo.0.stdout.take().unwrap())
+        .lines()
+        .map(Result::unwrap);
+    let mut said = |label: &str| {
+        let mut found = lines.find_map(|line| line.strip_prefix(label).map(str::to_owned));
+        found.take().unwrap().trim().to_owned()
+    };
+    let (user, password) = (said("User"), said("Password"));
+    let (page, code) = (said("Open"), said("and type"));
+    browser.open(&page).await;
+    browser.fill("username", &user).await;
+    browser.fill("password", &password).await;
+    browser.click("form [type=submit]").await;
+    browser.shows("h1", "Sign in a device").await;
+    browser.fill("user_code", &code).await;
+    browser.click("form [type=submit]").await;
+    browser.click("button[value=allow]").await;
+    browser.shows("h1", "You can return to your device").await;
+    assert!(
+        lines.any(|line| line.contains("Water the ferns.")),
+        "the device has its answer"
+    );
     browser.driver.clone().quit().await.unwrap();
 }
