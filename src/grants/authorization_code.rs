@@ -50,7 +50,10 @@ pub(super) async fn redeem(request: Request<'_>) -> Result<TokenResponse, OAuthE
         .await
         .map_err(store_failed)?;
     match redeemed {
-        Redeemed::Granted(issued) => terms.tokens(Approved::from(&*issued)).await,
+        Redeemed::Granted(issued) => {
+            app.clients.used(client.id(), now);
+            terms.tokens(Approved::from(&*issued)).await
+        }
         Redeemed::Refused(refusal) => Err(refusal),
         Redeemed::Unknown => Err(unknown()),
         Redeemed::Reused { grant_id } => {

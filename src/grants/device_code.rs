@@ -18,6 +18,7 @@ use crate::{
     tokens::TokenResponse,
 };
 
+/// Asks nobody but the store: the document that the grant rests on was read when the device started.
 pub(super) async fn redeem(request: Request<'_>) -> Result<TokenResponse, OAuthError> {
     let Request {
         app,

@@ -223,7 +223,6 @@ impl Terms {
         let refresh_token = approved
             .may_refresh
             .then(|| self.family.seal(&app.refresh_key));
-        app.clients.used(&granted.client_id, now);
         issue(app, &granted, access, refresh_token, now).await
     }
 }

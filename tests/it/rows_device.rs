@@ -888,6 +888,62 @@ async fn v_04_v_10_a_registered_device_authenticates_at_every_step() {
     );
 }
 
+/// RFC 8628 §3.1, §3.2 and §3.4: the requests of its examples, to the letter.
+#[tokio::test]
+async fn the_examples_of_the_rfc_are_understood() {
+    let registered = format!("[{{ client_id = '1406020730', grant_types = ['{GRANT}'] }}]");
+    let resource = "[{ id = 'https://tv.example.com/', open = true, scopes = { example_scope = 'An example' } }]";
+    let variables = [
+        ("WAYLEAVE_CLIENTS__REGISTERED", registered.as_str()),
+        ("WAYLEAVE_RESOURCES", resource),
+    ];
+    let server = TestApp::with(Database::sqlite(), &variables).await;
+    let send = async |path: &str, body: &'static str| {
+        let request = Request::post(path)
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(body.into())
+            .unwrap();
+        server.browser().send(request).await
+    };
+    let page = send(
+        "/device_authorization",
+        "client_id=1406020730&scope=example_scope",
+    )
+    .await;
+    assert_eq!(page.status, 200, "{}", page.body);
+    let device = page.json();
+    let members: Vec<&str> = device
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect();
+    let expected = [
+        "device_code",
+        "expires_in",
+        "interval",
+        "user_code",
+        "verification_uri",
+        "verification_uri_complete",
+    ];
+    assert_eq!(BTreeSet::from_iter(members), BTreeSet::from(expected));
+    assert_eq!(
+        told(&server, "1406020730", &device).await,
+        error(400, "authorization_pending")
+    );
+    // A code that this server never made.
+    let page = send(
+        "/token",
+        "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Adevice_code\
+         &device_code=GmRhmhcxhwAzkoEqiMEg_DnyEysNkuNhszIySk9eS&client_id=1406020730",
+    )
+    .await;
+    assert_eq!(
+        (page.status.as_u16(), &page.json()["error"]),
+        (400, &json!("invalid_grant"))
+    );
+}
+
 #[tokio::test]
 async fn what_a_device_may_not_ask_for_is_refused_when_it_starts() {
     let server = TestApp::new(Database::sqlite()).await;
