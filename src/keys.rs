@@ -1,26 +1,28 @@
-//! Our own signing keys: made once, kept (encrypted when a key is configured), used to sign, published. RFC 7515, RFC 7517.
+//! Our own signing keys: made once for all processes, kept (encrypted when a key is configured), used to sign, published.
+//! RFC 7515, RFC 7517.
+
+mod pair;
+mod wrap;
 
 use std::fmt;
 
-use aws_lc_rs::{
-    aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey},
-    rand::SystemRandom,
-    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair},
-};
-use base64::{
-    Engine,
-    prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD},
-};
-use jsonwebtoken::{
-    Algorithm, EncodingKey,
-    jwk::{Jwk, JwkSet, PublicKeyUse, ThumbprintHash},
-};
+use arc_swap::ArcSwap;
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use bytes::Bytes;
 use serde::Serialize;
+use serde_json::{Value, json};
+use tokio::sync::Mutex;
 
+use self::{pair::Pair, wrap::Wrap};
 use crate::{
     config::Config,
+    protocol::{
+        id_token::SigningAlg,
+        jws::Jws,
+        key_set::{self, KeySet},
+    },
     secret::random,
-    store::{Store, StoreError, StoredKey},
+    store::{NewKey, Store, StoreError, StoredKey},
     time::UnixTime,
 };
 
@@ -37,111 +39,190 @@ pub enum KeyError {
     Locked,
     #[error("the signing key {0} in the database cannot be read")]
     Damaged(String),
+    #[error("there is no key for {0}")]
+    Missing(&'static str),
     #[error("signing failed")]
     Signing,
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// The keys of this server.
+impl From<aws_lc_rs::error::Unspecified> for KeyError {
+    fn from(_: aws_lc_rs::error::Unspecified) -> Self {
+        Self::Signing
+    }
+}
+
+/// The keys of this server. Every process on the database has the same ones.
 pub struct Keys {
-    signing: SigningKey,
-    published: JwkSet,
+    store: Store,
+    wrap: Wrap,
+    ring: ArcSwap<Ring>,
+    /// Held while a key is made: of many requests that need one, one makes it.
+    making: Mutex<()>,
     root: [u8; 32],
 }
 
-struct SigningKey {
-    pair: EcdsaKeyPair,
-    /// `{"typ":"at+jwt",…}` in base64url, the same for every access token.
-    access_token_header: String,
+/// All keys, as this process knows them.
+struct Ring {
+    /// The newest last. Of each algorithm only the newest signs; the others verify what they signed.
+    keys: Vec<OurKey>,
+    published: Bytes,
+}
+
+struct OurKey {
+    generation: i64,
+    alg: SigningAlg,
+    kid: String,
+    pair: Pair,
+    public: key_set::Key,
 }
 
 impl fmt::Debug for Keys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Keys({} published)", self.published.keys.len())
+        write!(f, "Keys({} published)", self.ring.load().keys.len())
     }
 }
 
 impl Keys {
-    /// Loads the keys; makes the first ones on an empty database.
+    /// Loads the keys; makes the one for [`SigningAlg::Es256`] on an empty database. Those of other algorithms are made
+    /// when the first client asks for one.
     ///
     /// # Errors
     ///
     /// When they cannot be read, or cannot be decrypted.
     pub async fn load(config: &Config, store: &Store, now: UnixTime) -> Result<Self, KeyError> {
         let wrap = Wrap::new(config)?;
-        let mut stored = store.signing_keys().await?;
-        if stored.is_empty() {
-            let (kid, document) = new_key()?;
-            let private_key = wrap.wrap(&document, &kid)?;
-            store
-                .add_signing_key(
-                    StoredKey {
-                        generation: 1,
-                        kid,
-                        private_key,
-                    },
-                    now,
-                )
-                .await?;
-            stored = store.signing_keys().await?;
-        }
-        let mut published = Vec::new();
-        let mut newest = None;
-        for key in stored {
-            let (document, rewrap) = wrap.unwrap(&key.private_key, &key.kid)?;
-            if rewrap {
-                store
-                    .rewrap(key.kid.clone(), wrap.wrap(&document, &key.kid)?, true)
-                    .await?;
-            }
-            let (pair, jwk) =
-                read_key(&document, &key.kid).ok_or_else(|| KeyError::Damaged(key.kid.clone()))?;
-            published.push(jwk);
-            newest = Some((pair, key.kid));
-        }
-        let (pair, kid) = newest.ok_or_else(|| KeyError::Damaged("none".to_owned()))?;
-        let header = serde_json::json!({ "typ": "at+jwt", "alg": "ES256", "kid": kid });
-        let access_token_header = BASE64_URL_SAFE_NO_PAD.encode(header.to_string());
         let root = load_root(store, &wrap).await?;
-        Ok(Self {
-            signing: SigningKey {
-                pair,
-                access_token_header,
-            },
-            published: JwkSet { keys: published },
+        let ring = Ring::read(store, &wrap).await?;
+        let keys = Self {
+            store: store.clone(),
+            wrap,
+            ring: ArcSwap::from_pointee(ring),
+            making: Mutex::default(),
             root,
-        })
+        };
+        keys.have(SigningAlg::Es256, now).await?;
+        Ok(keys)
     }
 
-    /// An access token of these claims: a JWS in compact form, RFC 7515 §3.1, with `typ` `at+jwt`.
+    /// Is there a key that signs with this algorithm?
+    pub fn has(&self, alg: SigningAlg) -> bool {
+        self.ring.load().newest(alg).is_some()
+    }
+
+    /// Sees to it that there is a key for this algorithm: another process's, or else a new one.
     ///
     /// # Errors
     ///
-    /// When the library cannot sign.
-    pub fn sign_access_token(&self, claims: &impl Serialize) -> Result<String, KeyError> {
+    /// When it can neither be read nor made.
+    pub async fn have(&self, alg: SigningAlg, now: UnixTime) -> Result<(), KeyError> {
+        if self.has(alg) {
+            return Ok(());
+        }
+        let _making = self.making.lock().await;
+        self.notice().await?;
+        // Two new keys of different algorithms may want the same place; one of them asks once more.
+        for _ in 0..SigningAlg::ALL.len() {
+            if self.has(alg) {
+                return Ok(());
+            }
+            let made = tokio::task::spawn_blocking(move || make(alg)).await;
+            let (kid, document) = made.map_err(|_| KeyError::Signing)??;
+            let private_key = self.wrap.wrap(&document, &kid)?;
+            let key = NewKey {
+                alg,
+                kid,
+                private_key,
+            };
+            self.store.add_first_signing_key(key, now).await?;
+            self.notice().await?;
+        }
+        match self.has(alg) {
+            true => Ok(()),
+            false => Err(KeyError::Missing(alg.as_str())),
+        }
+    }
+
+    /// Reads the keys anew if another process changed them.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails, or a key cannot be read.
+    pub async fn notice(&self) -> Result<(), KeyError> {
+        let generations = self.store.key_generations().await?;
+        let known = self.ring.load();
+        if !known.keys.iter().map(|key| key.generation).eq(generations) {
+            let ring = Ring::read(&self.store, &self.wrap).await?;
+            self.ring.store(ring.into());
+        }
+        Ok(())
+    }
+
+    /// A token of these claims: a JWS in compact form, RFC 7515 §3.1, signed by the newest key of the algorithm.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such key (see [`Keys::have`]), or the library cannot sign.
+    pub fn sign(
+        &self,
+        alg: SigningAlg,
+        typ: &str,
+        claims: &impl Serialize,
+    ) -> Result<String, KeyError> {
+        let ring = self.ring.load();
+        let key = ring.newest(alg).ok_or(KeyError::Missing(alg.as_str()))?;
+        let header = json!({ "typ": typ, "alg": alg.as_str(), "kid": key.kid });
         let payload = serde_json::to_vec(claims).map_err(|_| KeyError::Signing)?;
-        let mut token = self.signing.access_token_header.clone();
+        let mut token = BASE64_URL_SAFE_NO_PAD.encode(header.to_string());
         token.push('.');
         BASE64_URL_SAFE_NO_PAD.encode_string(payload, &mut token);
-        let signature = self
-            .signing
-            .pair
-            .sign(&SystemRandom::new(), token.as_bytes())
-            .map_err(|_| KeyError::Signing)?;
+        let signature = key.pair.sign(token.as_bytes())?;
         token.push('.');
         BASE64_URL_SAFE_NO_PAD.encode_string(signature, &mut token);
         Ok(token)
     }
 
-    /// The public keys, RFC 7517 §5.
-    pub fn published(&self) -> &JwkSet {
-        &self.published
+    /// Did we sign this token, as far as this process knows our keys? `None`: it names a key that is not known here.
+    pub fn signed(&self, token: &Jws<'_>) -> Option<bool> {
+        let ring = self.ring.load();
+        let kid = token.header().kid.as_deref()?;
+        let key = ring.keys.iter().find(|key| key.kid == kid)?;
+        Some(token.verify(&key.public))
+    }
+
+    /// The public keys, RFC 7517 §5, as JSON.
+    pub fn published(&self) -> Bytes {
+        self.ring.load().published.clone()
     }
 
     /// The root that other keys of the server are derived from.
     pub fn root(&self) -> [u8; 32] {
         self.root
+    }
+}
+
+impl Ring {
+    async fn read(store: &Store, wrap: &Wrap) -> Result<Self, KeyError> {
+        let mut keys = Vec::new();
+        let mut published = Vec::new();
+        for stored in store.signing_keys().await? {
+            let (document, rewrap) = wrap.unwrap(&stored.private_key, &stored.kid)?;
+            if rewrap {
+                let wrapped = wrap.wrap(&document, &stored.kid)?;
+                store.rewrap(stored.kid.clone(), wrapped, true).await?;
+            }
+            let (key, jwk) =
+                read(&stored, &document).ok_or_else(|| KeyError::Damaged(stored.kid.clone()))?;
+            keys.push(key);
+            published.push(jwk);
+        }
+        let published = json!({ "keys": published }).to_string().into();
+        Ok(Self { keys, published })
+    }
+
+    fn newest(&self, alg: SigningAlg) -> Option<&OurKey> {
+        self.keys.iter().rev().find(|key| key.alg == alg)
     }
 }
 
@@ -160,148 +241,82 @@ async fn load_root(store: &Store, wrap: &Wrap) -> Result<[u8; 32], KeyError> {
 }
 
 /// A fresh key: its thumbprint (RFC 7638), which is its `kid`, and its PKCS #8 document.
-fn new_key() -> Result<(String, Vec<u8>), KeyError> {
-    let pair =
-        EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).map_err(|_| KeyError::Signing)?;
-    let document = pair
-        .to_pkcs8v1()
-        .map_err(|_| KeyError::Signing)?
-        .as_ref()
-        .to_vec();
-    let kid = jwk_of(&document)
-        .and_then(|jwk| jwk.thumbprint(ThumbprintHash::SHA256).ok())
-        .ok_or(KeyError::Signing)?;
-    Ok((kid, document))
+fn make(alg: SigningAlg) -> Result<(String, Vec<u8>), KeyError> {
+    let document = Pair::generate(alg)?;
+    let pair = Pair::read(alg, &document).ok_or(KeyError::Signing)?;
+    let public = public(&pair.jwk()).ok_or(KeyError::Signing)?;
+    Ok((public.thumbprint, document))
 }
 
-fn read_key(document: &[u8], kid: &str) -> Option<(EcdsaKeyPair, Jwk)> {
-    let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, document).ok()?;
-    let mut jwk = jwk_of(document)?;
-    jwk.common.key_id = Some(kid.to_owned());
-    jwk.common.public_key_use = Some(PublicKeyUse::Signature);
-    Some((pair, jwk))
+/// A stored key, and what is published of it.
+fn read(stored: &StoredKey, document: &[u8]) -> Option<(OurKey, Value)> {
+    let pair = Pair::read(stored.alg, document)?;
+    let mut jwk = pair.jwk();
+    jwk["kid"] = stored.kid.as_str().into();
+    jwk["use"] = "sig".into();
+    jwk["alg"] = stored.alg.as_str().into();
+    let key = OurKey {
+        generation: stored.generation,
+        alg: stored.alg,
+        kid: stored.kid.clone(),
+        public: public(&jwk)?,
+        pair,
+    };
+    Some((key, jwk))
 }
 
-fn jwk_of(document: &[u8]) -> Option<Jwk> {
-    Jwk::from_encoding_key(&EncodingKey::from_ec_der(document), Algorithm::ES256).ok()
-}
-
-/// How private keys lie in the database: as they are, or encrypted with the configured key.
-struct Wrap(Option<RandomizedNonceKey>);
-
-const PLAIN: &str = "plain:";
-const SEALED: &str = "aes-256-gcm:";
-
-impl Wrap {
-    fn new(config: &Config) -> Result<Self, KeyError> {
-        let Some(text) = &config.keys.encryption_key else {
-            return Ok(Self(None));
-        };
-        let bytes = BASE64_STANDARD
-            .decode(text.expose())
-            .map_err(|_| KeyError::EncryptionKey)?;
-        let key =
-            RandomizedNonceKey::new(&AES_256_GCM, &bytes).map_err(|_| KeyError::EncryptionKey)?;
-        Ok(Self(Some(key)))
-    }
-
-    /// `name` is bound to the text: one key's text does not open as another's.
-    fn wrap(&self, clear: &[u8], name: &str) -> Result<String, KeyError> {
-        let Some(key) = &self.0 else {
-            return Ok(format!("{PLAIN}{}", BASE64_STANDARD.encode(clear)));
-        };
-        let mut sealed = clear.to_vec();
-        let nonce = key
-            .seal_in_place_append_tag(Aad::from(name), &mut sealed)
-            .map_err(|_| KeyError::EncryptionKey)?;
-        let whole = [nonce.as_ref().as_slice(), &sealed].concat();
-        Ok(format!("{SEALED}{}", BASE64_STANDARD.encode(whole)))
-    }
-
-    /// The clear bytes, and whether they lie open although a key is configured.
-    fn unwrap(&self, stored: &str, name: &str) -> Result<(Vec<u8>, bool), KeyError> {
-        let damaged = || KeyError::Damaged(name.to_owned());
-        if let Some(text) = stored.strip_prefix(PLAIN) {
-            return Ok((
-                BASE64_STANDARD.decode(text).map_err(|_| damaged())?,
-                self.0.is_some(),
-            ));
-        }
-        let whole = stored
-            .strip_prefix(SEALED)
-            .and_then(|text| BASE64_STANDARD.decode(text).ok())
-            .ok_or_else(damaged)?;
-        let key = self.0.as_ref().ok_or(KeyError::Locked)?;
-        let (nonce, sealed) = whole.split_first_chunk::<12>().ok_or_else(damaged)?;
-        let mut sealed = sealed.to_vec();
-        let nonce = Nonce::assume_unique_for_key(*nonce);
-        let clear = key
-            .open_in_place(nonce, Aad::from(name), &mut sealed)
-            .map_err(|_| KeyError::Locked)?;
-        Ok((clear.to_vec(), false))
-    }
+/// Our key, as strangers read it.
+fn public(jwk: &Value) -> Option<key_set::Key> {
+    let set = KeySet::parse(json!({ "keys": [jwk] }).to_string().as_bytes());
+    set.ok()?.keys.pop()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn wrap(key: Option<&[u8; 32]>) -> Wrap {
-        Wrap(key.map(|key| RandomizedNonceKey::new(&AES_256_GCM, key).unwrap()))
-    }
-
     #[test]
-    fn what_is_wrapped_opens_with_the_same_key_and_name_only() {
-        let sealed = wrap(Some(&[1; 32])).wrap(b"private", "kid").unwrap();
-        assert!(!sealed.contains(&BASE64_STANDARD.encode("private")));
-        assert_eq!(
-            wrap(Some(&[1; 32])).unwrap(&sealed, "kid").unwrap(),
-            (b"private".to_vec(), false)
-        );
-        assert!(matches!(
-            wrap(Some(&[2; 32])).unwrap(&sealed, "kid"),
-            Err(KeyError::Locked)
-        ));
-        assert!(matches!(
-            wrap(Some(&[1; 32])).unwrap(&sealed, "other"),
-            Err(KeyError::Locked)
-        ));
-        assert!(matches!(
-            wrap(None).unwrap(&sealed, "kid"),
-            Err(KeyError::Locked)
-        ));
-    }
-
-    #[test]
-    fn an_open_text_is_to_be_wrapped_once_a_key_is_configured() {
-        let open = wrap(None).wrap(b"private", "kid").unwrap();
-        assert_eq!(
-            wrap(None).unwrap(&open, "kid").unwrap(),
-            (b"private".to_vec(), false)
-        );
-        assert_eq!(
-            wrap(Some(&[1; 32])).unwrap(&open, "kid").unwrap(),
-            (b"private".to_vec(), true)
-        );
-    }
-
-    #[test]
-    fn a_key_publishes_no_private_member() {
-        let (kid, document) = new_key().unwrap();
-        let (_, jwk) = read_key(&document, &kid).unwrap();
-        let json = serde_json::to_value(&jwk).unwrap();
-        assert_eq!(
-            (
-                json["kty"].as_str(),
-                json["crv"].as_str(),
-                json["alg"].as_str()
-            ),
-            (Some("EC"), Some("P-256"), Some("ES256"))
-        );
-        assert_eq!(
-            (json["kid"].as_str(), json["use"].as_str()),
-            (Some(kid.as_str()), Some("sig"))
-        );
-        assert!(json.get("d").is_none());
+    fn a_key_signs_what_its_published_half_verifies_and_publishes_nothing_private() {
+        for (alg, kty) in [
+            (SigningAlg::Es256, "EC"),
+            (SigningAlg::Rs256, "RSA"),
+            (SigningAlg::EdDsa, "OKP"),
+        ] {
+            let (kid, document) = make(alg).unwrap();
+            let stored = StoredKey {
+                generation: 1,
+                kid: kid.clone(),
+                private_key: String::new(),
+                alg,
+            };
+            let (key, jwk) = read(&stored, &document).unwrap();
+            assert_eq!(
+                (jwk["kty"].as_str(), jwk["use"].as_str()),
+                (Some(kty), Some("sig"))
+            );
+            assert_eq!(
+                (jwk["kid"].as_str(), jwk["alg"].as_str()),
+                (Some(kid.as_str()), Some(alg.as_str()))
+            );
+            for private in ["d", "p", "q", "dp", "dq", "qi"] {
+                assert!(jwk.get(private).is_none(), "{private} of {kty}");
+            }
+            let part = |json: Value| BASE64_URL_SAFE_NO_PAD.encode(json.to_string());
+            let signed = format!(
+                "{}.{}",
+                part(json!({ "alg": alg.as_str() })),
+                part(json!({}))
+            );
+            let signature = key.pair.sign(signed.as_bytes()).unwrap();
+            let token = format!("{signed}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature));
+            assert!(Jws::parse(&token).unwrap().verify(&key.public), "{kty}");
+            for other in SigningAlg::ALL.into_iter().filter(|other| *other != alg) {
+                assert!(
+                    Pair::read(other, &document).is_none(),
+                    "{kty} read as {}",
+                    other.as_str()
+                );
+            }
+        }
     }
 }

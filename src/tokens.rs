@@ -5,7 +5,8 @@ use serde::Serialize;
 use crate::{
     app::App,
     protocol::{
-        access_token, client_id::ClientId, error::OAuthError, resource::Resources, scope::Scope,
+        access_token, client_id::ClientId, error::OAuthError, id_token::SigningAlg,
+        resource::Resources, scope::Scope,
     },
     time::UnixTime,
 };
@@ -74,7 +75,7 @@ pub async fn issue(
     let claims = access_token::claims(&app.config.issuer, &about, now, now + lifetime);
     let access_token = app
         .keys
-        .sign_access_token(&claims)
+        .sign(SigningAlg::Es256, access_token::TYP, &claims)
         .map_err(OAuthError::internal)?;
     Ok(TokenResponse {
         access_token,

@@ -1,7 +1,6 @@
 //! `GET /jwks`: our public keys, RFC 7517 §5.
 
 use axum::{
-    Json,
     extract::State,
     response::{IntoResponse, Response},
 };
@@ -9,11 +8,14 @@ use http::header;
 
 use crate::app::App;
 
-/// The keys, to be kept for an hour.
+/// The keys, to be kept for an hour: also those that another process has just made.
 pub(crate) async fn jwks(State(app): State<App>) -> Response {
-    (
-        [(header::CACHE_CONTROL, "public, max-age=3600")],
-        Json(app.keys.published()),
-    )
-        .into_response()
+    if let Err(error) = app.keys.notice().await {
+        tracing::warn!(%error, "the keys in the database could not be read; those at hand are published");
+    }
+    let headers = [
+        (header::CONTENT_TYPE, "application/json"),
+        (header::CACHE_CONTROL, "public, max-age=3600"),
+    ];
+    (headers, app.keys.published()).into_response()
 }

@@ -5,6 +5,9 @@ use serde::Serialize;
 use super::{client_id::ClientId, issuer::IssuerUrl, resource::Resources, scope::Scope};
 use crate::{secret::random_id, time::UnixTime};
 
+/// The header's `typ`, RFC 9068 §2.1.
+pub const TYP: &str = "at+jwt";
+
 /// The claims of an access token, RFC 9068 §2.2.
 #[derive(Debug, Serialize)]
 pub struct Claims {

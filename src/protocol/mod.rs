@@ -27,6 +27,7 @@
 //! | RFC 6749 §2.2 client identifier, CIMD §3 | [`client_id`], [`client_url`] |
 //! | RFC 9728 metadata of resources | [`resource_metadata`] |
 //! | CIMD §8.6, IANA special-purpose registries | [`special_address`] |
+//! | OpenID Connect Core §2, §3.1.3.6 ID tokens | [`id_token`] |
 //! | OpenID Connect Core §3.1.2.1 prompt | [`prompt`] |
 
 pub mod access_token;
@@ -43,6 +44,7 @@ pub mod discovery;
 pub mod dpop;
 pub mod error;
 pub mod http_cache;
+pub mod id_token;
 pub mod issuer;
 pub mod json;
 pub mod jws;

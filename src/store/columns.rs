@@ -7,6 +7,7 @@ use crate::{
         client::Digest,
         client_id::ClientId,
         client_metadata::{AuthMethod, AuthMethods},
+        id_token::SigningAlg,
         pkce::CodeChallenge,
         redirect_uri::RedirectUri,
         resource::Resources,
@@ -43,6 +44,7 @@ column! {
     UnixTime as i64: |seconds| Ok(Self(seconds));
     AuthMethod as String: |text| Ok(AuthMethod::from_wire(&text).ok_or("no authentication method")?);
     AuthMethods as String: |text| Ok(AuthMethods::from_column(&text).ok_or("no authentication methods")?);
+    SigningAlg as String: |text| Ok(SigningAlg::from_wire(&text).ok_or("no signature algorithm of ours")?);
     Digest as String: |text| Ok(Self::from_column(text));
     ClientId as String: |text| Ok(text.parse::<Self>()?);
     Scope as String: |text| Ok(text.parse::<Self>()?);

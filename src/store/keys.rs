@@ -6,12 +6,14 @@ use super::{
     dialect::{on_connection, on_reads},
     statements,
 };
-use crate::time::UnixTime;
+use crate::{protocol::id_token::SigningAlg, time::UnixTime};
 
 statements! {
-    LIST = "SELECT generation, kid, private_key FROM signing_keys ORDER BY generation";
-    INSERT = "INSERT INTO signing_keys (generation, kid, private_key, created_at) VALUES ($1, $2, $3, $4) \
-              ON CONFLICT (generation) DO NOTHING";
+    LIST = "SELECT generation, kid, private_key, alg FROM signing_keys ORDER BY generation";
+    GENERATIONS = "SELECT generation FROM signing_keys ORDER BY generation";
+    INSERT_FIRST = "INSERT INTO signing_keys (generation, kid, private_key, created_at, alg) \
+                    SELECT (SELECT COALESCE(MAX(k.generation), 0) + 1 FROM signing_keys k), $1, $2, CAST($3 AS BIGINT), $4 \
+                    WHERE NOT EXISTS (SELECT 1 FROM signing_keys k WHERE k.alg = $4) ON CONFLICT DO NOTHING";
     REPLACE = "UPDATE signing_keys SET private_key = $2 WHERE kid = $1";
     SECRET = "SELECT value FROM server_secrets WHERE name = $1";
     INSERT_SECRET = "INSERT INTO server_secrets (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING";
@@ -24,7 +26,16 @@ row! {
         generation: i64,
         kid: String,
         private_key: String,
+        alg: SigningAlg,
     }
+}
+
+/// A signing key to be kept.
+#[derive(Debug)]
+pub struct NewKey {
+    pub alg: SigningAlg,
+    pub kid: String,
+    pub private_key: String,
 }
 
 impl Store {
@@ -37,12 +48,24 @@ impl Store {
         Ok(on_reads!(self, pool => sqlx::query_as(LIST).fetch_all(pool).await?))
     }
 
-    /// Adds a key unless its generation exists: of several instances that start at once, one makes the key.
-    pub async fn add_signing_key(&self, key: StoredKey, now: UnixTime) -> Result<(), StoreError> {
+    /// Which signing keys there are, oldest first.
+    pub async fn key_generations(&self) -> Result<Vec<i64>, StoreError> {
+        let rows: Vec<(i64,)> =
+            on_reads!(self, pool => sqlx::query_as(GENERATIONS).fetch_all(pool).await?);
+        Ok(rows.into_iter().map(|(generation,)| generation).collect())
+    }
+
+    /// Adds a key unless there is one of its algorithm: of several processes that need one at once, one makes it. Of
+    /// two of different algorithms one may be left out, and has to be added again.
+    pub async fn add_first_signing_key(
+        &self,
+        key: NewKey,
+        now: UnixTime,
+    ) -> Result<(), StoreError> {
         self.write_one(move |mut connection| {
             Box::pin(async move {
                 on_connection!(&mut connection, c => {
-                    sqlx::query(INSERT).bind(key.generation).bind(&key.kid).bind(&key.private_key).bind(now.0)
+                    sqlx::query(INSERT_FIRST).bind(&key.kid).bind(&key.private_key).bind(now.0).bind(key.alg.as_str())
                         .execute(c).await?;
                 });
                 Ok(())

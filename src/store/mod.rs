@@ -32,7 +32,7 @@ pub use self::{
     dialect::Store,
     grants::{Approved, GrantRow, NewGrant, RotateRequest, Rotated},
     interactions::{Answer, Asked, Interaction, NewInteraction},
-    keys::StoredKey,
+    keys::{NewKey, StoredKey},
     logos::{ClientLogo, NewLogo},
     pushed_requests::{NewPushed, Pushed},
     sessions::SessionRow,

@@ -1,0 +1,107 @@
+//! How private keys lie in the database: as they are, or encrypted with the configured key.
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
+use base64::{Engine, prelude::BASE64_STANDARD};
+
+use super::KeyError;
+use crate::config::Config;
+
+/// The configured key, if there is one.
+pub(super) struct Wrap(Option<RandomizedNonceKey>);
+
+const PLAIN: &str = "plain:";
+const SEALED: &str = "aes-256-gcm:";
+
+impl Wrap {
+    pub(super) fn new(config: &Config) -> Result<Self, KeyError> {
+        let Some(text) = &config.keys.encryption_key else {
+            return Ok(Self(None));
+        };
+        let bytes = BASE64_STANDARD
+            .decode(text.expose())
+            .map_err(|_| KeyError::EncryptionKey)?;
+        let key =
+            RandomizedNonceKey::new(&AES_256_GCM, &bytes).map_err(|_| KeyError::EncryptionKey)?;
+        Ok(Self(Some(key)))
+    }
+
+    /// `name` is bound to the text: one key's text does not open as another's.
+    pub(super) fn wrap(&self, clear: &[u8], name: &str) -> Result<String, KeyError> {
+        let Some(key) = &self.0 else {
+            return Ok(format!("{PLAIN}{}", BASE64_STANDARD.encode(clear)));
+        };
+        let mut sealed = clear.to_vec();
+        let nonce = key
+            .seal_in_place_append_tag(Aad::from(name), &mut sealed)
+            .map_err(|_| KeyError::EncryptionKey)?;
+        let whole = [nonce.as_ref().as_slice(), &sealed].concat();
+        Ok(format!("{SEALED}{}", BASE64_STANDARD.encode(whole)))
+    }
+
+    /// The clear bytes, and whether they lie open although a key is configured.
+    pub(super) fn unwrap(&self, stored: &str, name: &str) -> Result<(Vec<u8>, bool), KeyError> {
+        let damaged = || KeyError::Damaged(name.to_owned());
+        if let Some(text) = stored.strip_prefix(PLAIN) {
+            return Ok((
+                BASE64_STANDARD.decode(text).map_err(|_| damaged())?,
+                self.0.is_some(),
+            ));
+        }
+        let whole = stored
+            .strip_prefix(SEALED)
+            .and_then(|text| BASE64_STANDARD.decode(text).ok())
+            .ok_or_else(damaged)?;
+        let key = self.0.as_ref().ok_or(KeyError::Locked)?;
+        let (nonce, sealed) = whole.split_first_chunk::<12>().ok_or_else(damaged)?;
+        let mut sealed = sealed.to_vec();
+        let nonce = Nonce::assume_unique_for_key(*nonce);
+        let clear = key
+            .open_in_place(nonce, Aad::from(name), &mut sealed)
+            .map_err(|_| KeyError::Locked)?;
+        Ok((clear.to_vec(), false))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wrap(key: Option<&[u8; 32]>) -> Wrap {
+        Wrap(key.map(|key| RandomizedNonceKey::new(&AES_256_GCM, key).unwrap()))
+    }
+
+    #[test]
+    fn what_is_wrapped_opens_with_the_same_key_and_name_only() {
+        let sealed = wrap(Some(&[1; 32])).wrap(b"private", "kid").unwrap();
+        assert!(!sealed.contains(&BASE64_STANDARD.encode("private")));
+        assert_eq!(
+            wrap(Some(&[1; 32])).unwrap(&sealed, "kid").unwrap(),
+            (b"private".to_vec(), false)
+        );
+        assert!(matches!(
+            wrap(Some(&[2; 32])).unwrap(&sealed, "kid"),
+            Err(KeyError::Locked)
+        ));
+        assert!(matches!(
+            wrap(Some(&[1; 32])).unwrap(&sealed, "other"),
+            Err(KeyError::Locked)
+        ));
+        assert!(matches!(
+            wrap(None).unwrap(&sealed, "kid"),
+            Err(KeyError::Locked)
+        ));
+    }
+
+    #[test]
+    fn an_open_text_is_to_be_wrapped_once_a_key_is_configured() {
+        let open = wrap(None).wrap(b"private", "kid").unwrap();
+        assert_eq!(
+            wrap(None).unwrap(&open, "kid").unwrap(),
+            (b"private".to_vec(), false)
+        );
+        assert_eq!(
+            wrap(Some(&[1; 32])).unwrap(&open, "kid").unwrap(),
+            (b"private".to_vec(), true)
+        );
+    }
+}
