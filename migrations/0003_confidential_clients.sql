@@ -79,6 +79,7 @@ ALTER TABLE users ADD COLUMN name TEXT;
 ALTER TABLE users ADD COLUMN email TEXT;
 ALTER TABLE users ADD COLUMN email_verified BOOLEAN NOT NULL DEFAULT FALSE;
 ALTER TABLE users ADD COLUMN updated_at BIGINT NOT NULL DEFAULT 0;
+UPDATE users SET updated_at = created_at;
 
 -- ES256 unless it says otherwise.
 ALTER TABLE signing_keys ADD COLUMN alg TEXT NOT NULL DEFAULT 'ES256';

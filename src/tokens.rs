@@ -1,13 +1,24 @@
-//! What a client gets: RFC 6749 §5.1.
+//! What a client gets: RFC 6749 §5.1, OpenID Connect Core §3.1.3.3; and whether it is still good.
+
+mod live;
 
 use serde::Serialize;
 
+pub use self::live::{Live, live};
 use crate::{
     app::App,
+    clients::refused,
+    keys::KeyError,
     protocol::{
-        access_token, client_id::ClientId, error::OAuthError, id_token::SigningAlg,
-        resource::Resources, scope::Scope,
+        access_token,
+        client_id::ClientId,
+        error::OAuthError,
+        id_token::{self, SigningAlg},
+        jws::Jws,
+        resource::Resources,
+        scope::{OPENID, Scope},
     },
+    store::StoreError,
     time::UnixTime,
 };
 
@@ -22,6 +33,8 @@ pub struct TokenResponse {
     pub scope: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refresh_token: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id_token: Option<String>,
 }
 
 /// What a grant allows, and what of it this token is for.
@@ -50,11 +63,12 @@ pub struct SignedIn {
     pub nonce: Option<String>,
 }
 
-/// Issues an access token for what is granted, valid for `lifetime` seconds at most. The grant is durable already.
+/// Issues an access token for what is granted, valid for `lifetime` seconds at most, and an ID token where a person
+/// granted the scope `openid`. The grant is durable already.
 ///
 /// # Errors
 ///
-/// `server_error` when signing fails.
+/// `server_error` when signing fails, `temporarily_unavailable` when the database does.
 pub async fn issue(
     app: &App,
     granted: &Granted,
@@ -76,15 +90,77 @@ pub async fn issue(
     let access_token = app
         .keys
         .sign(SigningAlg::Es256, access_token::TYP, &claims)
-        .map_err(OAuthError::internal)?;
+        .map_err(key_failed)?;
+    let id_token = match &granted.signed_in {
+        Some(signed_in) if granted.scope.contains(OPENID) => {
+            Some(id_token(app, granted, signed_in, &access_token, now).await?)
+        }
+        _ => None,
+    };
     Ok(TokenResponse {
         access_token,
-        token_type: match granted.jkt {
-            Some(_) => "DPoP",
-            None => "Bearer",
-        },
+        token_type: access_token::token_type(granted.jkt.is_some()),
         expires_in: lifetime,
         scope: granted.scope.to_string(),
         refresh_token,
+        id_token,
     })
+}
+
+/// The ID token beside an access token, signed as the client's document says now.
+async fn id_token(
+    app: &App,
+    granted: &Granted,
+    signed_in: &SignedIn,
+    access_token: &str,
+    now: UnixTime,
+) -> Result<String, OAuthError> {
+    let client = app.clients.last_known(&granted.client_id, now).await;
+    let client = client.map_err(|refusal| refused(&refusal))?;
+    let alg = client.map_or_else(SigningAlg::default, |client| client.metadata.id_token_alg);
+    app.keys.have(alg, now).await.map_err(key_failed)?;
+    let about = id_token::About {
+        issuer: &app.config.issuer,
+        subject: &granted.subject,
+        client_id: &granted.client_id,
+        signed_in_at: signed_in.at,
+        nonce: signed_in.nonce.as_deref(),
+        sid: signed_in.sid.as_deref(),
+        access_token,
+        alg,
+    };
+    let claims = id_token::claims(&about, now);
+    app.keys
+        .sign(alg, id_token::TYP, &claims)
+        .map_err(key_failed)
+}
+
+/// Whom an ID token of ours is about, whether its time is over or not (OpenID Connect Core §3.1.2.1 `id_token_hint`).
+/// `None`: it is none of ours.
+pub fn subject_of(app: &App, id_token: &str) -> Option<String> {
+    let token = Jws::parse(id_token).ok()?;
+    let is_id_token = token.header().typ.as_deref().map(str::to_ascii_uppercase)
+        == Some(id_token::TYP.to_owned());
+    let claim = |name| token.claims().string(name).ok().flatten();
+    let is_ours = is_id_token
+        && app.keys.signed(&token) == Some(true)
+        && claim("iss") == Some(app.config.issuer.as_str());
+    claim("sub").filter(|_| is_ours).map(str::to_owned)
+}
+
+/// What failing keys mean to a client.
+fn key_failed(error: KeyError) -> OAuthError {
+    match error {
+        KeyError::Store(error) => store_failed(error),
+        error => OAuthError::internal(error),
+    }
+}
+
+/// What a failed store means to a client.
+pub(crate) fn store_failed(error: StoreError) -> OAuthError {
+    if error.is_temporary() {
+        OAuthError::unavailable(error)
+    } else {
+        OAuthError::internal(error)
+    }
 }

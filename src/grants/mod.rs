@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
+pub(crate) use crate::tokens::store_failed;
 use crate::{
     app::App,
     clients::{AuthenticatedClient, refused},
@@ -23,7 +24,7 @@ use crate::{
         resource::Resources,
         scope::Scope,
     },
-    store::{Approved, NewGrant, StoreError},
+    store::{Approved, NewGrant},
     time::UnixTime,
     tokens::{Granted, SignedIn, TokenResponse, issue},
 };
@@ -224,14 +225,5 @@ impl Terms {
             .may_refresh
             .then(|| self.family.seal(&app.refresh_key));
         issue(app, &granted, access, refresh_token, now).await
-    }
-}
-
-/// What a failed store means to a client.
-pub(crate) fn store_failed(error: StoreError) -> OAuthError {
-    if error.is_temporary() {
-        OAuthError::unavailable(error)
-    } else {
-        OAuthError::internal(error)
     }
 }

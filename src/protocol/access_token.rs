@@ -2,7 +2,10 @@
 
 use serde::Serialize;
 
-use super::{client_id::ClientId, issuer::IssuerUrl, resource::Resources, scope::Scope};
+use super::{
+    client_id::ClientId, id_token, issuer::IssuerUrl, json::Object, resource::Resources,
+    scope::Scope,
+};
 use crate::{secret::random_id, time::UnixTime};
 
 /// The header's `typ`, RFC 9068 §2.1.
@@ -11,38 +14,110 @@ pub const TYP: &str = "at+jwt";
 /// The claims of an access token, RFC 9068 §2.2.
 #[derive(Debug, Serialize)]
 pub struct Claims {
-    iss: String,
-    sub: String,
-    aud: Audience,
-    client_id: String,
-    iat: i64,
-    exp: i64,
-    jti: String,
+    pub iss: String,
+    pub sub: String,
+    pub aud: Audience,
+    pub client_id: String,
+    pub iat: i64,
+    pub exp: i64,
+    pub jti: String,
     #[serde(skip_serializing_if = "String::is_empty")]
-    scope: String,
+    pub scope: String,
     /// When the person signed in, RFC 9068 §2.2.1.
     #[serde(skip_serializing_if = "Option::is_none")]
-    auth_time: Option<i64>,
+    pub auth_time: Option<i64>,
+    /// How, RFC 9068 §2.2.1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub acr: Option<String>,
     /// Our own: the grant it came from, so that a revoked grant is known at once.
     #[serde(skip_serializing_if = "Option::is_none")]
-    grant_id: Option<String>,
+    pub grant_id: Option<String>,
     /// The key it is bound to, RFC 9449 §6.1.
     #[serde(skip_serializing_if = "Option::is_none")]
-    cnf: Option<Confirmation>,
+    pub cnf: Option<Confirmation>,
+}
+
+impl Claims {
+    /// Those of a token that we signed; `None` where it is none of ours.
+    pub fn read(claims: &Object) -> Option<Self> {
+        let text = |name: &str| claims.string(name).ok().flatten().map(str::to_owned);
+        let number = |name: &str| claims.integer(name).ok().flatten();
+        let cnf = claims.object("cnf").ok()?;
+        Some(Self {
+            iss: text("iss")?,
+            sub: text("sub")?,
+            aud: Audience::read(claims)?,
+            client_id: text("client_id")?,
+            iat: number("iat")?,
+            exp: number("exp")?,
+            jti: text("jti")?,
+            scope: text("scope").unwrap_or_default(),
+            auth_time: number("auth_time"),
+            acr: text("acr"),
+            grant_id: text("grant_id"),
+            cnf: cnf.map(Confirmation::read).transpose().ok()?,
+        })
+    }
+
+    /// The thumbprint of the key it is bound to.
+    pub fn jkt(&self) -> Option<&str> {
+        self.cnf.as_ref().map(|cnf| cnf.jkt.as_str())
+    }
+
+    /// How it is to be presented, RFC 6749 §7.1.
+    pub fn token_type(&self) -> &'static str {
+        token_type(self.cnf.is_some())
+    }
+}
+
+/// RFC 6750 §6.1.1, RFC 9449 §5.
+pub const fn token_type(is_bound: bool) -> &'static str {
+    match is_bound {
+        true => "DPoP",
+        false => "Bearer",
+    }
 }
 
 /// RFC 7800 §3.1, RFC 9449 §6.1.
-#[derive(Debug, Serialize)]
-struct Confirmation {
+#[derive(Clone, Debug, Serialize)]
+pub struct Confirmation {
     jkt: String,
 }
 
+impl Confirmation {
+    /// A token that is bound in a way we do not know is worth nothing.
+    fn read(cnf: &Object) -> Result<Self, ()> {
+        let jkt = cnf.string("jkt").ok().flatten().ok_or(())?;
+        Ok(Self {
+            jkt: jkt.to_owned(),
+        })
+    }
+}
+
 /// RFC 7519 §4.1.3: one string, or an array when there are several.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 #[serde(untagged)]
-enum Audience {
+pub enum Audience {
     One(String),
     Many(Vec<String>),
+}
+
+impl Audience {
+    fn read(claims: &Object) -> Option<Self> {
+        match (claims.string("aud"), claims.strings("aud")) {
+            (Ok(Some(one)), _) => Some(Self::One(one.to_owned())),
+            (_, Ok(Some(many))) => Some(Self::Many(many.into_iter().map(str::to_owned).collect())),
+            _ => None,
+        }
+    }
+
+    /// Is one of these among it?
+    pub fn meets(&self, ids: &[String]) -> bool {
+        match self {
+            Self::One(one) => ids.contains(one),
+            Self::Many(many) => many.iter().any(|one| ids.contains(one)),
+        }
+    }
 }
 
 /// What a token says, in named parts.
@@ -86,6 +161,7 @@ pub fn claims(
         jti: random_id(),
         scope: about.scope.to_string(),
         auth_time: about.auth_time.map(|at| at.0),
+        acr: about.auth_time.map(|_| id_token::ACR.to_owned()),
         grant_id: about.grant_id.map(str::to_owned),
         cnf: about.jkt.map(|jkt| Confirmation {
             jkt: jkt.to_owned(),

@@ -8,6 +8,7 @@ use url::Url;
 
 use crate::protocol::client_id::ClientId;
 use crate::protocol::client_url::ClientUrl;
+use crate::protocol::id_token::SigningAlg;
 use crate::protocol::json::{self, Json, Object, WrongType};
 use crate::protocol::key_set::KeySet;
 use crate::protocol::redirect_uri::RedirectUri;
@@ -31,6 +32,8 @@ pub struct ClientMetadata {
     pub jwks_uri: Option<String>,
     /// The keys in the document itself.
     pub jwks: Option<KeySet>,
+    /// What its ID tokens are signed with.
+    pub id_token_alg: SigningAlg,
     pub dpop_bound_access_tokens: bool,
     pub require_pushed_authorization_requests: bool,
 }
@@ -205,8 +208,11 @@ pub const CHECKS: &[Check] = &[
         run: |doc, _| check_no_secret_key(doc),
     },
     Check {
-        rules: &["document.id_token_signed_response_alg"],
-        run: |doc, _| check_signature(doc, "document.id_token_signed_response_alg"),
+        rules: &[
+            "document.id_token_signed_response_alg",
+            "document.id_token_signing_alg_values_supported",
+        ],
+        run: |doc, _| id_token_alg(doc).map(drop),
     },
     Check {
         rules: &["document.request_object_signing_alg"],
@@ -323,6 +329,7 @@ fn read(doc: &Object, client_id: &ClientId) -> Result<ClientMetadata, MetadataEr
         application_type,
         jwks_uri: jwks_uri(doc)?,
         jwks: inline_keys(doc)?,
+        id_token_alg: id_token_alg(doc)?,
         dpop_bound_access_tokens: flag(doc, "document.dpop_bound_access_tokens")?,
         require_pushed_authorization_requests: flag(
             doc,
@@ -494,6 +501,31 @@ fn check_signature(doc: &Object, rule: &'static str) -> Result<(), MetadataError
         return Err(refuse(rule, reason));
     }
     Ok(())
+}
+
+/// OpenID Connect Dynamic Registration §2, RP Metadata Choices §2: what the singular names, else of the plural the one we
+/// prefer. Whoever says nothing gets what we sign with anyway, not the RS256 of the former.
+fn id_token_alg(doc: &Object) -> Result<SigningAlg, MetadataError> {
+    let one_rule = "document.id_token_signed_response_alg";
+    let many_rule = "document.id_token_signing_alg_values_supported";
+    check_signature(doc, one_rule)?;
+    let one = string(doc, one_rule)?;
+    let many = strings(doc, many_rule)?;
+    let (rule, alg) = match (one, many) {
+        (None, None) => return Ok(SigningAlg::default()),
+        (Some(one), _) => (one_rule, SigningAlg::from_wire(one)),
+        (None, Some(many)) => {
+            let is_listed = |alg: &SigningAlg| many.contains(&alg.as_str());
+            (many_rule, SigningAlg::ALL.into_iter().find(is_listed))
+        }
+    };
+    let reason = || match rule == one_rule {
+        true => "id_token_signed_response_alg must be ES256, RS256 or EdDSA",
+        false => {
+            "id_token_signing_alg_values_supported has nothing that this server supports: ES256, RS256, EdDSA"
+        }
+    };
+    alg.ok_or_else(|| refuse(rule, reason()))
 }
 
 /// Nor is RSA PKCS #1 v1.5 encryption.

@@ -11,13 +11,15 @@
 //! | RFC 6749 §4.1.3 redeeming a code | [`authorization_code`] |
 //! | RFC 6749 §5.2 errors | [`error`] |
 //! | RFC 6749 §6, RFC 9700 §4.14 refresh | [`refresh`] |
+//! | RFC 6750 §2.1, RFC 9449 §7.1 presenting a token | [`bearer`] |
 //! | RFC 7515, RFC 8725 signed tokens | [`jws`] |
 //! | RFC 7523, RFC 10070 client assertions | [`client_assertion`] |
 //! | RFC 7517, 7518, 7638, 8037 key sets | [`key_set`] |
 //! | RFC 7591, CIMD §4, RP Metadata Choices | [`client_metadata`], [`json`] |
 //! | RFC 7636 PKCE | [`pkce`] |
-//! | RFC 8414 metadata | [`discovery`], [`issuer`] |
 //! | RFC 8628 §3.5 asking for a device, §6.1 user codes | [`device`], [`user_code`] |
+//! | RFC 7662 introspection | [`introspection`] |
+//! | RFC 8414, OpenID Connect Discovery §3 metadata | [`discovery`], [`issuer`] |
 //! | RFC 8707 resource indicators | [`resource`] |
 //! | RFC 9068 JWT access tokens | [`access_token`] |
 //! | RFC 9449 proofs of possession | [`dpop`] |
@@ -29,11 +31,13 @@
 //! | CIMD §8.6, IANA special-purpose registries | [`special_address`] |
 //! | OpenID Connect Core §2, §3.1.3.6 ID tokens | [`id_token`] |
 //! | OpenID Connect Core §3.1.2.1 prompt | [`prompt`] |
+//! | OpenID Connect Core §5 claims about people | [`userinfo`] |
 
 pub mod access_token;
 pub mod authorization_code;
 pub mod authorize;
 pub mod basic;
+pub mod bearer;
 pub mod client;
 pub mod client_assertion;
 pub mod client_id;
@@ -45,6 +49,7 @@ pub mod dpop;
 pub mod error;
 pub mod http_cache;
 pub mod id_token;
+pub mod introspection;
 pub mod issuer;
 pub mod json;
 pub mod jws;
@@ -62,3 +67,4 @@ pub mod response;
 pub mod scope;
 pub mod special_address;
 pub mod user_code;
+pub mod userinfo;

@@ -7,6 +7,13 @@ use super::error::{ErrorCode, OAuthError};
 /// The scope that asks for a refresh token (OpenID Connect Core §11).
 pub const OFFLINE_ACCESS: &str = "offline_access";
 
+/// The scope that asks for an ID token (OpenID Connect Core §3.1.2.1).
+pub const OPENID: &str = "openid";
+/// The scope that asks what a person is called (OpenID Connect Core §5.4).
+pub const PROFILE: &str = "profile";
+/// The scope that asks for a person's address (OpenID Connect Core §5.4).
+pub const EMAIL: &str = "email";
+
 const MOST_BYTES: usize = 1_024;
 const MOST_TOKENS: usize = 50;
 

@@ -15,7 +15,14 @@ statements! {
     ANY = "SELECT subject FROM users LIMIT 1";
     FIND = "SELECT subject, username, password_hash, is_admin, created_at, disabled_at FROM users WHERE username = $1";
     LIST = "SELECT subject, username, password_hash, is_admin, created_at, disabled_at FROM users ORDER BY created_at, username";
-    INSERT = "INSERT INTO users (subject, username, password_hash, is_admin, created_at) VALUES ($1, $2, $3, $4, $5) \
+    OF_GRANT = "SELECT u.subject, u.username, u.name, u.email, u.email_verified, u.updated_at \
+                FROM grants g JOIN users u ON u.subject = g.subject \
+                WHERE g.id = $1 AND g.revoked_at IS NULL AND g.ends_at > $2 AND u.disabled_at IS NULL";
+    DESCRIBE = "UPDATE users SET name = NULLIF(COALESCE(CAST($2 AS TEXT), name), ''), \
+                email = NULLIF(COALESCE(CAST($3 AS TEXT), email), ''), \
+                email_verified = CASE WHEN CAST($3 AS TEXT) IS NULL THEN email_verified ELSE CAST($4 AS BOOLEAN) END, \
+                updated_at = $5 WHERE username = $1 RETURNING subject";
+    INSERT = "INSERT INTO users (subject, username, password_hash, is_admin, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $5) \
               ON CONFLICT (username) DO NOTHING";
     SET_PASSWORD = "UPDATE users SET password_hash = $2 WHERE username = $1 RETURNING subject";
     DISABLE = "UPDATE users SET disabled_at = $2 WHERE username = $1 AND disabled_at IS NULL RETURNING subject";
@@ -39,6 +46,26 @@ row! {
         created_at: UnixTime,
         disabled_at: Option<UnixTime>,
     }
+}
+
+row! {
+    /// What a person is called.
+    Profile {
+        subject: String,
+        username: String,
+        name: Option<String>,
+        email: Option<String>,
+        email_verified: bool,
+        updated_at: UnixTime,
+    }
+}
+
+/// What is to be changed about a person. `None` leaves it as it is, an empty text takes it away.
+#[derive(Debug, Default)]
+pub struct Description {
+    pub name: Option<String>,
+    /// The address, and whether it is known to be the person's.
+    pub email: Option<(String, bool)>,
 }
 
 /// Why an account was not made.
@@ -167,6 +194,43 @@ impl Store {
                     sqlx::query(END_SESSIONS).bind(subject).execute(c).await?;
                     Ok(true)
                 })
+            })
+        })
+        .await
+    }
+
+    /// The person of a grant, if neither has ended.
+    pub async fn person_of_grant(
+        &self,
+        grant_id: &str,
+        now: UnixTime,
+    ) -> Result<Option<Profile>, StoreError> {
+        Ok(on_reads!(self, pool => {
+            sqlx::query_as(OF_GRANT).bind(grant_id).bind(now.0).fetch_optional(pool).await?
+        }))
+    }
+
+    /// Changes what a person is called. False: there is no such account.
+    pub async fn describe_account(
+        &self,
+        username: String,
+        description: Description,
+        now: UnixTime,
+    ) -> Result<bool, StoreError> {
+        let (email, is_verified) = description.email.unzip();
+        self.write_one(move |mut connection| {
+            Box::pin(async move {
+                Ok(on_connection!(&mut connection, c => {
+                    sqlx::query(DESCRIBE)
+                        .bind(&username)
+                        .bind(&description.name)
+                        .bind(&email)
+                        .bind(is_verified.unwrap_or(false))
+                        .bind(now.0)
+                        .fetch_optional(c)
+                        .await?
+                        .is_some()
+                }))
             })
         })
         .await

@@ -22,7 +22,7 @@ mod used_once;
 mod writer;
 
 pub use self::{
-    accounts::{Account, AccountError},
+    accounts::{Account, AccountError, Description, Profile},
     client_rules::Ended,
     clients::{Accepted, ClientEvent, EventKind, Gone, KeptClient, ListedClient, NewEvent},
     codes::{IssuedCode, NewCode, Redeemed},
