@@ -47,6 +47,63 @@ impl FromStr for Username {
     }
 }
 
+/// What a person is called, as apps show it: OpenID Connect Core §5.1 `name`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FullName(String);
+
+impl FullName {
+    /// The text.
+    pub fn into_text(self) -> String {
+        self.0
+    }
+}
+
+impl FromStr for FullName {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let name: String = text.trim().nfc().collect();
+        if name.is_empty() || name.chars().count() > 128 || name.contains(char::is_control) {
+            return Err("A name has 1 to 128 characters, and no control characters.");
+        }
+        Ok(Self(name))
+    }
+}
+
+/// An address as RFC 5321 §4.1.2 has it, without comments, quotes and address literals.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EmailAddress(String);
+
+impl EmailAddress {
+    /// The text.
+    pub fn into_text(self) -> String {
+        self.0
+    }
+}
+
+impl FromStr for EmailAddress {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let text = text.trim();
+        let of_dots = |part: &str, fits: fn(char) -> bool| {
+            part.split('.')
+                .all(|label| !label.is_empty() && label.chars().all(fits))
+        };
+        let is_atext = |c: char| c.is_alphanumeric() || "!#$%&'*+-/=?^_`{|}~".contains(c);
+        let fits = text.len() <= 254
+            && text.split_once('@').is_some_and(|(local, domain)| {
+                local.len() <= 64
+                    && of_dots(local, is_atext)
+                    && of_dots(domain, |c| c.is_alphanumeric() || c == '-')
+            });
+        match fits {
+            true => Ok(Self(text.to_owned())),
+            false => Err("An e-mail address looks like name@example.com."),
+        }
+    }
+}
+
 /// A password in the clear, in one Unicode form. Never shown.
 pub struct Password(String);
 
@@ -290,6 +347,34 @@ mod tests {
             );
         }
         assert!("a".repeat(65).parse::<Username>().is_err());
+    }
+
+    #[test]
+    fn a_name_and_an_address_are_what_apps_can_show() {
+        for (text, expected) in [
+            (" Ada Lovelace ", Some("Ada Lovelace")),
+            ("アダ", Some("アダ")),
+            (" ", None),
+            ("Ada\u{1b}[2J", None),
+        ] {
+            let name = text.parse().ok().map(FullName::into_text);
+            assert_eq!(name.as_deref(), expected, "{text:?}");
+        }
+        for (text, fits) in [
+            ("ada@example.com", true),
+            ("a.d+a@mail.example.com", true),
+            ("ada@localhost", true),
+            ("@example.com", false),
+            ("ada@", false),
+            ("ada", false),
+            ("a@b@c", false),
+            ("ada..x@example.com", false),
+            ("ada@example..com", false),
+            ("ada lovelace@example.com", false),
+            ("ada@example.com\r\nBcc: x", false),
+        ] {
+            assert_eq!(text.parse::<EmailAddress>().is_ok(), fits, "{text:?}");
+        }
     }
 
     #[test]

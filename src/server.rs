@@ -29,7 +29,8 @@ use crate::{
     app::App,
     endpoints::{
         authorize::authorize, device_authorization::device_authorization, discovery, health,
-        jwks::jwks, logo::logo, par::par, revoke::revoke, token::token,
+        introspect::introspect, jwks::jwks, logo::logo, par::par, revoke::revoke, token::token,
+        userinfo::userinfo,
     },
     pages::{admin, consent, development, device, home, login, logout, setup},
     protocol::{
@@ -66,6 +67,7 @@ pub fn router(app: &App) -> Router {
         .route(&at("/par"), post(par))
         .route(&at("/revoke"), post(revoke))
         .route(&at("/device_authorization"), post(device_authorization))
+        .route(&at("/userinfo"), get(userinfo).post(userinfo))
         .route(&at("/jwks"), get(jwks));
     let metadata = discovery::metadata(app);
     for location in locations(&app.config.issuer) {
@@ -75,10 +77,14 @@ pub fn router(app: &App) -> Router {
             get(move || discovery::discovery(metadata.clone())),
         );
     }
-    let machines = machines
-        .method_not_allowed_fallback(machine_method_not_allowed)
-        .layer(middleware::map_response(machine_shape))
-        .layer(cors());
+    // Servers ask here, never pages: no other origin is answered.
+    let servers = Router::new().route(&at("/introspect"), post(introspect));
+    let shaped = |machines: Router<App>| {
+        machines
+            .method_not_allowed_fallback(machine_method_not_allowed)
+            .layer(middleware::map_response(machine_shape))
+    };
+    let machines = shaped(machines).layer(cors()).merge(shaped(servers));
 
     let people = Router::new()
         .route(&at("/"), get(home::home))

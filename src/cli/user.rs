@@ -8,9 +8,10 @@ use serde_json::json;
 
 use super::{Usage, open};
 use crate::{
-    accounts::{Accounts, Password, Username},
+    accounts::{Accounts, EmailAddress, FullName, Password, Username},
     config::Config,
-    time::Clock,
+    store::{Description, Store},
+    time::{Clock, UnixTime},
 };
 
 #[derive(Debug, Subcommand)]
@@ -22,6 +23,14 @@ pub(super) enum Command {
         /// Make it an administrator.
         #[arg(long)]
         admin: bool,
+        #[command(flatten)]
+        about: About,
+    },
+    /// Change what a person is called. An empty text takes away what is there.
+    Set {
+        name: String,
+        #[command(flatten)]
+        about: About,
     },
     /// List the accounts.
     List,
@@ -39,15 +48,33 @@ pub(super) struct Who {
     password_stdin: bool,
 }
 
+/// What apps are told of a person who allows it.
+#[derive(Debug, Args)]
+pub(super) struct About {
+    /// The person's name, as apps show it.
+    #[arg(id = "full_name", long = "name", value_name = "TEXT")]
+    name: Option<String>,
+    /// The person's e-mail address.
+    #[arg(long, value_name = "ADDRESS")]
+    email: Option<String>,
+    /// The address is known to be the person's.
+    #[arg(long, requires = "email")]
+    email_verified: bool,
+}
+
 pub(super) async fn run(command: Command, config: &Config, as_json: bool) -> anyhow::Result<()> {
     let now = Clock::system().now();
     match command {
-        Command::Add { who, admin } => {
+        Command::Add { who, admin, about } => {
+            let description = about.read()?;
             let (name, password) = who.read()?;
             let store = open(config).await?;
             let made = Accounts::new(store.clone())
                 .add(name.clone(), password, admin, now)
                 .await?;
+            if let (Ok(()), Some(description)) = (&made, description) {
+                describe(&store, &name, description, now).await?;
+            }
             store.close().await;
             if made.is_err() {
                 bail!("there is an account named {} already", name.as_str());
@@ -61,6 +88,19 @@ pub(super) async fn run(command: Command, config: &Config, as_json: bool) -> any
                     "account added"
                 },
             );
+        }
+        Command::Set { name, about } => {
+            let name = parse(&name)?;
+            let Some(description) = about.read()? else {
+                return Err(Usage("nothing to change; use --name or --email".to_owned()).into());
+            };
+            let store = open(config).await?;
+            let changed = describe(&store, &name, description, now).await?;
+            store.close().await;
+            if !changed {
+                bail!("there is no account named {}", name.as_str());
+            }
+            report(as_json, &name, "account changed");
         }
         Command::Passwd(who) => {
             let (name, password) = who.read()?;
@@ -127,6 +167,38 @@ fn report(as_json: bool, name: &Username, done: &str) {
 
 fn parse(name: &str) -> Result<Username, Usage> {
     name.parse().map_err(|told: &str| Usage(told.to_owned()))
+}
+
+async fn describe(
+    store: &Store,
+    name: &Username,
+    description: Description,
+    now: UnixTime,
+) -> anyhow::Result<bool> {
+    let name = name.as_str().to_owned();
+    Ok(store.describe_account(name, description, now).await?)
+}
+
+impl About {
+    /// What is to be changed; `None`: nothing.
+    fn read(self) -> Result<Option<Description>, Usage> {
+        let usage = |told: &str| Usage(told.to_owned());
+        let name = |text: String| match text.is_empty() {
+            true => Ok(text),
+            false => text.parse().map(FullName::into_text).map_err(usage),
+        };
+        let email = |text: String| match text.is_empty() {
+            true => Ok(text),
+            false => text.parse().map(EmailAddress::into_text).map_err(usage),
+        };
+        let email = self.email.map(email).transpose()?;
+        let description = Description {
+            name: self.name.map(name).transpose()?,
+            email: email.map(|email| (email, self.email_verified)),
+        };
+        let is_some = description.name.is_some() || description.email.is_some();
+        Ok(is_some.then_some(description))
+    }
 }
 
 impl Who {

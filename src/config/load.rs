@@ -394,6 +394,10 @@ mod tests {
                 "[[resources]]\nid = \"nowhere\"",
                 "w.toml: resources.id: expected a resource URL",
             ),
+            (
+                "[[resources]]\nid = \"https://rs.example.com\"\nscopes = { openid = \"x\" }",
+                "w.toml: resources.scopes: expected other names than openid",
+            ),
         ];
         for (text, expected) in file {
             let got = with(Some(text), &[]).unwrap_err();

@@ -127,6 +127,16 @@ impl Config {
                     "scope names as RFC 6749 section 3.3 allows them".to_owned(),
                 ));
             }
+            let is_ours = |scope: &String| {
+                crate::policy::catalog::is_of_people(scope)
+                    || scope == crate::protocol::scope::OFFLINE_ACCESS
+            };
+            if resource.scopes.keys().any(is_ours) {
+                return Err((
+                    "resources.scopes",
+                    "other names than openid, profile, email and offline_access, which are this server's own".to_owned(),
+                ));
+            }
         }
         Ok(())
     }

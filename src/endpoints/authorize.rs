@@ -25,6 +25,7 @@ use crate::{
     secret::{self, Secret, Visitor},
     store::{Asked, NewInteraction, StoreError},
     time::{UnixTime, in_words},
+    tokens,
     web::{
         callback::{Callback, see_other},
         client_ip::client_ip,
@@ -210,6 +211,13 @@ async fn pushed(
     }))
 }
 
+/// Is somebody else expected? A hint that is no ID token of ours says nothing.
+fn is_another(app: &App, proposal: &Proposal, session: &CurrentSession) -> bool {
+    let hint = proposal.request.id_token_hint.as_deref();
+    let expected = hint.and_then(|hint| tokens::subject_of(app, hint));
+    expected.is_some_and(|expected| expected != session.row.subject)
+}
+
 struct Incoming<'a> {
     app: &'a App,
     /// As the browser brought them.
@@ -287,6 +295,9 @@ impl Incoming<'_> {
             request: &proposal.request,
             signed_in_at: session.as_ref().map(|session| session.row.signed_in_at),
             sent_to_login_at: self.sent_to_login_at,
+            other_person: session
+                .as_ref()
+                .is_some_and(|session| is_another(app, &proposal, session)),
             consent_covers: remembered.covers,
             first_party: proposal.standing.is_first_party(),
             just_allowed: false,

@@ -1,4 +1,5 @@
-//! `GET /.well-known/oauth-authorization-server`: RFC 8414 §3.
+//! `GET /.well-known/oauth-authorization-server` and `/.well-known/openid-configuration`: RFC 8414 §3, OpenID Connect
+//! Discovery §4.
 
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -8,6 +9,7 @@ use crate::{
     app::App,
     clients, grants,
     protocol::discovery::{Offer, document},
+    web::machine,
 };
 
 /// The metadata as bytes: it does not change while the server runs.
@@ -35,7 +37,7 @@ pub(crate) fn metadata(app: &App) -> Bytes {
         devices: app.config.policy.devices,
         auth_methods: clients::METHODS,
         assertion_algs: &["ES256", "PS256", "EdDSA", "RS256"],
-        proof_algs: &["ES256", "PS256", "EdDSA"],
+        proof_algs: &machine::proof_algs(),
         requires_pushing: app.config.policy.require_pushed_authorization_requests,
         scopes: &scopes,
         resources: &resources,

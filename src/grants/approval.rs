@@ -15,7 +15,7 @@ use crate::{
         error::{ErrorCode, OAuthError},
         params::Params,
         redirect_uri::RedirectUri,
-        scope::Scope,
+        scope::{OPENID, Scope},
     },
     secret::{Code, PushedRequest, Secret, SecretHash},
     store::{NewCode, StoreError},
@@ -173,8 +173,15 @@ impl Proposal {
         Ok(remembered)
     }
 
-    /// The code for this proposal, and the row that keeps it.
+    /// The code for this proposal, and the row that keeps it. The key for the client's ID tokens, if it is the first
+    /// that wants one of its algorithm, is made and published while the person is on the way back.
     pub fn code(&self, app: &App, person: Person<'_>, now: UnixTime) -> (Secret<Code>, NewCode) {
+        let alg = self.client.metadata.id_token_alg;
+        if self.scope.contains(OPENID) && !app.keys.has(alg) {
+            let app = app.clone();
+            // Whoever redeems the code waits for it, and is told if it fails.
+            tokio::spawn(async move { _ = app.keys.have(alg, now).await });
+        }
         let code = Secret::generate();
         let row = NewCode {
             hash: code.hash(),

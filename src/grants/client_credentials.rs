@@ -2,6 +2,7 @@
 
 use super::{Request, lifetimes, standing};
 use crate::{
+    policy::catalog::is_of_people,
     protocol::{
         client_metadata::GrantType,
         error::{ErrorCode, OAuthError},
@@ -35,6 +36,13 @@ pub(super) async fn redeem(request: Request<'_>) -> Result<TokenResponse, OAuthE
         return Err(OAuthError::new(ErrorCode::InvalidDpopProof, told));
     }
     let asked: Option<Scope> = params.optional("scope").map(str::parse).transpose()?;
+    if asked
+        .as_ref()
+        .is_some_and(|asked| asked.tokens().any(is_of_people))
+    {
+        let told = "scopes about a person need one: client_credentials has none";
+        return Err(OAuthError::new(ErrorCode::InvalidScope, told));
+    }
     let resources = app.config.resources.asked(params)?;
     let catalog = &app.config.resources;
     catalog.check(&resources, &standing)?;

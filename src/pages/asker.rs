@@ -83,7 +83,7 @@ pub(super) fn wanted(
             Permission {
                 scope: token.to_owned(),
                 meaning: known.map_or_else(String::new, |(meaning, _)| meaning.to_owned()),
-                resource: known.and_then(|(_, resource)| resource.name.clone()),
+                resource: known.and_then(|(_, resource)| resource?.name.clone()),
             }
         });
     let resources = resources.0.iter().map(|resource| ResourceView {

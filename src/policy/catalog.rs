@@ -9,8 +9,23 @@ use crate::protocol::{
     error::{ErrorCode, OAuthError},
     params::Params,
     resource::Resources,
-    scope::{OFFLINE_ACCESS, Scope},
+    scope::{EMAIL, OFFLINE_ACCESS, OPENID, PROFILE, Scope},
 };
+
+/// The scopes that belong to no resource but to people, and what they mean.
+const OF_PEOPLE: [(&str, &str); 3] = [
+    (
+        OPENID,
+        "Know that it is you, by an identifier that this server has for you",
+    ),
+    (PROFILE, "See your name and your user name"),
+    (EMAIL, "See your e-mail address"),
+];
+
+/// Is the scope about a person, whatever the resource?
+pub fn is_of_people(scope: &str) -> bool {
+    OF_PEOPLE.iter().any(|(known, _)| *known == scope)
+}
 
 /// One protected resource, as the administrator describes it.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
@@ -64,13 +79,15 @@ impl Catalog {
         named
     }
 
-    /// What a scope means, and whose it is.
-    pub fn meaning(&self, scope: &str) -> Option<(&str, &Resource)> {
+    /// What a scope means, and which resource's it is, if it is one's.
+    pub fn meaning(&self, scope: &str) -> Option<(&str, Option<&Resource>)> {
+        let of_people = OF_PEOPLE.iter().find(|(known, _)| *known == scope);
+        if let Some((_, meaning)) = of_people {
+            return Some((meaning, None));
+        }
         self.0.iter().find_map(|resource| {
-            resource
-                .scopes
-                .get(scope)
-                .map(|meaning| (meaning.as_str(), resource))
+            let meaning = resource.scopes.get(scope)?;
+            Some((meaning.as_str(), Some(resource)))
         })
     }
 
@@ -81,7 +98,8 @@ impl Catalog {
             .iter()
             .filter(|resource| resource.open)
             .flat_map(|resource| resource.scopes.keys().cloned());
-        Scope::of(open.chain([OFFLINE_ACCESS.to_owned()]))
+        let ours = [OPENID, PROFILE, EMAIL, OFFLINE_ACCESS].map(str::to_owned);
+        Scope::of(open.chain(ours))
     }
 
     /// May a client of this standing ask for tokens for these resources?
@@ -112,18 +130,20 @@ impl Catalog {
         Ok(())
     }
 
-    /// Of these resources, what may a client of this standing be granted?
+    /// Of these resources and of people, what may a client of this standing be granted?
     fn allows(&self, scope: &str, resources: &Resources, standing: &Standing) -> bool {
-        standing.allows_scope(scope)
-            && self.0.iter().any(|resource| {
+        let is_meant = |resource: &Resource| {
+            let mut asked = resources.0.iter();
+            resources.0.is_empty() || asked.any(|asked| asked.as_str() == resource.id)
+        };
+        let is_of_a_resource = || {
+            self.0.iter().any(|resource| {
                 resource.scopes.contains_key(scope)
                     && standing.allows_resource(&resource.id, resource.open)
-                    && (resources.0.is_empty()
-                        || resources
-                            .0
-                            .iter()
-                            .any(|asked| asked.as_str() == resource.id))
+                    && is_meant(resource)
             })
+        };
+        standing.allows_scope(scope) && (is_of_people(scope) || is_of_a_resource())
     }
 
     /// What is left of a scope that was granted for some resources, in a token for those that are `asked` for: a rule
@@ -151,8 +171,8 @@ impl Catalog {
 
     /// The scope to grant: asked ∩ the document's ∩ what its standing allows of these resources.
     ///
-    /// Who asks for nothing gets all that is allowed of the resources. `offline_access` needs a document that lists
-    /// the grant `refresh_token`.
+    /// Who asks for nothing gets all that is allowed of the resources, and nothing about the person. `offline_access`
+    /// needs a document that lists the grant `refresh_token`; `profile` and `email` say nothing without `openid`.
     ///
     /// # Errors
     ///
@@ -181,6 +201,10 @@ impl Catalog {
             return Ok(Scope::of(all).filter(|scope| scope != OFFLINE_ACCESS && allowed(scope)));
         };
         let granted = asked.filter(allowed);
+        let granted = match granted.contains(OPENID) {
+            true => granted,
+            false => granted.filter(|scope| !is_of_people(scope)),
+        };
         if granted.is_empty() && !asked.is_empty() {
             let told =
                 "none of the requested scopes may be granted to this client for these resources";
@@ -298,7 +322,28 @@ mod tests {
                 Ok("read"),
             ),
             (Some("admin"), None, "", true, Err(ErrorCode::InvalidScope)),
-            (Some("openid"), None, "", true, Err(ErrorCode::InvalidScope)),
+            (
+                Some("openid profile email address"),
+                None,
+                "https://mail.example/",
+                false,
+                Ok("openid profile email"),
+            ),
+            (
+                Some("openid email mail"),
+                Some("openid mail"),
+                "",
+                false,
+                Ok("openid mail"),
+            ),
+            (Some("profile email read"), None, "", false, Ok("read")),
+            (
+                Some("profile"),
+                None,
+                "",
+                true,
+                Err(ErrorCode::InvalidScope),
+            ),
         ];
         for (asked, document, resources, may_refresh, expected) in table {
             let asked: Option<Scope> = asked.map(|text: &str| text.parse().unwrap());
@@ -367,6 +412,9 @@ mod tests {
             .grantable(None, None, &none, true, &narrow)
             .unwrap();
         assert_eq!(got.to_string(), "read");
+        let openid = "openid".parse().unwrap();
+        let openid = catalog().grantable(Some(&openid), None, &none, true, &narrow);
+        assert!(openid.is_err(), "the only scopes are the only scopes");
         // What was granted before is narrowed, too.
         let granted = "read write offline_access".parse().unwrap();
         let left = catalog()

@@ -24,6 +24,8 @@ pub struct Facts<'a> {
     pub signed_in_at: Option<UnixTime>,
     /// When the person was last sent to sign in for this request, if they were.
     pub sent_to_login_at: Option<UnixTime>,
+    /// Does the client expect another person than the one who is signed in?
+    pub other_person: bool,
     /// Does a remembered consent cover what would be granted?
     pub consent_covers: bool,
     /// Is the client our own, so that nobody is asked?
@@ -49,21 +51,33 @@ pub enum Verdict {
 /// One reason to stop a request, and what to do then.
 struct Policy {
     applies: fn(&Facts<'_>) -> bool,
-    verdict: Verdict,
-    /// The error when `prompt=none` forbids a page.
+    /// The page that helps; `None`: none does.
+    page: Option<Page>,
+    /// The error when no page helps, or `prompt=none` forbids it.
     silent: ErrorCode,
+}
+
+#[derive(Clone, Copy)]
+enum Page {
+    Login,
+    Consent,
 }
 
 /// Asked in this order; the first that applies decides.
 const ALL: &[Policy] = &[
     Policy {
         applies: needs_login,
-        verdict: Verdict::Login,
+        page: Some(Page::Login),
+        silent: ErrorCode::LoginRequired,
+    },
+    Policy {
+        applies: is_still_another_person,
+        page: None,
         silent: ErrorCode::LoginRequired,
     },
     Policy {
         applies: needs_consent,
-        verdict: Verdict::Consent,
+        page: Some(Page::Consent),
         silent: ErrorCode::ConsentRequired,
     },
 ];
@@ -73,15 +87,17 @@ pub fn decide(facts: &Facts<'_>) -> Verdict {
     let Some(policy) = ALL.iter().find(|policy| (policy.applies)(facts)) else {
         return Verdict::Pass;
     };
-    if facts.request.prompt.none {
-        return Verdict::Refuse(OAuthError::new(
+    match policy.page {
+        Some(_) if facts.request.prompt.none => Verdict::Refuse(OAuthError::new(
             policy.silent,
             "prompt none was asked for, but the user has to be asked",
-        ));
-    }
-    match policy.verdict {
-        Verdict::Login => Verdict::Login,
-        _ => Verdict::Consent,
+        )),
+        Some(Page::Login) => Verdict::Login,
+        Some(Page::Consent) => Verdict::Consent,
+        None => Verdict::Refuse(OAuthError::new(
+            policy.silent,
+            "another user than the one of id_token_hint is signed in",
+        )),
     }
 }
 
@@ -90,9 +106,16 @@ fn needs_login(facts: &Facts<'_>) -> bool {
         return true;
     };
     let too_old = |age: i64| facts.now - at > age;
-    let is_wanted = facts.request.prompt.login || facts.request.max_age.is_some_and(too_old);
+    let is_wanted = facts.request.prompt.login
+        || facts.request.max_age.is_some_and(too_old)
+        || facts.other_person;
     // It is met by a sign-in that happened after we asked for one.
     is_wanted && !facts.just_allowed && facts.sent_to_login_at.is_none_or(|sent| at < sent)
+}
+
+/// OpenID Connect Core §3.1.2.2: whoever signed in for the request is not the one it is about.
+fn is_still_another_person(facts: &Facts<'_>) -> bool {
+    facts.other_person
 }
 
 /// Consent is asked every time when the answer goes to this computer: anything on it can listen there
@@ -159,9 +182,49 @@ mod tests {
                 request: &request,
                 signed_in_at: signed_in.map(UnixTime),
                 sent_to_login_at: sent.map(UnixTime),
+                other_person: false,
                 consent_covers,
                 first_party: false,
                 just_allowed,
+                now: UnixTime(10),
+            };
+            let got = match decide(&facts) {
+                Verdict::Pass => "pass",
+                Verdict::Login => "login",
+                Verdict::Consent => "consent",
+                Verdict::Refuse(error) => error.code.as_str(),
+            };
+            assert_eq!(got, expected, "{row:?}");
+        }
+    }
+
+    #[test]
+    fn an_old_sign_in_or_another_person_signs_in_again_once() {
+        // max_age, signed in at, sent to login at, another person, prompt → verdict
+        let table = [
+            (Some(5), 5, None, false, "", "pass"),
+            (Some(4), 5, None, false, "", "login"),
+            (Some(0), 9, None, false, "", "login"),
+            (Some(0), 10, Some(9), false, "", "pass"),
+            (Some(0), 9, Some(9), false, "", "pass"),
+            (Some(4), 5, None, false, "none", "login_required"),
+            (None, 5, None, true, "", "login"),
+            (None, 5, None, true, "none", "login_required"),
+            (None, 8, Some(7), true, "", "login_required"),
+            (None, 8, Some(7), false, "", "pass"),
+        ];
+        for row in table {
+            let (max_age, signed_in, sent, other_person, prompt, expected) = row;
+            let mut request = request("https://a.example.com/cb", prompt);
+            request.max_age = max_age;
+            let facts = Facts {
+                request: &request,
+                signed_in_at: Some(UnixTime(signed_in)),
+                sent_to_login_at: sent.map(UnixTime),
+                other_person,
+                consent_covers: true,
+                first_party: false,
+                just_allowed: false,
                 now: UnixTime(10),
             };
             let got = match decide(&facts) {

@@ -37,6 +37,8 @@ pub struct AuthorizationRequest {
     pub max_age: Option<i64>,
     /// RFC 9449 §10: the key that the code is bound to.
     pub dpop_jkt: Option<String>,
+    /// OpenID Connect Core §3.1.2.1: names the person who is expected. Nothing about it is proven.
+    pub id_token_hint: Option<String>,
 }
 
 /// Reads a request whose client and redirect URI are known.
@@ -74,6 +76,7 @@ pub fn parse(
     }
     Ok(AuthorizationRequest {
         nonce: nonce.map(str::to_owned),
+        id_token_hint: params.optional("id_token_hint").map(str::to_owned),
         max_age: max_age(params)?,
         dpop_jkt: dpop_jkt(params)?,
         client_id,

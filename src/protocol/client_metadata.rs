@@ -918,6 +918,7 @@ mod tests {
                 application_type: ApplicationType::Web,
                 jwks_uri: None,
                 jwks: None,
+                id_token_alg: SigningAlg::Es256,
                 dpop_bound_access_tokens: false,
                 require_pushed_authorization_requests: false,
             }

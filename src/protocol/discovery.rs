@@ -1,8 +1,13 @@
-//! Authorization server metadata: RFC 8414 §2, and what CIMD §6, RFC 9207 §3 and RFC 7009 §2 add.
+//! Authorization server metadata: RFC 8414 §2, OpenID Connect Discovery §3, and what CIMD §6, RFC 9207 §3 and RFC 7009 §2
+//! add.
 
 use serde_json::{Value, json};
 
-use super::issuer::IssuerUrl;
+use super::{
+    id_token::{self, SigningAlg},
+    issuer::IssuerUrl,
+    userinfo,
+};
 
 /// What this server offers, told to the metadata by those who offer it.
 #[derive(Debug)]
@@ -26,9 +31,30 @@ pub struct Offer<'a> {
     pub resources: &'a [String],
 }
 
-/// The metadata document: advertises exactly what works, without null members.
+/// The claims of ID tokens, beside those about people.
+const TOKEN_CLAIMS: [&str; 10] = [
+    "iss",
+    "aud",
+    "exp",
+    "iat",
+    "auth_time",
+    "nonce",
+    "at_hash",
+    "acr",
+    "amr",
+    "sid",
+];
+
+/// The metadata document, for clients of OAuth and of OpenID Connect alike: advertises exactly what works, without null members.
 pub fn document(offer: &Offer<'_>) -> Value {
     let issuer = offer.issuer;
+    // RFC 7662 §2.1: who introspects authenticates.
+    let introspecting: Vec<_> = offer
+        .auth_methods
+        .iter()
+        .filter(|it| **it != "none")
+        .collect();
+    let claims: Vec<_> = userinfo::CLAIMS.iter().chain(&TOKEN_CLAIMS).collect();
     let mut document = json!({
         "issuer": issuer.as_str(),
         "authorization_endpoint": issuer.join("/authorize"),
@@ -36,6 +62,8 @@ pub fn document(offer: &Offer<'_>) -> Value {
         "revocation_endpoint": issuer.join("/revoke"),
         "pushed_authorization_request_endpoint": issuer.join("/par"),
         "require_pushed_authorization_requests": offer.requires_pushing,
+        "introspection_endpoint": issuer.join("/introspect"),
+        "userinfo_endpoint": issuer.join("/userinfo"),
         "jwks_uri": issuer.join("/jwks"),
         "response_types_supported": ["code"],
         "response_modes_supported": ["query"],
@@ -46,7 +74,17 @@ pub fn document(offer: &Offer<'_>) -> Value {
         "token_endpoint_auth_signing_alg_values_supported": offer.assertion_algs,
         "revocation_endpoint_auth_methods_supported": offer.auth_methods,
         "revocation_endpoint_auth_signing_alg_values_supported": offer.assertion_algs,
+        "introspection_endpoint_auth_methods_supported": introspecting,
+        "introspection_endpoint_auth_signing_alg_values_supported": offer.assertion_algs,
         "dpop_signing_alg_values_supported": offer.proof_algs,
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": SigningAlg::NAMES,
+        "acr_values_supported": [id_token::ACR],
+        "claim_types_supported": ["normal"],
+        "claims_supported": claims,
+        "claims_parameter_supported": false,
+        "request_parameter_supported": false,
+        "request_uri_parameter_supported": false,
         "code_challenge_methods_supported": ["S256"],
         "client_id_metadata_document_supported": true,
         "authorization_response_iss_parameter_supported": true,
@@ -61,13 +99,16 @@ pub fn document(offer: &Offer<'_>) -> Value {
     document
 }
 
-/// Where the document is found: RFC 8414 §3.1's insertion, and appended for clients that do that.
+/// Where the document is found: inserted as RFC 8414 §3.1 has it, and appended as OpenID Connect Discovery §4.1 has it,
+/// both under both names.
 pub fn locations(issuer: &IssuerUrl) -> Vec<String> {
-    const WELL_KNOWN: &str = "/.well-known/oauth-authorization-server";
     let path = issuer.path();
-    let mut locations = vec![format!("{WELL_KNOWN}{path}")];
-    if !path.is_empty() {
-        locations.push(format!("{path}{WELL_KNOWN}"));
+    let mut locations = Vec::new();
+    for name in ["oauth-authorization-server", "openid-configuration"] {
+        locations.push(format!("/.well-known/{name}{path}"));
+        if !path.is_empty() {
+            locations.push(format!("{path}/.well-known/{name}"));
+        }
     }
     locations
 }
@@ -83,12 +124,18 @@ mod tests {
             locations(&"https://example.com/issuer1".parse().unwrap()),
             [
                 "/.well-known/oauth-authorization-server/issuer1",
-                "/issuer1/.well-known/oauth-authorization-server"
+                "/issuer1/.well-known/oauth-authorization-server",
+                "/.well-known/openid-configuration/issuer1",
+                // OpenID Connect Discovery §4.1's.
+                "/issuer1/.well-known/openid-configuration",
             ]
         );
         assert_eq!(
             locations(&"https://example.com".parse().unwrap()),
-            ["/.well-known/oauth-authorization-server"]
+            [
+                "/.well-known/oauth-authorization-server",
+                "/.well-known/openid-configuration"
+            ]
         );
     }
 }

@@ -9,12 +9,15 @@ use axum::{
 use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
 
-use super::{html, views::ErrorPage};
+use super::{html, machine::proof_algs, views::ErrorPage};
 use crate::{
     accounts::AccountsError,
     app::App,
     clients::{Refusal, RefusalKind},
-    protocol::error::{ErrorCode, OAuthError},
+    protocol::{
+        bearer::Scheme,
+        error::{ErrorCode, OAuthError},
+    },
     secret::random_id,
     store::StoreError,
 };
@@ -78,6 +81,81 @@ impl IntoResponse for TokenError {
                 header::WWW_AUTHENTICATE,
                 HeaderValue::from_static("Basic realm=\"token\""),
             );
+        }
+        response
+    }
+}
+
+/// An error of an endpoint that takes access tokens: RFC 6750 §3, RFC 9449 §7.1.
+#[derive(Debug)]
+pub(crate) struct ResourceError {
+    /// `None`: no token was shown, and RFC 6750 §3.1 says nothing more.
+    error: Option<TokenError>,
+    /// How the token was presented.
+    scheme: Scheme,
+}
+
+impl ResourceError {
+    /// No token was shown.
+    pub(crate) fn no_token() -> Self {
+        Self {
+            error: None,
+            scheme: Scheme::Bearer,
+        }
+    }
+
+    /// What is wrong with the token, or with how it was presented.
+    pub(crate) fn new(app: &App, scheme: Scheme, error: OAuthError) -> Self {
+        Self {
+            error: Some(TokenError::new(error, false).with_nonce(app)),
+            scheme,
+        }
+    }
+
+    /// One challenge for each scheme; that of the request says what is wrong.
+    fn challenges(&self) -> [String; 2] {
+        let error = self.error.as_ref().map(|it| &it.error);
+        let told = error.map_or_else(String::new, |error| {
+            let scope = match error.code {
+                ErrorCode::InsufficientScope => ", scope=\"openid\"",
+                _ => "",
+            };
+            let (code, told) = (error.code.as_str(), &error.description);
+            format!(", error=\"{code}\", error_description=\"{told}\"{scope}")
+        });
+        let about = |scheme| match self.scheme == scheme {
+            true => told.as_str(),
+            false => "",
+        };
+        let algs = proof_algs().join(" ");
+        [
+            format!("Bearer realm=\"userinfo\"{}", about(Scheme::Bearer)),
+            format!("DPoP algs=\"{algs}\"{}", about(Scheme::Dpop)),
+        ]
+    }
+}
+
+impl IntoResponse for ResourceError {
+    fn into_response(self) -> Response {
+        let challenges = self.challenges();
+        let code = self.error.as_ref().map(|it| it.error.code);
+        let mut response = match self.error {
+            None => (
+                StatusCode::UNAUTHORIZED,
+                [(header::CACHE_CONTROL, "no-store")],
+                Json(json!({})),
+            )
+                .into_response(),
+            Some(error) => error.into_response(),
+        };
+        // RFC 9449 §7.1: what is wrong with a proof is a 400 at the token endpoint only.
+        if let Some(ErrorCode::InvalidDpopProof | ErrorCode::UseDpopNonce) = code {
+            *response.status_mut() = StatusCode::UNAUTHORIZED;
+        }
+        if response.status().is_client_error() {
+            let values = challenges.map(HeaderValue::try_from).into_iter().flatten();
+            let challenge = |value| (header::WWW_AUTHENTICATE, value);
+            response.headers_mut().extend(values.map(challenge));
         }
         response
     }
