@@ -76,38 +76,39 @@ mod tests {
     #[test]
     fn a_token_comes_in_one_header_after_its_scheme_and_one_space() {
         use ErrorCode::{InvalidRequest, InvalidToken};
-        let table: &[(&[&str], Result<Option<(Scheme, &str)>, ErrorCode>)] = &[
+        struct Row<'a>(&'a [&'a str], Result<Option<(Scheme, &'a str)>, ErrorCode>);
+        let table = [
             // RFC 6750 §2.1's own.
-            (
+            Row(
                 &["Bearer mF_9.B5f-4.1JqM"],
                 Ok(Some((Scheme::Bearer, "mF_9.B5f-4.1JqM"))),
             ),
-            (
+            Row(
                 &["DPoP Kz~8mXK1EalYznwH-LC-1fBAo.4Ljp~zsPE_NeO.gxU"],
                 Ok(Some((
                     Scheme::Dpop,
                     "Kz~8mXK1EalYznwH-LC-1fBAo.4Ljp~zsPE_NeO.gxU",
                 ))),
             ),
-            (&["bearer a"], Ok(Some((Scheme::Bearer, "a")))),
-            (&["BEARER a=="], Ok(Some((Scheme::Bearer, "a==")))),
-            (&[], Ok(None)),
-            (&["Basic YTpi"], Ok(None)),
-            (&["Bearer"], Ok(None)),
-            (&["Bearer\ta"], Ok(None)),
-            (&["mF_9.B5f-4.1JqM"], Ok(None)),
-            (&["Bearer  a"], Err(InvalidToken)),
-            (&["Bearer "], Err(InvalidToken)),
-            (&["Bearer a b"], Err(InvalidToken)),
-            (&["Bearer a, Bearer b"], Err(InvalidToken)),
-            (&["Bearer =a"], Err(InvalidToken)),
-            (&["Bearer a", "Bearer a"], Err(InvalidRequest)),
-            (&["Bearer a", "DPoP a"], Err(InvalidRequest)),
+            Row(&["bearer a"], Ok(Some((Scheme::Bearer, "a")))),
+            Row(&["BEARER a=="], Ok(Some((Scheme::Bearer, "a==")))),
+            Row(&[], Ok(None)),
+            Row(&["Basic YTpi"], Ok(None)),
+            Row(&["Bearer"], Ok(None)),
+            Row(&["Bearer\ta"], Ok(None)),
+            Row(&["mF_9.B5f-4.1JqM"], Ok(None)),
+            Row(&["Bearer  a"], Err(InvalidToken)),
+            Row(&["Bearer "], Err(InvalidToken)),
+            Row(&["Bearer a b"], Err(InvalidToken)),
+            Row(&["Bearer a, Bearer b"], Err(InvalidToken)),
+            Row(&["Bearer =a"], Err(InvalidToken)),
+            Row(&["Bearer a", "Bearer a"], Err(InvalidRequest)),
+            Row(&["Bearer a", "DPoP a"], Err(InvalidRequest)),
         ];
-        for (values, expected) in table {
+        for Row(values, expected) in table {
             let bytes: Vec<&[u8]> = values.iter().map(|value| value.as_bytes()).collect();
             let got = parse(&bytes).map(|it| it.map(|it| (it.scheme, it.token)));
-            assert_eq!(got.map_err(|error| error.code), *expected, "{values:?}");
+            assert_eq!(got.map_err(|error| error.code), expected, "{values:?}");
         }
     }
 }
