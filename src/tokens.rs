@@ -139,8 +139,8 @@ async fn id_token(
 /// `None`: it is none of ours.
 pub fn subject_of(app: &App, id_token: &str) -> Option<String> {
     let token = Jws::parse(id_token).ok()?;
-    let is_id_token = token.header().typ.as_deref().map(str::to_ascii_uppercase)
-        == Some(id_token::TYP.to_owned());
+    let typ = token.header().typ.as_deref();
+    let is_id_token = typ.is_some_and(|typ| typ.eq_ignore_ascii_case(id_token::TYP));
     let claim = |name| token.claims().string(name).ok().flatten();
     let is_ours = is_id_token
         && app.keys.signed(&token) == Some(true)

@@ -87,6 +87,8 @@ impl Shown<'_> {
             ));
         }
         let scope: Scope = live.claims.scope.parse()?;
+        // The scope says that the token is meant for here, also one whose audience is a resource: that has to be the
+        // resource's own name, and nothing beside it.
         let Some(person) = person(&live).filter(|_| scope.contains(OPENID)) else {
             let told = "the access token was not granted the scope openid";
             return Err(OAuthError::new(ErrorCode::InsufficientScope, told));

@@ -22,16 +22,31 @@ on_both! {
             "pushed_authorization_request_endpoint": "http://127.0.0.1:8080/par",
             "require_pushed_authorization_requests": false,
             "device_authorization_endpoint": "http://127.0.0.1:8080/device_authorization",
+            "introspection_endpoint": "http://127.0.0.1:8080/introspect",
+            "userinfo_endpoint": "http://127.0.0.1:8080/userinfo",
             "jwks_uri": "http://127.0.0.1:8080/jwks",
             "response_types_supported": ["code"],
             "response_modes_supported": ["query"],
             "grant_types_supported": ["authorization_code", "client_credentials", "refresh_token", "urn:ietf:params:oauth:grant-type:device_code"],
-            "scopes_supported": ["notes.read", "notes.write", "mail", "offline_access"],
+            "scopes_supported": ["notes.read", "notes.write", "mail", "openid", "profile", "email", "offline_access"],
             "prompt_values_supported": ["none", "login", "consent", "select_account"],
             "token_endpoint_auth_methods_supported": methods,
             "token_endpoint_auth_signing_alg_values_supported": algs,
             "revocation_endpoint_auth_methods_supported": methods,
             "revocation_endpoint_auth_signing_alg_values_supported": algs,
+            "introspection_endpoint_auth_methods_supported": ["private_key_jwt", "client_secret_basic", "client_secret_post"],
+            "introspection_endpoint_auth_signing_alg_values_supported": algs,
+            "subject_types_supported": ["public"],
+            "id_token_signing_alg_values_supported": ["ES256", "RS256", "EdDSA"],
+            "acr_values_supported": ["urn:oasis:names:tc:SAML:2.0:ac:classes:PasswordProtectedTransport"],
+            "claim_types_supported": ["normal"],
+            "claims_supported": [
+                "sub", "name", "preferred_username", "updated_at", "email", "email_verified",
+                "iss", "aud", "exp", "iat", "auth_time", "nonce", "at_hash", "acr", "amr", "sid",
+            ],
+            "claims_parameter_supported": false,
+            "request_parameter_supported": false,
+            "request_uri_parameter_supported": false,
             "dpop_signing_alg_values_supported": ["ES256", "PS256", "EdDSA"],
             "code_challenge_methods_supported": ["S256"],
             "client_id_metadata_document_supported": true,
@@ -39,8 +54,10 @@ on_both! {
             "protected_resources": ["https://notes.example.com/mcp", "https://mail.example.com/", "https://admin.example.com/"],
         });
         assert_eq!(metadata, expected);
-        // Clients that find an OpenID document expect ID tokens behind it.
-        assert_eq!(server.browser().get("/.well-known/openid-configuration").await.status, 404);
+        // One document under both names: whichever a client finds is complete.
+        let openid = server.browser().get("/.well-known/openid-configuration").await;
+        assert_eq!((openid.status.as_u16(), openid.header("content-type")), (200, "application/json"));
+        assert_eq!(openid.json(), expected);
     }
 }
 
@@ -54,6 +71,8 @@ async fn an_issuer_with_a_path_serves_everything_below_it() {
     for path in [
         "/.well-known/oauth-authorization-server/auth",
         "/auth/.well-known/oauth-authorization-server",
+        "/.well-known/openid-configuration/auth",
+        "/auth/.well-known/openid-configuration",
     ] {
         let page = server.browser().get(path).await;
         assert_eq!(page.status, 200, "{path}");
@@ -117,6 +136,8 @@ async fn only_machines_are_answered_across_origins() {
         "/token",
         "/revoke",
         "/device_authorization",
+        "/userinfo",
+        "/.well-known/openid-configuration",
     ] {
         let page = ask("OPTIONS", path).await;
         assert_eq!(
@@ -143,7 +164,15 @@ async fn only_machines_are_answered_across_origins() {
             "{path}"
         );
     }
-    for path in ["/authorize", "/login", "/consent", "/logout", "/setup", "/"] {
+    for path in [
+        "/authorize",
+        "/login",
+        "/consent",
+        "/logout",
+        "/setup",
+        "/",
+        "/introspect",
+    ] {
         for method in ["OPTIONS", "GET"] {
             assert_eq!(
                 ask(method, path)
