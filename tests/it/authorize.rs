@@ -582,7 +582,7 @@ async fn a_request_without_scope_gets_a_default_and_unknown_scopes_are_left_out(
             "https://notes.example.com/mcp",
             "notes.read offline_access",
         ),
-        ("openid offline_access", "", "offline_access"),
+        ("openid offline_access", "", "openid offline_access"),
     ];
     for (scope, resource, granted) in table {
         let flow = server
