@@ -332,6 +332,8 @@ on_both! {
         let question = open(&mut browser, &device).await;
         let grace = browser.get("/login").await;
         browser.submit(&grace, &[("username", "grace"), ("password", PASSWORD)]).await;
+        let code = device["user_code"].as_str().unwrap();
+        assert_eq!(browser.get(&format!("/device/confirm?user_code={code}")).await.status, 422);
         assert_eq!(browser.submit(&question, &[("decision", "allow")]).await.status, 422);
         assert_eq!(told(&server, &client, &device).await, error(400, "authorization_pending"));
     }
@@ -646,25 +648,25 @@ async fn v_05_nothing_is_answered_but_by_a_form_that_shows_what_is_asked() {
     );
     let form = browser.follow(back).await;
     assert_eq!(form.form().1["user_code"], code);
+    // Looking opens nothing and answers nothing: somebody else may still open it.
+    let mut grace = person(&server, "grace").await;
     for target in [
-        link.to_owned(),
-        format!("{link}&decision=allow"),
-        format!("/device/confirm?user_code={code}&decision=allow"),
-        format!("/device/done?user_code={code}"),
+        "/device?user_code=CODE",
+        "/device?user_code=CODE&decision=allow",
+        "/device/confirm?user_code=CODE&decision=allow",
+        "/device/done?user_code=CODE",
     ] {
-        browser.get(&target).await;
-        assert_eq!(open_state(&server, code).await, None, "{target}");
+        let looked_at = start(&server, &client).await;
+        let code = looked_at["user_code"].as_str().unwrap();
+        browser.get(&target.replace("CODE", code)).await;
+        assert_eq!(open(&mut grace, &looked_at).await.status, 200, "{target}");
+        let waiting = error(400, "authorization_pending");
+        assert_eq!(told(&server, &client, &looked_at).await, waiting);
     }
 
     let question = browser.submit(&form, &[]).await;
     let question = browser.follow(question).await;
-    assert_eq!(
-        question.text("h1"),
-        format!("{}:{}", "app.example.com", server.site.port)
-            .split(':')
-            .next()
-            .unwrap()
-    );
+    assert_eq!(question.text("h1"), "app.example.com");
     assert_eq!(question.text(".compare .code"), code);
     for part in [
         "Read your notes",
@@ -716,19 +718,6 @@ async fn v_05_nothing_is_answered_but_by_a_form_that_shows_what_is_asked() {
         open(&mut browser, &next).await.text("h1"),
         "app.example.com"
     );
-}
-
-/// Who has opened the device.
-async fn open_state(server: &TestApp, code: &str) -> Option<()> {
-    // Nobody has: anybody may.
-    let now = server.app.clock.now();
-    let asked = Asked {
-        browser: Secret::generate().hash(),
-        subject: "nobody".to_owned(),
-    };
-    let code: UserCode = code.parse().unwrap();
-    let found = server.app.store.claimed_device(&code, &asked, now).await;
-    found.unwrap().map(drop)
 }
 
 #[tokio::test]
