@@ -60,6 +60,8 @@ pub struct Keys {
     ring: ArcSwap<Ring>,
     /// Held while a key is made: of many requests that need one, one makes it.
     making: Mutex<()>,
+    /// Held while the keys are read: what was read later is stored later.
+    reading: Mutex<()>,
     root: [u8; 32],
 }
 
@@ -100,6 +102,7 @@ impl Keys {
             wrap,
             ring: ArcSwap::from_pointee(ring),
             making: Mutex::default(),
+            reading: Mutex::default(),
             root,
         };
         keys.have(SigningAlg::Es256, now).await?;
@@ -151,8 +154,8 @@ impl Keys {
     /// When the database fails, or a key cannot be read.
     pub async fn notice(&self) -> Result<(), KeyError> {
         let generations = self.store.key_generations().await?;
-        let known = self.ring.load();
-        if !known.keys.iter().map(|key| key.generation).eq(generations) {
+        if !self.ring.load().is_of(&generations) {
+            let _reading = self.reading.lock().await;
             let ring = Ring::read(&self.store, &self.wrap).await?;
             self.ring.store(ring.into());
         }
@@ -219,6 +222,12 @@ impl Ring {
         }
         let published = json!({ "keys": published }).to_string().into();
         Ok(Self { keys, published })
+    }
+
+    /// Are these the keys there are?
+    fn is_of(&self, generations: &[i64]) -> bool {
+        let known = self.keys.iter().map(|key| key.generation);
+        known.eq(generations.iter().copied())
     }
 
     fn newest(&self, alg: SigningAlg) -> Option<&OurKey> {

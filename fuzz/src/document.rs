@@ -216,6 +216,8 @@ fn check_written_again(client: ClientMetadata, id: &ClientUrl) {
         "application_type": client.application_type.as_str(),
         "jwks_uri": client.jwks_uri,
         "jwks": client.jwks.as_ref().map(key_set::as_json),
+        "id_token_signed_response_alg": client.id_token_alg.as_str(),
+        "default_max_age": client.default_max_age,
         "dpop_bound_access_tokens": client.dpop_bound_access_tokens,
         "require_pushed_authorization_requests": client.require_pushed_authorization_requests,
     });

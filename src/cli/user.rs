@@ -4,13 +4,13 @@ use std::io::{BufRead, IsTerminal};
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Usage, open};
 use crate::{
     accounts::{Accounts, EmailAddress, FullName, Password, Username},
     config::Config,
-    store::{Description, Store},
+    store::{Account, Description, Profile, Store},
     time::{Clock, UnixTime},
 };
 
@@ -127,15 +127,10 @@ pub(super) async fn run(command: Command, config: &Config, as_json: bool) -> any
         Command::List => {
             let store = open(config).await?;
             let accounts = store.accounts().await?;
+            let profiles = store.profiles().await?;
             store.close().await;
             if as_json {
-                let all: Vec<_> = accounts
-                    .iter()
-                    .map(|a| {
-                        json!({ "username": a.username, "subject": a.subject, "admin": a.is_admin,
-                                "created_at": a.created_at.0, "disabled": a.disabled_at.is_some() })
-                    })
-                    .collect();
+                let all: Vec<_> = accounts.iter().map(|a| entry(a, &profiles)).collect();
                 println!("{}", serde_json::to_string_pretty(&all)?);
             } else {
                 for account in accounts {
@@ -155,6 +150,23 @@ pub(super) async fn run(command: Command, config: &Config, as_json: bool) -> any
         }
     }
     Ok(())
+}
+
+/// An account as JSON, without what is not known.
+fn entry(account: &Account, profiles: &[Profile]) -> Value {
+    let mut entry = json!({
+        "username": account.username, "subject": account.subject, "admin": account.is_admin,
+        "created_at": account.created_at.0, "disabled": account.disabled_at.is_some(),
+    });
+    let profile = profiles.iter().find(|p| p.subject == account.subject);
+    if let Some(name) = profile.and_then(|profile| profile.name.as_ref()) {
+        entry["name"] = json!(name);
+    }
+    if let Some((profile, email)) = profile.and_then(|it| Some((it, it.email.as_ref()?))) {
+        entry["email"] = json!(email);
+        entry["email_verified"] = json!(profile.email_verified);
+    }
+    entry
 }
 
 fn report(as_json: bool, name: &Username, done: &str) {

@@ -78,6 +78,7 @@ impl Proposal {
     ) -> Result<Self, OAuthError> {
         let mut request = authorize::parse(params, client.id().clone(), redirect_uri)?;
         request.resources = app.config.resources.named(request.resources);
+        request.max_age = request.max_age.or(client.metadata.default_max_age);
         // The revision first: rules that come with a later one are judged by again.
         let revision = app.clients.standings().revision();
         let standing = app

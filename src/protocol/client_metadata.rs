@@ -34,6 +34,8 @@ pub struct ClientMetadata {
     pub jwks: Option<KeySet>,
     /// What its ID tokens are signed with.
     pub id_token_alg: SigningAlg,
+    /// The `max_age` of requests that have none, OpenID Connect Dynamic Registration §2.
+    pub default_max_age: Option<i64>,
     pub dpop_bound_access_tokens: bool,
     pub require_pushed_authorization_requests: bool,
 }
@@ -236,7 +238,7 @@ pub const CHECKS: &[Check] = &[
     },
     Check {
         rules: &["document.default_max_age"],
-        run: |doc, _| check_max_age(doc),
+        run: |doc, _| default_max_age(doc).map(drop),
     },
     Check {
         rules: &["document.require_auth_time"],
@@ -330,6 +332,7 @@ fn read(doc: &Object, client_id: &ClientId) -> Result<ClientMetadata, MetadataEr
         jwks_uri: jwks_uri(doc)?,
         jwks: inline_keys(doc)?,
         id_token_alg: id_token_alg(doc)?,
+        default_max_age: default_max_age(doc)?,
         dpop_bound_access_tokens: flag(doc, "document.dpop_bound_access_tokens")?,
         require_pushed_authorization_requests: flag(
             doc,
@@ -536,17 +539,13 @@ fn check_encryption(doc: &Object, rule: &'static str) -> Result<(), MetadataErro
     Ok(())
 }
 
-/// A member that changes nothing here, but whose wrong value shows a document that means something else.
-fn check_max_age(doc: &Object) -> Result<(), MetadataError> {
+/// Seconds, at most as many as `max_age` has.
+fn default_max_age(doc: &Object) -> Result<Option<i64>, MetadataError> {
     let rule = "document.default_max_age";
-    if doc
-        .integer(member(rule))
-        .map_err(wrong_type(rule))?
-        .is_some_and(|age| age < 0)
-    {
-        return Err(refuse(rule, "default_max_age must not be negative"));
+    match doc.integer(member(rule)).map_err(wrong_type(rule))? {
+        Some(..0) => Err(refuse(rule, "default_max_age must not be negative")),
+        age => Ok(age.map(|age| age.min(u32::MAX.into()))),
     }
-    Ok(())
 }
 
 /// RFC 7591 §2: `authorization_code` where nothing is said. Unsupported entries are dropped.
@@ -919,6 +918,7 @@ mod tests {
                 jwks_uri: None,
                 jwks: None,
                 id_token_alg: SigningAlg::Es256,
+                default_max_age: None,
                 dpop_bound_access_tokens: false,
                 require_pushed_authorization_requests: false,
             }

@@ -18,6 +18,7 @@ statements! {
     OF_GRANT = "SELECT u.subject, u.username, u.name, u.email, u.email_verified, u.updated_at \
                 FROM grants g JOIN users u ON u.subject = g.subject \
                 WHERE g.id = $1 AND g.revoked_at IS NULL AND g.ends_at > $2 AND u.disabled_at IS NULL";
+    PROFILES = "SELECT subject, username, name, email, email_verified, updated_at FROM users ORDER BY created_at, username";
     DESCRIBE = "UPDATE users SET name = NULLIF(COALESCE(CAST($2 AS TEXT), name), ''), \
                 email = NULLIF(COALESCE(CAST($3 AS TEXT), email), ''), \
                 email_verified = CASE WHEN CAST($3 AS TEXT) IS NULL THEN email_verified ELSE CAST($4 AS BOOLEAN) END, \
@@ -208,6 +209,11 @@ impl Store {
         Ok(on_reads!(self, pool => {
             sqlx::query_as(OF_GRANT).bind(grant_id).bind(now.0).fetch_optional(pool).await?
         }))
+    }
+
+    /// What all people are called, in the order of [`Store::accounts`].
+    pub async fn profiles(&self) -> Result<Vec<Profile>, StoreError> {
+        Ok(on_reads!(self, pool => sqlx::query_as(PROFILES).fetch_all(pool).await?))
     }
 
     /// Changes what a person is called. False: there is no such account.

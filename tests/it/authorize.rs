@@ -583,6 +583,7 @@ async fn a_request_without_scope_gets_a_default_and_unknown_scopes_are_left_out(
             "notes.read offline_access",
         ),
         ("openid offline_access", "", "openid offline_access"),
+        ("webid offline_access", "", "offline_access"),
     ];
     for (scope, resource, granted) in table {
         let flow = server

@@ -3,6 +3,7 @@
 use std::{path::Path, process::Command};
 
 use serde_json::{Value, json};
+use wayleave::secret::{ClientSecret, SecretHash};
 
 use crate::{
     process::{Running, run, wayleave},
@@ -12,6 +13,9 @@ use crate::{
         on_both,
     },
 };
+
+/// What the registered API proves itself with.
+const API_SECRET: &str = "wl_cs_a-secret-of-the-tests";
 
 /// The binary with a client's site and the account `ada`.
 struct Server {
@@ -46,13 +50,19 @@ async fn start_with(
     site.answer("/c.json", Answer::json(document.to_string()));
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("ca.pem"), &site.ca_pem).unwrap();
+    let hash = SecretHash::<ClientSecret>::of_bytes(API_SECRET.as_bytes());
+    let registered = format!(
+        "[{{ client_id = 'api', client_secret_sha256 = '{}', resources = ['https://notes.example.com/mcp'] }}]",
+        hash.as_str()
+    );
     let command = || {
         let mut command = wayleave(folder.path());
         command
             .env("WAYLEAVE_DATABASE__URL", &database.url)
             .env("WAYLEAVE_FETCH__EXTRA_CA_FILE", "ca.pem")
             .env("WAYLEAVE_POLICY__CLIENTS", &listed)
-            .env("WAYLEAVE_DANGER__ALLOW_LOOPBACK_CLIENTS", "true");
+            .env("WAYLEAVE_DANGER__ALLOW_LOOPBACK_CLIENTS", "true")
+            .env("WAYLEAVE_CLIENTS__REGISTERED", &registered);
         if resources {
             command.env("WAYLEAVE_RESOURCES", NOTES);
         }
@@ -60,6 +70,7 @@ async fn start_with(
     };
     let mut add = command();
     add.args(["user", "add", "ada", "--password-stdin"]);
+    add.args(["--name", "Ada Lovelace", "--email", "ada@example.com"]);
     assert!(run(add, Some(PASSWORD)).status.success());
     let running = Running::start(command(), 1);
     Server {
@@ -91,6 +102,7 @@ async fn javascript(script: &str, server: &Server) -> Option<Value> {
         "password": PASSWORD,
         "privateKey": server.signer.private_key(),
         "kid": server.signer.kid,
+        "api": { "id": "api", "secret": API_SECRET },
     });
     let mut command = Command::new(node);
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/js");
@@ -124,6 +136,16 @@ on_both! {
         let Some(told) = javascript("confidential.mjs", &server).await else { return };
         let of = |kind: &str| json!([kind, "notes.read offline_access", kind, "notes.read"]);
         assert_eq!(told, json!({ "bearer": of("bearer"), "bound": of("dpop") }));
+    }
+
+    async fn oauth4webapi_validates_id_tokens_and_asks_userinfo_and_introspection(database) {
+        let server = start(&database, true).await;
+        let Some(told) = javascript("openid.mjs", &server).await else { return };
+        let of = |token_type, bound| json!({
+            "token_type": token_type, "username": "ada", "bound": bound,
+            "person": { "name": "Ada Lovelace", "preferred_username": "ada", "email": "ada@example.com", "email_verified": false },
+        });
+        assert_eq!(told, json!({ "bearer": of("bearer", false), "bound": of("dpop", true) }));
     }
 
     async fn the_mcp_sdk_completes_the_flow_with_nothing_configured_but_its_url(database) {

@@ -18,7 +18,7 @@ use crate::{
     rows_url::{Expect, expanded, file, report, rows},
     support::{
         Answer, Browser, Database, Page, TestApp,
-        app::{Flow, VERIFIER, param},
+        app::{Flow, VERIFIER, param, part},
     },
 };
 
@@ -993,11 +993,14 @@ async fn real_solid_app_completes_its_flow() {
         let flow = flow
             .with("scope", "openid offline_access webid")
             .with("prompt", "consent");
+        // Its document has a default_max_age of an hour, and sees to it that somebody signed in within it.
+        client.browser = server.signed_in().await;
         let tokens = client.complete(&flow).await;
-        let tokens = client.refresh(tokens).await;
-        assert!(
-            tokens["scope"].as_str().unwrap().contains("offline_access"),
-            "{tokens}"
+        assert_eq!(
+            part(tokens["id_token"].as_str().unwrap(), 0)["alg"],
+            "ES256"
         );
+        let tokens = client.refresh(tokens).await;
+        assert_eq!(tokens["scope"], "openid offline_access");
     }
 }

@@ -12,7 +12,7 @@ use wayleave::{
 };
 
 use crate::support::{
-    Browser, Database, Page, Signer, TestApp,
+    Answer, Browser, Database, Page, Signer, TestApp,
     app::{PASSWORD, call, claims, param, part},
     on_both,
     signer::ISSUER,
@@ -114,6 +114,11 @@ fn challenged(page: &Page) -> String {
     assert_eq!(schemes, ["Bearer", "DPoP"], "{all:?}");
     let error = errors.into_iter().flatten().next().unwrap_or_default();
     error.split('"').next().unwrap().to_owned()
+}
+
+/// The error that came back to the client.
+fn error_of(page: &Page) -> String {
+    param(page.location().unwrap(), "error").unwrap_or_default()
 }
 
 /// An ID token verified by the published keys, with another library than the one that signed it.
@@ -260,6 +265,25 @@ on_both! {
         server.app.store.remove_client("job".parse().unwrap(), server.app.clock.now()).await.unwrap();
         server.app.clients.notice_changes().await.unwrap();
         assert_eq!(introspect(&server, "api", &access).await.body, INACTIVE);
+    }
+
+    async fn i_03_a_token_ends_when_the_document_of_its_client_is_gone_for_good(database) {
+        let server = with_api(database, NOTES).await;
+        let client = server.site.publish("/c.json", json!({}));
+        let target = server.flow(&client).with("prompt", "consent").target();
+        let first = tokens(&server, &client, "notes.read", NOTES).await;
+        let mut browser = server.signed_in().await;
+        server.site.answer("/c.json", Answer::status(404));
+        server.app.clock.advance(700);
+        assert_eq!(browser.get(&target).await.status, 400);
+        let page = server.refresh(&client, text(&first, "refresh_token")).await;
+        server.quiet(0).await;
+        let access = text(&page.json(), "access_token").to_owned();
+        assert_eq!(introspect(&server, "api", &access).await.json()["active"], true, "its host is given time");
+        server.app.clock.advance(3_600);
+        assert_eq!(browser.get(&target).await.status, 400, "said again");
+        server.app.clock.advance(-3_590);
+        assert_eq!(introspect(&server, "api", &access).await.body, INACTIVE, "within its time");
     }
 
     async fn i_04_i_05_a_good_token_is_told_in_full_whatever_the_hint(database) {
@@ -594,6 +618,13 @@ on_both! {
         let second = claims(text(&server.redeem(&flow, &code).await.json(), "id_token"));
         assert_eq!(second["auth_time"].as_i64(), first["auth_time"].as_i64().map(|at| at + 61));
         assert_ne!(second["sid"], first["sid"], "another session");
+        // A document may ask so for all requests.
+        let strict = server.site.publish("/strict.json", json!({ "default_max_age": 60 }));
+        let flow = server.flow(&strict).with("scope", "openid").with("prompt", "none");
+        assert_eq!(error_of(&browser.open(&flow.target()).await), "consent_required");
+        server.app.clock.advance(61);
+        assert_eq!(error_of(&browser.open(&flow.target()).await), "login_required");
+        assert_eq!(error_of(&browser.open(&flow.with("max_age", "3600").target()).await), "consent_required");
     }
 
     async fn a_hint_at_another_person_asks_for_them(database) {
