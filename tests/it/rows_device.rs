@@ -941,7 +941,8 @@ async fn what_a_device_may_not_ask_for_is_refused_when_it_starts() {
         json!({ "redirect_uris": null, "grant_types": [GRANT], "dpop_bound_access_tokens": true });
     let bound = server.site.publish("/bound.json", bound);
     server.rule(&bound, Tier::Listed).await;
-    let table: &[(&str, &[(&str, &str)], u16, &str)] = &[
+    type Fields = &'static [(&'static str, &'static str)];
+    let table: &[(&str, Fields, u16, &str)] = &[
         (&client, &[("scope", "admin")], 400, "invalid_scope"),
         (
             &client,
