@@ -144,7 +144,8 @@ on_both! {
         let tokens = tokens(&server, &client, "notes.read", NOTES).await;
         let access = text(&tokens, "access_token");
         let (bearer, wrong) = (format!("Bearer {access}"), format!("Basic {}", BASE64_STANDARD.encode("api:x")));
-        let table: [(&str, &[(&str, &str)], &[(&str, &str)]); 7] = [
+        type Pairs<'a> = &'a [(&'a str, &'a str)];
+        let table: [(&str, Pairs<'_>, Pairs<'_>); 7] = [
             ("nobody", &[], &[]),
             ("a public client", &[("client_id", &client)], &[]),
             ("a public client that is not known", &[("client_id", "https://app.example.com/none.json")], &[]),
