@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 use wayleave::secret::{random, random_id, sha256};
 
 use crate::{
+    desk::Desk,
     device,
     flows::{COOKIE, Flow, Flows, Visit},
     pages::{self, Step},
@@ -66,14 +67,15 @@ impl Demo {
 }
 
 /// Serves the client's pages until the demo ends.
-pub(crate) async fn serve(listener: TcpListener, demo: Demo) {
+pub(crate) async fn serve(listener: TcpListener, demo: Demo, desk: Desk) {
     let home = async |State(demo): State<Demo>| pages::home(&demo.client_id, &demo.issuer);
     let router = Router::new()
         .route("/", get(home))
         .route("/start", get(start_page))
         .route("/callback", get(callback_page))
         .route("/refresh", get(refresh_page))
-        .with_state(demo);
+        .with_state(demo)
+        .merge(desk.router());
     if let Err(error) = axum::serve(listener, router).await {
         eprintln!("the client stopped: {error}");
     }
@@ -91,7 +93,7 @@ async fn refresh_page(State(demo): State<Demo>, visit: Visit) -> Response {
     shown(refresh(&demo, &visit).await)
 }
 
-fn shown(result: anyhow::Result<impl IntoResponse>) -> Response {
+pub(crate) fn shown(result: anyhow::Result<impl IntoResponse>) -> Response {
     match result {
         Ok(page) => page.into_response(),
         Err(error) => pages::failed(&format!("{error:#}"), &[]).into_response(),

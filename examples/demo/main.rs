@@ -4,13 +4,17 @@
 //! code and a picture of its link, and waits until somebody has signed it in.
 
 mod client;
+mod desk;
 mod device;
 mod flows;
 mod pages;
 mod resource;
 mod tls;
 
-use std::io::Write;
+use std::{
+    io::Write,
+    sync::{Arc, PoisonError},
+};
 
 use anyhow::{Context, anyhow};
 use tokio::net::TcpListener;
@@ -19,7 +23,7 @@ use wayleave::{
     app::App,
     config::{Config, Environment},
     fetch::Resolver,
-    secret::random_id,
+    secret::{ClientSecret, Secret, SecretHash, random_id},
     server,
     store::Store,
     time::Clock,
@@ -48,12 +52,19 @@ async fn main() -> anyhow::Result<()> {
         "https://localhost:{}/client.json",
         document_at.local_addr()?.port()
     );
-    let document = client::document(&client_id);
+    let desk_id = client_id.replace("/client.json", "/desk.json");
+    let ledger = Secret::<ClientSecret>::generate();
+    let documents = tls::Documents::default();
+    let desk = desk::Desk::open(&issuer, &desk_id, &resource_origin, Arc::clone(&documents))?;
+    documents
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .insert("/client.json", client::document(&client_id));
     let reads = tls::Reads::default();
     tokio::spawn(tls::serve(
         document_at,
         pki.acceptor,
-        document,
+        documents,
         reads.clone(),
     ));
 
@@ -63,7 +74,8 @@ async fn main() -> anyhow::Result<()> {
         folder.path(),
         &resource_id,
         &pki.ca_file.display().to_string(),
-        &client_id,
+        [&client_id, &desk_id],
+        &ledger,
     )?;
     let store = Store::open(&config.database.url, 4).await?;
     store.migrate().await?;
@@ -81,6 +93,7 @@ async fn main() -> anyhow::Result<()> {
         resource_at,
         issuer.clone(),
         resource_id.clone(),
+        ledger,
     ));
     let device = device::Device {
         issuer: issuer.clone(),
@@ -95,7 +108,7 @@ async fn main() -> anyhow::Result<()> {
         reads,
         flows: flows::Flows::default(),
     };
-    tokio::spawn(client::serve(client_at, demo));
+    tokio::spawn(client::serve(client_at, demo, desk));
 
     let mut out = std::io::stdout();
     writeln!(out, "Open      {client_origin}/")?;
@@ -123,17 +136,26 @@ fn config(
     folder: &std::path::Path,
     resource_id: &str,
     ca_file: &str,
-    client_id: &str,
+    [client_id, desk_id]: [&str; 2],
+    ledger: &Secret<ClientSecret>,
 ) -> anyhow::Result<Config> {
     let database = format!("sqlite:{}", folder.join("demo.db").display());
+    let ledger_id = desk::ledger(resource_id.trim_end_matches("/notes"));
     let resources = format!(
         "[{{ id = '{resource_id}', name = 'Demo notes', open = true, \
-         scopes = {{ 'notes.read' = 'Read your demo notes', 'notes.write' = 'Change your demo notes' }} }}]"
+         scopes = {{ 'notes.read' = 'Read your demo notes', 'notes.write' = 'Change your demo notes' }} }}, \
+         {{ id = '{ledger_id}', name = 'Demo ledger', open = true, scopes = {{ 'ledger.read' = 'Read the demo ledger' }} }}]"
+    );
+    // The ledger asks the server about each token, so the server has to know it.
+    let hash = SecretHash::<ClientSecret>::of_bytes(ledger.expose().as_bytes());
+    let registered = format!(
+        "[{{ client_id = 'ledger', client_secret_sha256 = '{}', resources = ['{ledger_id}'] }}]",
+        hash.as_str()
     );
     // Anybody can start a device in a public client's name: the administrator has to say so.
     let rules = format!(
         "[{{ match = '{client_id}', tier = 'unknown', \
-         grants = ['authorization_code', 'refresh_token', '{}'] }}]",
+         grants = ['authorization_code', 'refresh_token', '{}'] }}, {{ match = '{desk_id}', tier = 'listed' }}]",
         device::GRANT
     );
     let variables = [
@@ -147,6 +169,9 @@ fn config(
         ("WAYLEAVE_DANGER__ALLOW_LOOPBACK_CLIENTS", "true".to_owned()),
         ("WAYLEAVE_RESOURCES", resources),
         ("WAYLEAVE_POLICY__CLIENTS", rules),
+        ("WAYLEAVE_CLIENTS__REGISTERED", registered),
+        // Nobody waits half a minute for a new key in a demo.
+        ("WAYLEAVE_CLIENTS__KEYS_COOLDOWN", "1".to_owned()),
     ];
     let file = folder.join("demo.toml");
     std::fs::write(&file, "")?;

@@ -39,9 +39,25 @@ pub(crate) fn home(client_id: &str, issuer: &str) -> Html<String> {
         &format!(
             "<h1>Demo notebook</h1><p>A client that nobody registered. All the server knows of it is the document at \
              <code>{}</code>, which it reads when somebody signs in.</p><p class=\"soft\">The server is at <code>{}</code>.</p>\
-             <p><a class=\"button\" id=\"start\" href=\"/start\">Sign in with Wayleave</a></p>",
+             <p><a class=\"button\" id=\"start\" href=\"/start\">Sign in with Wayleave</a>\
+             <a id=\"desk\" href=\"/desk\">A client that has keys and no user</a></p>",
             escape(client_id),
             escape(issuer)
+        ),
+    )
+}
+
+/// What the ledger told the desk, which acts for itself.
+pub(crate) fn desk(answer: &Value, kid: &str, steps: &[Step]) -> Html<String> {
+    page(
+        "The desk",
+        &format!(
+            "<h1>The desk acts for itself</h1><p>It proves who it is with a key of its own, now <code id=\"kid\">{}</code>. \
+             The ledger asks the server about every token it is shown.</p><pre id=\"resource-answer\">{}</pre>\
+             <p><a class=\"button\" id=\"rotate\" href=\"/desk/rotate\">Change the key, and ask again</a><a href=\"/\">Back</a></p>{}",
+            escape(kid),
+            escape(&pretty(answer)),
+            list(steps)
         ),
     )
 }

@@ -1,4 +1,5 @@
-//! A protected resource: RFC 6750, RFC 9068 §4, RFC 9728. It knows the issuer's URL, and nothing else of the server.
+//! Two protected resources: RFC 6750, RFC 9728. The notes know the issuer's URL, and nothing else of the server (RFC 9068
+//! §4); the ledger asks it about each token (RFC 7662).
 
 use axum::{
     Json, Router,
@@ -10,19 +11,29 @@ use http::{HeaderMap, StatusCode, header};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header, jwk::JwkSet};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use wayleave::secret::{ClientSecret, Secret};
 
 #[derive(Clone)]
 struct Resource {
     issuer: String,
     id: String,
+    /// With what the ledger authenticates at the server.
+    ledger: String,
 }
 
 /// Serves until the demo ends.
-pub(crate) async fn serve(listener: TcpListener, issuer: String, id: String) {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    issuer: String,
+    id: String,
+    ledger: Secret<ClientSecret>,
+) {
+    let ledger = ledger.expose().to_owned();
     let router = Router::new()
         .route("/notes", get(notes))
         .route("/.well-known/oauth-protected-resource/notes", get(metadata))
-        .with_state(Resource { issuer, id });
+        .route("/ledger", get(ledger_page))
+        .with_state(Resource { issuer, id, ledger });
     if let Err(error) = axum::serve(listener, router).await {
         eprintln!("the resource stopped: {error}");
     }
@@ -40,12 +51,7 @@ async fn metadata(State(resource): State<Resource>) -> Response {
 }
 
 async fn notes(State(resource): State<Resource>, headers: HeaderMap) -> Response {
-    let token = headers
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok()?.split_once(' '))
-        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-        .map(|(_, token)| token);
-    let claims = match token {
+    let claims = match bearer(&headers) {
         None => return refused(&resource, StatusCode::UNAUTHORIZED, ""),
         Some(token) => match verify(&resource, token).await {
             Ok(claims) => claims,
@@ -70,6 +76,50 @@ async fn notes(State(resource): State<Resource>, headers: HeaderMap) -> Response
     let notes = ["Water the ferns.", "The gate by the brook sticks."];
     Json(json!({ "notes": notes, "for": claims["sub"], "client": claims["client_id"] }))
         .into_response()
+}
+
+/// The other way to know a token: the server is asked about each, RFC 7662 §2.
+async fn ledger_page(State(resource): State<Resource>, headers: HeaderMap) -> Response {
+    let about = match introspect(&resource, bearer(&headers)).await {
+        Ok(about) => about,
+        Err(error) => {
+            eprintln!("the ledger could not ask about a token: {error:#}");
+            return StatusCode::BAD_GATEWAY.into_response();
+        }
+    };
+    let scope = about["scope"].as_str().unwrap_or_default();
+    if about["active"] != true || !scope.split(' ').any(|token| token == "ledger.read") {
+        return (
+            StatusCode::UNAUTHORIZED,
+            [(header::WWW_AUTHENTICATE, "Bearer error=\"invalid_token\"")],
+        )
+            .into_response();
+    }
+    Json(json!({ "balance": 42, "for": about["client_id"], "introspection": about }))
+        .into_response()
+}
+
+async fn introspect(resource: &Resource, token: Option<&str>) -> anyhow::Result<Value> {
+    let Some(token) = token else {
+        return Ok(json!({ "active": false }));
+    };
+    let form = url::form_urlencoded::Serializer::new(String::new())
+        .append_pair("token", token)
+        .finish();
+    let response = crate::client::http()?
+        .post(format!("{}/introspect", resource.issuer))
+        .basic_auth("ledger", Some(&resource.ledger))
+        .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .body(form)
+        .send()
+        .await?;
+    Ok(response.error_for_status()?.json().await?)
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token)
 }
 
 /// RFC 6750 §3, RFC 9728 §5.1.

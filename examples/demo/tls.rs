@@ -1,14 +1,16 @@
 //! A certification authority made for the occasion, and the TLS site that serves the client's document.
 
 use std::{
+    collections::HashMap,
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
 };
 
 use axum::{Router, routing::get};
+use http::{StatusCode, Uri};
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -53,20 +55,25 @@ impl Reads {
     }
 }
 
-/// Serves the document until the demo ends.
+/// What the site serves, by path; it may change.
+pub(crate) type Documents = Arc<Mutex<HashMap<&'static str, Value>>>;
+
+/// Serves the documents until the demo ends.
 pub(crate) async fn serve(
     listener: TcpListener,
     acceptor: TlsAcceptor,
-    document: Value,
+    documents: Documents,
     reads: Reads,
 ) {
-    let router = Router::new().route(
-        "/client.json",
-        get(move || async move {
+    let serve = move |uri: Uri| async move {
+        if uri.path() == "/client.json" {
             reads.0.fetch_add(1, Ordering::Relaxed);
-            axum::Json(document)
-        }),
-    );
+        }
+        let documents = documents.lock().unwrap_or_else(PoisonError::into_inner);
+        let document = documents.get(uri.path()).cloned();
+        document.map(axum::Json).ok_or(StatusCode::NOT_FOUND)
+    };
+    let router = Router::new().fallback(get(serve));
     while let Ok((stream, _)) = listener.accept().await {
         let (acceptor, router) = (acceptor.clone(), router.clone());
         tokio::spawn(async move {

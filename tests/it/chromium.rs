@@ -497,6 +497,15 @@ async fn the_demo_leads_to_the_resources_answer() {
     browser.click("button[value=deny]").await;
     browser.shows("#error", "access_denied").await;
 
+    // The client that has keys: a new one is taken at once, and the old one is not missed.
+    browser.open(&format!("{}desk", said("Open"))).await;
+    browser.shows("#resource-answer", "\"balance\": 42").await;
+    browser.look("demo-desk").await;
+    let kid = browser.text("#kid").await;
+    browser.click("#rotate").await;
+    browser.shows("#resource-answer", "\"active\": true").await;
+    assert_ne!(browser.text("#kid").await, kid);
+
     Command::new("kill")
         .args(["-TERM", &demo.0.id().to_string()])
         .status()

@@ -104,19 +104,32 @@ impl Chromium {
     }
 
     pub(crate) async fn fill(&self, field: &str, text: &str) {
-        let element = self.driver.find(By::Name(field)).await.unwrap();
+        let element = self.find(By::Name(field)).await;
         element.clear().await.unwrap();
         element.send_keys(text).await.unwrap();
     }
 
     pub(crate) async fn click(&self, selector: &str) {
-        self.driver
-            .find(By::Css(selector))
-            .await
-            .unwrap_or_else(|error| panic!("{selector}: {error}"))
-            .click()
-            .await
-            .unwrap();
+        self.find(By::Css(selector)).await.click().await.unwrap();
+    }
+
+    /// The element, once the page has it: after a click another page may still be on its way.
+    async fn find(&self, by: By) -> WebElement {
+        let begun = Instant::now();
+        loop {
+            match self.driver.find(by.clone()).await {
+                Ok(element) => return element,
+                Err(error) if begun.elapsed() > Duration::from_secs(10) => {
+                    panic!("{by:?}: {error}")
+                }
+                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+    }
+
+    pub(crate) async fn text(&self, selector: &str) -> String {
+        let element = self.find(By::Css(selector)).await;
+        element.text().await.unwrap()
     }
 
     /// Waits until the page has an element with this text: after a click another page may still be on its way.
