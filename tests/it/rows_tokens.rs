@@ -7,6 +7,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation, jwk::JwkSet};
 use serde_json::{Value, json};
 use wayleave::{
     policy::client_rules::Tier,
+    protocol::id_token::SigningAlg,
     secret::{ClientSecret, SecretHash},
     store::Description,
 };
@@ -212,7 +213,19 @@ on_both! {
         let stranger = Signer::new(Some(text(&part(&access, 0), "kid")));
         let mut header = stranger.header();
         header["typ"] = json!("at+jwt");
+        // What our own key signs, but not as an access token of this issuer.
+        let own = |typ: &str, more: Value| {
+            let mut claims = claims(&access);
+            claims.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            server.app.keys.sign(SigningAlg::Es256, typ, &claims).unwrap()
+        };
+        assert_eq!(introspect(&server, "api", &own("at+jwt", json!({}))).await.json()["active"], true);
         let table = [
+            ("another issuer", own("at+jwt", json!({ "iss": "https://id.example.com" }))),
+            ("another type", own("JWT", json!({}))),
+            ("a grant that is not known", own("at+jwt", json!({ "grant_id": "x" }))),
+            ("bound in an unknown way", own("at+jwt", json!({ "cnf": { "kid": "x" } }))),
+            ("no number", own("at+jwt", json!({ "exp": "2100-01-01" }))),
             ("a refresh token", text(&first, "refresh_token").to_owned()),
             ("an ID token", text(&first, "id_token").to_owned()),
             ("malformed", "x".to_owned()),
@@ -563,7 +576,7 @@ on_both! {
         let server = TestApp::new(database).await;
         let again = server.restart().await;
         let now = server.app.clock.now();
-        use wayleave::protocol::id_token::SigningAlg::{EdDsa, Rs256};
+        use SigningAlg::{EdDsa, Rs256};
         let apps = [&server.app, &again.app];
         let all = (0..16).map(|n| apps[n % 2].keys.have(if n % 4 < 2 { EdDsa } else { Rs256 }, now));
         for result in futures_util::future::join_all(all).await {
