@@ -132,7 +132,10 @@ impl Desk {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        let token = self.token(&key, &mut steps).await?;
+        let token = match self.token(&key, &mut steps).await {
+            Ok(token) => token,
+            Err(error) => return Ok(pages::failed(&format!("{error:#}"), &steps)),
+        };
         let response = http()?.get(&self.ledger).bearer_auth(&token).send().await?;
         let status = response.status();
         let answer: Value = response.json().await.unwrap_or_default();

@@ -34,6 +34,11 @@ const USER: &str = "ada";
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
+    // What the server refuses, and why: an administrator reads it here.
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_max_level(tracing::Level::WARN)
+        .init();
     let stop = told_to_stop()?;
     let folder = tempfile::tempdir()?;
     let bind = || TcpListener::bind("127.0.0.1:0");

@@ -735,9 +735,8 @@ fn check_assertion_algorithm(doc: &Object) -> Result<(), MetadataError> {
 fn jwks_uri(doc: &Object) -> Result<Option<String>, MetadataError> {
     let rule = "document.jwks_uri";
     let uri = web_url(doc, rule, &["https"])?;
-    let is_name = |uri: &String| {
-        Url::parse(uri).is_ok_and(|url| url.domain().is_some_and(|name| name.contains('.')))
-    };
+    // Which names may be asked for, the policy about clients' URLs says when they are.
+    let is_name = |uri: &String| Url::parse(uri).is_ok_and(|url| url.domain().is_some());
     match uri {
         Some(uri) if uri.contains('#') => {
             Err(refuse(rule, "jwks_uri must not contain a fragment (#)"))
