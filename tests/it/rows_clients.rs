@@ -71,7 +71,7 @@ async fn try_assertion(server: &TestApp, assertion: &str) -> Page {
 }
 
 on_both! {
-    async fn x_04_a_client_with_a_key_redeems_and_refreshes(database) {
+    async fn x_04_x_21_a_client_with_a_key_redeems_and_refreshes(database) {
         let server = TestApp::new(database).await;
         let signer = Signer::new(Some("1"));
         let client = publish(&server, "/c.json", &signer, json!({}));
@@ -124,7 +124,7 @@ on_both! {
         }
     }
 
-    async fn j_16_an_assertion_serves_once(database) {
+    async fn j_05_j_16_an_assertion_serves_once(database) {
         let server = TestApp::new(database).await;
         let (a, b) = (Signer::new(None), Signer::new(None));
         let (client_a, client_b) = (publish(&server, "/a.json", &a, json!({})), publish(&server, "/b.json", &b, json!({})));
@@ -548,7 +548,7 @@ async fn x_50_x_53_x_55_one_proof_of_one_client() {
 
 /// The assertion's claims at the endpoint; every form of the token itself is beside the rule.
 #[tokio::test]
-async fn j_12_to_j_15_what_an_assertion_has_to_say() {
+async fn j_12_j_13_j_14_j_15_what_an_assertion_has_to_say() {
     let server = TestApp::new(Database::sqlite()).await;
     let signer = Signer::new(None);
     let client = publish(&server, "/c.json", &signer, json!({}));
@@ -610,7 +610,7 @@ async fn j_12_to_j_15_what_an_assertion_has_to_say() {
 }
 
 #[tokio::test]
-async fn k_17_a_key_speaks_only_for_whoever_publishes_it() {
+async fn k_16_k_17_a_key_speaks_only_for_whoever_publishes_it() {
     let server = TestApp::new(Database::sqlite()).await;
     let (a, b) = (Signer::new(None), Signer::new(None));
     let client_a = publish(&server, "/a.json", &a, json!({}));
@@ -662,7 +662,7 @@ async fn k_17_a_key_speaks_only_for_whoever_publishes_it() {
 }
 
 #[tokio::test]
-async fn k_27_to_k_29_a_rotated_key_is_read_within_one_refetch_and_never_costs_a_401() {
+async fn k_27_k_28_k_29_a_rotated_key_is_read_within_one_refetch_and_never_costs_a_401() {
     for (place, kid) in [
         ("jwks", Some("1")),
         ("jwks", None),

@@ -63,7 +63,7 @@ fn error(page: &Page) -> (u16, String) {
 }
 
 on_both! {
-    async fn p_01_tokens_are_bound_to_the_key_and_refreshed_with_it(database) {
+    async fn p_01_p_10_p_11_x_15_x_21_x_36_tokens_are_bound_to_the_key_and_refreshed_with_it(database) {
         let server = TestApp::new(database).await;
         let client = server.site.publish("/c.json", json!({}));
         let (signer, thief) = (Signer::new(None), Signer::new(None));
@@ -164,7 +164,7 @@ on_both! {
 
 /// Every way in which a proof is none, at the endpoint.
 #[tokio::test]
-async fn p_02_to_p_05_what_a_proof_has_to_be() {
+async fn p_02_p_03_p_04_p_05_what_a_proof_has_to_be() {
     let server = TestApp::new(Database::sqlite()).await;
     let client = server.site.publish("/c.json", json!({}));
     let signer = Signer::new(None);

@@ -38,7 +38,7 @@ fn request_uri(page: &Page) -> String {
 }
 
 on_both! {
-    async fn q_01_a_pushed_request_gives_a_code_once(database) {
+    async fn q_01_q_04_q_05_q_08_a_pushed_request_gives_a_code_once(database) {
         let server = TestApp::new(database).await;
         let client = server.site.publish("/c.json", json!({}));
         let flow = server.flow(&client).with("scope", "notes.read");
@@ -111,7 +111,7 @@ on_both! {
         assert!(second.status == 400 && second.location().is_none(), "{}", second.body);
     }
 
-    async fn a_client_that_pushed_with_its_key_redeems_with_its_key(database) {
+    async fn q_07_a_client_that_pushed_with_its_key_redeems_with_its_key(database) {
         let server = TestApp::new(database).await;
         let signer = Signer::new(None);
         let client = server.site.publish("/c.json", json!({
@@ -165,6 +165,12 @@ async fn q_01_q_02_what_cannot_be_pushed() {
         (
             "O-01",
             &[("request", "a.b.c")],
+            400,
+            "request_not_supported",
+        ),
+        (
+            "O-03 a JWE",
+            &[("request", "a.b.c.d.e")],
             400,
             "request_not_supported",
         ),

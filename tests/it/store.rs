@@ -89,7 +89,7 @@ on_both! {
         assert_eq!((issued.signed_in_at, issued.may_refresh), (NOW, false));
     }
 
-    async fn a_unit_of_work_that_fails_leaves_nothing_and_harms_no_other(database) {
+    async fn x_16_a_unit_of_work_that_fails_leaves_nothing_and_harms_no_other(database) {
         let store = open(&database).await;
         store.add_account(account("ada")).await.unwrap().unwrap();
         let good: Vec<Secret<Code>> = (0..20).map(|_| Secret::generate()).collect();

@@ -100,7 +100,7 @@ on_both! {
         assert_eq!(server.refresh(&client, successor).await.status, 200);
     }
 
-    async fn a_used_refresh_token_gives_its_successor_again_within_the_grace(database) {
+    async fn x_33_x_34_a_used_refresh_token_gives_its_successor_again_within_the_grace(database) {
         let server = TestApp::new(database).await;
         let client = server.site.publish("/c.json", json!({}));
         let first = server.refresh_token(&client).await;
@@ -113,7 +113,7 @@ on_both! {
         assert_eq!((successor.status.as_u16(), &successor.json()["error"]), (400, &json!("invalid_grant")), "the family has ended");
     }
 
-    async fn the_use_of_a_successor_ends_the_grace_of_its_predecessor(database) {
+    async fn x_32_x_35_the_use_of_a_successor_ends_the_grace_of_its_predecessor(database) {
         let server = TestApp::new(database).await;
         let client = server.site.publish("/c.json", json!({}));
         let first = server.refresh_token(&client).await;
@@ -123,7 +123,7 @@ on_both! {
         assert_eq!(server.refresh(&client, &third).await.status, 400, "the family has ended");
     }
 
-    async fn a_refresh_token_ends_by_idleness_by_age_and_with_its_account(database) {
+    async fn x_22_x_23_a_refresh_token_ends_by_idleness_by_age_and_with_its_account(database) {
         let server = TestApp::new(database).await;
         let client = server.site.publish("/c.json", json!({}));
         let idle = server.refresh_token(&client).await;
@@ -146,7 +146,7 @@ on_both! {
         assert_eq!(server.refresh(&client, &token).await.status, 400);
     }
 
-    async fn a_code_dies_after_a_minute_or_with_its_account(database) {
+    async fn x_08_x_14_a_code_dies_after_a_minute_or_with_its_account(database) {
         let server = TestApp::new(database).await;
         let client = server.site.publish("/c.json", json!({}));
         let mut browser = server.signed_in().await;
@@ -161,7 +161,7 @@ on_both! {
         assert_eq!(server.redeem(&flow, &code).await.status, 400);
     }
 
-    async fn revoking_a_refresh_token_ends_its_grant_for_its_own_client_only(database) {
+    async fn x_39_revoking_a_refresh_token_ends_its_grant_for_its_own_client_only(database) {
         let server = TestApp::new(database).await;
         let client = server.site.publish("/c.json", json!({}));
         let other = server.site.publish("/d.json", json!({}));
@@ -194,7 +194,7 @@ on_both! {
         }
     }
 
-    async fn a_token_request_narrows_scope_and_resource_and_never_widens(database) {
+    async fn x_20_a_token_request_narrows_scope_and_resource_and_never_widens(database) {
         let server = TestApp::new(database).await;
         let client = server.site.publish("/c.json", json!({}));
         let mut browser = server.signed_in().await;
@@ -233,7 +233,7 @@ on_both! {
 }
 
 #[tokio::test]
-async fn a_code_is_bound_to_what_it_was_asked_with_and_is_spent_by_a_wrong_try() {
+async fn x_10_x_11_a_code_is_bound_to_what_it_was_asked_with_and_is_spent_by_a_wrong_try() {
     let server = TestApp::new(Database::sqlite()).await;
     let client = server.site.publish("/c.json", json!({}));
     let other = server.site.publish("/d.json", json!({}));
@@ -278,7 +278,7 @@ async fn a_code_is_bound_to_what_it_was_asked_with_and_is_spent_by_a_wrong_try()
 }
 
 #[tokio::test]
-async fn a_loopback_code_is_redeemed_with_the_real_port() {
+async fn x_24_a_loopback_code_is_redeemed_with_the_real_port() {
     let server = TestApp::new(Database::sqlite()).await;
     let client = server.site.publish(
         "/cli.json",
@@ -309,7 +309,7 @@ async fn a_loopback_code_is_redeemed_with_the_real_port() {
 }
 
 #[tokio::test]
-async fn every_refusal_of_the_token_endpoint_has_the_rfcs_shape() {
+async fn x_01_x_02_x_03_every_refusal_of_the_token_endpoint_has_the_rfcs_shape() {
     let server = TestApp::new(Database::sqlite()).await;
     const FORM: &str = "application/x-www-form-urlencoded";
     let long = format!(
