@@ -61,6 +61,7 @@ async fn start_with(
             .env("WAYLEAVE_DATABASE__URL", &database.url)
             .env("WAYLEAVE_FETCH__EXTRA_CA_FILE", "ca.pem")
             .env("WAYLEAVE_POLICY__CLIENTS", &listed)
+            .env("WAYLEAVE_TOKENS__DEVICE_INTERVAL", "1")
             .env("WAYLEAVE_DANGER__ALLOW_LOOPBACK_CLIENTS", "true")
             .env("WAYLEAVE_CLIENTS__REGISTERED", &registered);
         if resources {
@@ -146,6 +147,16 @@ on_both! {
             "person": { "name": "Ada Lovelace", "preferred_username": "ada", "email": "ada@example.com", "email_verified": false },
         });
         assert_eq!(told, json!({ "bearer": of("bearer", false), "bound": of("dpop", true) }));
+    }
+
+    async fn oauth4webapi_signs_in_as_a_device(database) {
+        let keys = |signer: &Signer| json!({
+            "token_endpoint_auth_method": "private_key_jwt", "jwks": signer.jwks(),
+            "grant_types": ["urn:ietf:params:oauth:grant-type:device_code", "refresh_token"],
+        });
+        let server = start_with(&database, true, keys).await;
+        let Some(told) = javascript("device.mjs", &server).await else { return };
+        assert_eq!(told, json!({ "token_type": "bearer", "scope": "notes.read offline_access", "refreshes": true }));
     }
 
     async fn the_mcp_sdk_completes_the_flow_with_nothing_configured_but_its_url(database) {

@@ -1,6 +1,16 @@
-// A person at a browser: cookies, redirects and forms, no scripts. Ends where the browser leaves the server.
+// A person at a browser: cookies, redirects and forms, no scripts.
 
-export async function signInAndAllow(address, { origin, username, password }) {
+// Ends where the browser leaves the server.
+export async function signInAndAllow(address, person) {
+  return walk(address, person, {});
+}
+
+// Signs in a device by its code: ends at the page that says so.
+export async function signInDevice(address, person, userCode) {
+  return walk(address, person, { user_code: userCode }, 'You can return to your device');
+}
+
+async function walk(address, { origin, username, password }, filled, end) {
   const cookies = new Map();
   const go = async (url, options = {}) => {
     const headers = { ...options.headers, cookie: [...cookies].map(([name, value]) => `${name}=${value}`).join('; ') };
@@ -21,6 +31,7 @@ export async function signInAndAllow(address, { origin, username, password }) {
       continue;
     }
     const html = await response.text();
+    if (end && html.includes(end)) return url;
     if (response.status !== 200) throw new Error(`${url}: ${response.status} ${html}`);
     const fields = new URLSearchParams();
     for (const [, name, value] of html.matchAll(/<input[^>]*type="hidden"[^>]*name="([^"]+)"[^>]*value="([^"]*)"/g)) {
@@ -29,6 +40,8 @@ export async function signInAndAllow(address, { origin, username, password }) {
     if (html.includes('name="password"')) {
       fields.set('username', username);
       fields.set('password', password);
+    } else if (html.includes('name="user_code"') && !html.includes('value="allow"')) {
+      fields.set('user_code', filled.user_code);
     } else {
       fields.set('decision', 'allow');
     }
