@@ -4,7 +4,10 @@
 mod pair;
 mod wrap;
 
-use std::fmt;
+use std::{
+    fmt,
+    sync::atomic::{AtomicI64, Ordering},
+};
 
 use arc_swap::ArcSwap;
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
@@ -63,6 +66,8 @@ pub struct Keys {
     /// Held while the keys are read: what was read later is stored later.
     reading: Mutex<()>,
     root: [u8; 32],
+    /// When the database was last asked for the keys of other processes, in seconds since 1970.
+    noticed_at: AtomicI64,
 }
 
 /// All keys, as this process knows them.
@@ -104,6 +109,7 @@ impl Keys {
             making: Mutex::default(),
             reading: Mutex::default(),
             root,
+            noticed_at: AtomicI64::default(),
         };
         keys.have(SigningAlg::Es256, now).await?;
         Ok(keys)
@@ -160,6 +166,18 @@ impl Keys {
             self.ring.store(ring.into());
         }
         Ok(())
+    }
+
+    /// The same for those who ask often: the database is asked once a second at most.
+    ///
+    /// # Errors
+    ///
+    /// As [`Keys::notice`].
+    pub async fn notice_at_times(&self, now: UnixTime) -> Result<(), KeyError> {
+        match self.noticed_at.swap(now.0, Ordering::Relaxed) == now.0 {
+            true => Ok(()),
+            false => self.notice().await,
+        }
     }
 
     /// A token of these claims: a JWS in compact form, RFC 7515 §3.1, signed by the newest key of the algorithm.

@@ -23,6 +23,8 @@ const KEYS: usize = 10_000;
 pub struct Limits {
     /// Devices that one network may start.
     pub device_requests: Rate,
+    /// Devices that may wait at a time.
+    pub devices: i64,
     /// Authorization requests that one network may push for clients that prove nothing.
     pub pushed_requests: Rate,
     /// User codes that are wrong, RFC 8628 §5.1.
@@ -36,6 +38,7 @@ impl Limits {
         let ten = const { NonZeroU32::MIN.saturating_add(9) };
         Self {
             device_requests: Rate::new(Quota::per_minute(ten.saturating_mul(scale)), clock),
+            devices: i64::from(scale.get()).saturating_mul(10_000),
             pushed_requests: Rate::new(Quota::per_minute(ten.saturating_mul(scale)), clock),
             user_codes: Guesses::new(scale, clock),
         }

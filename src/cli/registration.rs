@@ -30,7 +30,7 @@ pub(super) struct Add {
     #[arg(long = "grant")]
     grants: Vec<String>,
     /// none, private_key_jwt, client_secret_basic or client_secret_post. Left out: private_key_jwt if there are keys,
-    /// else client_secret_basic.
+    /// else a secret, in the header or in the form.
     #[arg(long)]
     method: Option<String>,
     /// A file with its public keys, as a JWK set.
@@ -65,24 +65,18 @@ impl Desk<'_> {
             None => None,
         };
         let has_keys = jwks.is_some() || add.jwks_uri.is_some();
-        let method = add.method.unwrap_or_else(|| {
-            let default = if has_keys {
-                "private_key_jwt"
-            } else {
-                "client_secret_basic"
-            };
-            default.to_owned()
-        });
-        let secret = method
-            .starts_with("client_secret_")
-            .then(Secret::<ClientSecret>::generate);
+        let has_secret = match &add.method {
+            Some(method) => method.starts_with("client_secret_"),
+            None => !has_keys,
+        };
+        let secret = has_secret.then(Secret::<ClientSecret>::generate);
         let registration = Registration {
             client_id: add.client_id,
             client_name: add.name,
             client_uri: None,
             redirect_uris: add.redirect_uris,
             grant_types: (!add.grants.is_empty()).then_some(add.grants),
-            token_endpoint_auth_method: Some(method),
+            token_endpoint_auth_method: add.method,
             scope: add.scope,
             jwks,
             jwks_uri: add.jwks_uri,

@@ -108,7 +108,10 @@ async fn start(app: &App, incoming: Incoming) -> Result<Started, OAuthError> {
         wait: i64::from(interval),
     };
     let user_codes = std::iter::repeat_with(UserCode::generate).take(TRIES);
-    let kept = app.store.insert_device(device, user_codes).await;
+    let kept = app
+        .store
+        .insert_device(device, user_codes, app.limits.devices)
+        .await;
     let Some(user_code) = kept.map_err(store_failed)? else {
         return Err(OAuthError::unavailable("too many devices are waiting").retry_after(60));
     };

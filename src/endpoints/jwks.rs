@@ -10,7 +10,7 @@ use crate::app::App;
 
 /// The keys, to be kept for an hour: also those that another process has just made.
 pub(crate) async fn jwks(State(app): State<App>) -> Response {
-    if let Err(error) = app.keys.notice().await {
+    if let Err(error) = app.keys.notice_at_times(app.clock.now()).await {
         tracing::warn!(%error, "the keys in the database could not be read; those at hand are published");
     }
     let headers = [

@@ -108,11 +108,12 @@ impl TryFrom<Registration> for Registered {
         let client_id: ClientId = written.client_id.parse().map_err(|error| {
             format!("expected client_id: a name of letters, digits and -._~, or a URL ({error})")
         })?;
-        let method = written.method()?;
+        let methods = written.methods()?;
+        let method = methods[0];
         let document = written.document(method);
         let mut metadata = client_metadata::parse_for(&client_id, document.as_bytes())
             .map_err(|error| format!("expected another registration of {client_id}: {error}"))?;
-        metadata.auth_methods = vec![method];
+        metadata.auth_methods = methods;
         if written.grants().is_empty() {
             metadata.grants.clear();
         }
@@ -131,8 +132,8 @@ impl TryFrom<Registration> for Registered {
 }
 
 impl Registration {
-    /// How it authenticates: as it says, else by what there is.
-    fn method(&self) -> Result<AuthMethod, String> {
+    /// How it may authenticate: as it says, else by what there is, a secret in either place (RFC 6749 §2.3.1).
+    fn methods(&self) -> Result<Vec<AuthMethod>, String> {
         let has_keys = self.jwks.is_some() || self.jwks_uri.is_some();
         let has_secret = self.client_secret_sha256.is_some();
         let method = match &self.token_endpoint_auth_method {
@@ -149,7 +150,11 @@ impl Registration {
             AuthMethod::ClientSecretBasic | AuthMethod::ClientSecretPost => has_secret && !has_keys,
         };
         match fits {
-            true => Ok(method),
+            true if self.token_endpoint_auth_method.is_none() && has_secret => Ok(vec![
+                AuthMethod::ClientSecretBasic,
+                AuthMethod::ClientSecretPost,
+            ]),
+            true => Ok(vec![method]),
             false => Err(format!(
                 "expected what {} needs and nothing else: jwks or jwks_uri for private_key_jwt, client_secret_sha256 for a secret",
                 method.as_str()

@@ -23,9 +23,6 @@ use crate::{
     time::UnixTime,
 };
 
-/// Devices that may wait at a time.
-const MOST_PENDING: i64 = 10_000;
-
 statements! {
     INSERT = "INSERT INTO device_codes (hash, user_code, grant_id, client_id, digest, fetched_at, scope, resources, \
               may_refresh, auth_method, jkt, needs_dpop, source, created_at, expires_at, wait) \
@@ -147,7 +144,7 @@ pub enum Polled {
 }
 
 impl Store {
-    /// Keeps a device that waits, under the first of `codes` that no other one has. `None`: too many are waiting.
+    /// Keeps a device that waits, under the first of `codes` that no other one has. `None`: `most` are waiting.
     ///
     /// On PostgreSQL as many more may wait as ask at the same moment.
     ///
@@ -158,6 +155,7 @@ impl Store {
         &self,
         new: NewDevice,
         codes: impl Iterator<Item = UserCode> + Send + 'static,
+        most: i64,
     ) -> Result<Option<UserCode>, StoreError> {
         self.write(move |mut connection| {
             Box::pin(async move {
@@ -181,7 +179,7 @@ impl Store {
                             .bind(new.created_at.0)
                             .bind(new.expires_at.0)
                             .bind(new.wait)
-                            .bind(MOST_PENDING)
+                            .bind(most)
                             .execute(&mut *c)
                             .await?
                             .rows_affected();
@@ -194,7 +192,7 @@ impl Store {
                     if inserted == 1 {
                         return Ok(Some(code));
                     }
-                    if pending >= MOST_PENDING {
+                    if pending >= most {
                         return Ok(None);
                     }
                 }

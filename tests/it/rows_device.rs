@@ -423,7 +423,7 @@ on_both! {
     }
 
     async fn v_10_ten_thousand_devices_may_wait_and_expired_ones_go(database) {
-        let server = TestApp::new(database).await;
+        let server = TestApp::with(database, &[("WAYLEAVE_LIMITS__SCALE", "1")]).await;
         let client = listed(&server, "/tv.json").await;
         let now = server.app.clock.now().0;
         let fill = format!(
@@ -463,7 +463,7 @@ on_both! {
         let secret = Secret::<DeviceCode>::generate();
         let now = server.app.clock.now();
         let bound = NewDevice { jkt: Some("key".to_owned()), ..row(&server, &secret) };
-        let code = server.app.store.insert_device(bound, once(RFC_USER_CODE)).await.unwrap().unwrap();
+        let code = server.app.store.insert_device(bound, once(RFC_USER_CODE), 10).await.unwrap().unwrap();
         let asked = Asked { browser: Secret::generate().hash(), subject: ada(&server).await };
         assert!(server.app.store.claim_device(code.clone(), asked.clone(), now).await.unwrap());
         let redeem = async |jkt: Option<&str>| {
@@ -529,12 +529,12 @@ on_both! {
         let codes: Vec<UserCode> = std::iter::repeat_with(UserCode::generate).take(50).collect();
         let insert = (0..50).map(|_| {
             let new = row(&server, &Secret::generate());
-            server.app.store.insert_device(new, codes.clone().into_iter())
+            server.app.store.insert_device(new, codes.clone().into_iter(), 100)
         });
         let kept = futures_util::future::join_all(insert).await;
         let kept: BTreeSet<String> = kept.into_iter().map(|code| code.unwrap().unwrap().to_string()).collect();
         assert_eq!(kept, codes.iter().map(ToString::to_string).collect());
-        let taken = server.app.store.insert_device(row(&server, &Secret::generate()), codes.into_iter()).await;
+        let taken = server.app.store.insert_device(row(&server, &Secret::generate()), codes.into_iter(), 100).await;
         assert!(taken.is_err());
 
         let device = start(&server, &client).await;

@@ -537,7 +537,8 @@ on_both! {
             let header = part(token, 0);
             assert_eq!((&header["alg"], &header["typ"]), (&json!(name), &json!("JWT")));
             kids.push(text(&header, "kid").to_owned());
-            // Another process publishes the key, too.
+            // Another process publishes the key, too: within a second.
+            again.app.clock.advance(1);
             verified(&mut again.browser(), token, alg, &client).await;
             let claims = verified(&mut server.browser(), token, alg, &client).await;
             let now = server.app.clock.now().0;
