@@ -1,5 +1,5 @@
 //! What resolving a client costs: from memory, and from its host beside the bare fetch; what tar pits cost others; and
-//! what ten thousand clients take in memory. `cargo bench --bench clients`.
+//! what ten thousand clients take in memory. And the bare signatures that tokens and assertions cost. `cargo bench --bench clients`.
 #![expect(clippy::unwrap_used, reason = "a benchmark may panic as a test may")]
 
 #[path = "../tests/it/support/client_site.rs"]
@@ -13,6 +13,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use aws_lc_rs::{
+    rand::SystemRandom,
+    signature::{
+        ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair,
+        UnparsedPublicKey,
+    },
+};
 use client_site::{Answer, ClientSite};
 use criterion::Criterion;
 use serde_json::json;
@@ -90,6 +97,23 @@ fn hot(criterion: &mut Criterion, runtime: &tokio::runtime::Runtime, app: &App, 
     let address = "2606:4700:4700::1111".parse().unwrap();
     criterion.bench_function("is an address public", |bench| {
         bench.iter(|| is_public(address))
+    });
+}
+
+/// What the library itself takes, under everything that the server does about tokens.
+fn signatures(criterion: &mut Criterion) {
+    let random = SystemRandom::new();
+    let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).unwrap();
+    let pair =
+        EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, document.as_ref()).unwrap();
+    let message = [b'a'; 400];
+    let signature = pair.sign(&random, &message).unwrap();
+    let public = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, pair.public_key().as_ref());
+    criterion.bench_function("sign with ES256", |bench| {
+        bench.iter(|| pair.sign(&random, &message).unwrap());
+    });
+    criterion.bench_function("verify ES256", |bench| {
+        bench.iter(|| public.verify(&message, signature.as_ref()).unwrap());
     });
 }
 
@@ -253,6 +277,7 @@ fn main() {
         .measurement_time(Duration::from_secs(2))
         .configure_from_args();
     hot(&mut criterion, &runtime, &app, &site);
+    signatures(&mut criterion);
     criterion.final_summary();
     runtime.block_on(cold(&app, &site));
     runtime.block_on(tar_pits(&app, &site));

@@ -28,3 +28,4 @@ pub mod store;
 pub mod time;
 pub mod tokens;
 mod web;
+pub mod words;

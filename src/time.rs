@@ -9,6 +9,8 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use crate::words::counted;
+
 /// Seconds since 1970-01-01T00:00:00Z: a NumericDate and a BIGINT column alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UnixTime(pub i64);
@@ -97,12 +99,6 @@ pub fn in_words(seconds: i64) -> String {
         s => (s, "second"),
     };
     counted(count, unit)
-}
-
-/// A number of things in words: `1 day`, `2 days`.
-pub fn counted(count: i64, unit: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} {unit}{plural}")
 }
 
 /// A day as people read it, UTC.

@@ -14,9 +14,9 @@ pub(super) async fn run(url: &str, config: &Config, as_json: bool) -> anyhow::Re
     let report = desk.clients.explain(url).await;
     desk.store.close().await;
     if as_json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
+        say!("{}", serde_json::to_string_pretty(&report)?);
     } else {
-        print!("{}", in_text(&report));
+        say!("{}", in_text(&report).trim_end());
     }
     match report.refused_by() {
         Some(line) => bail!("{} refuses it", line.rule),

@@ -1,13 +1,24 @@
 //! The command line. `anyhow` only here: every error ends as one line for the administrator.
 
+/// Prints a line, as `println!` does. A reader that has seen enough (`| head`) is no error.
+macro_rules! say {
+    ($($part:tt)*) => { $crate::cli::print_line(format_args!($($part)*)) };
+}
+
 mod client;
+mod client_rules;
 mod explain;
 mod registration;
 mod resource;
 mod serve;
 mod user;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    fmt,
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use clap::{Parser, Subcommand};
 
@@ -47,7 +58,10 @@ enum Command {
     #[command(subcommand)]
     Resource(resource::Command),
     /// Say what every rule makes of a client_id, as this machine sees it.
-    Explain { url: String },
+    Explain {
+        /// The client_id, as the client sends it
+        url: String,
+    },
     /// The configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -103,7 +117,7 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
         }
         Command::Migrate => runtime.block_on(async {
             open(&config).await?.close().await;
-            println!("The schema of {} is up to date.", config.database.url);
+            say!("The schema of {} is up to date.", config.database.url);
             Ok(())
         }),
         Command::User(command) => runtime.block_on(user::run(command, &config, cli.json)),
@@ -111,7 +125,7 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
         Command::Resource(command) => resource::run(&command, &config, cli.json),
         Command::Explain { url } => runtime.block_on(explain::run(&url, &config, cli.json)),
         Command::Config(ConfigCommand::Show) => {
-            println!(
+            say!(
                 "{}",
                 if cli.json {
                     serde_json::to_string_pretty(&config)?
@@ -126,7 +140,7 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
             if !wrong.is_empty() {
                 anyhow::bail!("policy.examples: {}", wrong.join("; "));
             }
-            println!("The configuration can be used.");
+            say!("The configuration can be used.");
             Ok(())
         }
     }
@@ -176,8 +190,18 @@ async fn open(config: &Config) -> anyhow::Result<Store> {
     Ok(store)
 }
 
+fn print_line(line: fmt::Arguments<'_>) {
+    match writeln!(io::stdout(), "{line}") {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            eprintln!("wayleave: standard output: {error}");
+            std::process::exit(1);
+        }
+        _ => {}
+    }
+}
+
 fn log_to_stderr(config: &Config) -> Result<(), Usage> {
-    use std::io::IsTerminal;
+    use io::IsTerminal;
 
     let filter = tracing_subscriber::EnvFilter::builder()
         .parse(&config.log.filter)
@@ -188,14 +212,14 @@ fn log_to_stderr(config: &Config) -> Result<(), Usage> {
         })?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+        .with_writer(io::stderr);
     let text = match config.log.format {
-        LogFormat::Auto => std::io::stderr().is_terminal(),
+        LogFormat::Auto => io::stderr().is_terminal(),
         LogFormat::Text => true,
         LogFormat::Json => false,
     };
     if text {
-        builder.with_ansi(std::io::stderr().is_terminal()).init();
+        builder.with_ansi(io::stderr().is_terminal()).init();
     } else {
         builder.json().init();
     }

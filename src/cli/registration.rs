@@ -132,14 +132,15 @@ impl Desk<'_> {
             bail!("the database has no registered client {id}");
         };
         if self.as_json {
-            println!(
+            say!(
                 "{}",
                 json!({ "client_id": id.as_str(), "grants": ended.grants, "logins": ended.logins })
             );
         } else {
-            println!(
+            say!(
                 "{id}: removed; grants ended: {}, running logins ended: {}",
-                ended.grants, ended.logins
+                ended.grants,
+                ended.logins
             );
         }
         Ok(())
@@ -172,7 +173,7 @@ impl Desk<'_> {
                     json!({ "registration": written, "from": from })
                 })
                 .collect();
-            println!("{}", serde_json::to_string_pretty(&all)?);
+            say!("{}", serde_json::to_string_pretty(&all)?);
             return Ok(());
         }
         for (registered, from) in all {
@@ -183,7 +184,7 @@ impl Desk<'_> {
                 .client_name
                 .as_deref()
                 .map(|name| format!("  {}", plain(name)));
-            println!(
+            say!(
                 "{}  {}  {}  {from}{}",
                 registered.id(),
                 methods.collect::<Vec<_>>().join(" "),
@@ -209,15 +210,15 @@ impl Desk<'_> {
     fn tell(&self, id: &ClientId, done: &str, secret: Option<&Secret<ClientSecret>>) {
         if self.as_json {
             let secret = secret.map(Secret::expose);
-            println!(
+            say!(
                 "{}",
                 json!({ "client_id": id.as_str(), "done": done, "client_secret": secret })
             );
             return;
         }
-        println!("{id}: {done}");
+        say!("{id}: {done}");
         if let Some(secret) = secret {
-            println!("Its client_secret, shown this once: {}", secret.expose());
+            say!("Its client_secret, shown this once: {}", secret.expose());
         }
     }
 }

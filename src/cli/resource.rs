@@ -25,7 +25,7 @@ pub(super) enum Command {
 pub(super) fn run(command: &Command, config: &Config, as_json: bool) -> anyhow::Result<()> {
     match command {
         Command::List if as_json => {
-            println!("{}", serde_json::to_string_pretty(&config.resources)?)
+            say!("{}", serde_json::to_string_pretty(&config.resources)?)
         }
         Command::List => {
             for resource in &config.resources.0 {
@@ -35,7 +35,7 @@ pub(super) fn run(command: &Command, config: &Config, as_json: bool) -> anyhow::
                 } else {
                     "for approved clients"
                 };
-                println!("{}  {open}  {}", resource.id, scopes.join(" "));
+                say!("{}  {open}  {}", resource.id, scopes.join(" "));
             }
         }
         Command::Metadata { url } => metadata(url, config, as_json)?,
@@ -63,15 +63,15 @@ fn metadata(url: &str, config: &Config, as_json: bool) -> anyhow::Result<()> {
     if as_json {
         let all =
             json!({ "location": location, "document": document, "www_authenticate": challenge });
-        println!("{}", serde_json::to_string_pretty(&all)?);
+        say!("{}", serde_json::to_string_pretty(&all)?);
         return Ok(());
     }
-    println!(
+    say!(
         "At {location}, as application/json, for every origin (Access-Control-Allow-Origin: *):\n"
     );
-    println!("{}\n", serde_json::to_string_pretty(&document)?);
-    println!("With every 401:\n\nWWW-Authenticate: {challenge}\n");
-    println!(
+    say!("{}\n", serde_json::to_string_pretty(&document)?);
+    say!("With every 401:\n\nWWW-Authenticate: {challenge}\n");
+    say!(
         "Tokens for it have the aud {}, whether a client asks for it with or without a slash at the end.",
         resource.id
     );

@@ -131,7 +131,7 @@ pub(super) async fn run(command: Command, config: &Config, as_json: bool) -> any
             store.close().await;
             if as_json {
                 let all: Vec<_> = accounts.iter().map(|a| entry(a, &profiles)).collect();
-                println!("{}", serde_json::to_string_pretty(&all)?);
+                say!("{}", serde_json::to_string_pretty(&all)?);
             } else {
                 for account in accounts {
                     let admin = if account.is_admin {
@@ -144,7 +144,7 @@ pub(super) async fn run(command: Command, config: &Config, as_json: bool) -> any
                     } else {
                         ""
                     };
-                    println!("{}{admin}{disabled}", account.username);
+                    say!("{}{admin}{disabled}", account.username);
                 }
             }
         }
@@ -171,9 +171,9 @@ fn entry(account: &Account, profiles: &[Profile]) -> Value {
 
 fn report(as_json: bool, name: &Username, done: &str) {
     if as_json {
-        println!("{}", json!({ "username": name.as_str(), "done": done }));
+        say!("{}", json!({ "username": name.as_str(), "done": done }));
     } else {
-        println!("{}: {done}", name.as_str());
+        say!("{}: {done}", name.as_str());
     }
 }
 

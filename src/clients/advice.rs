@@ -1,6 +1,6 @@
 //! What to tell a client's developer: what answers instead of a document, and what to change.
 
-use super::explain::{KID, MEDIA};
+use super::explain::{KID, MEDIA, USE};
 use crate::fetch::Wire;
 
 /// What answers instead of a document, as far as it can be told.
@@ -79,6 +79,37 @@ pub(super) fn recognise(wire: &Wire) -> Vec<String> {
 /// What to change when a rule refuses.
 pub(super) fn advice(rule: &str) -> Option<&'static str> {
     Some(match rule {
+        "client_id.length" => "Shorten it; 2,048 characters are the limit.",
+        "client_id.character" => "Percent-encode everything but visible ASCII characters.",
+        "client_id.scheme" => "Publish the document over https.",
+        "client_id.fragment" => "Leave out the # and what follows it.",
+        "client_id.userinfo" => "Leave out the user name and the password before the host.",
+        "client_id.address" => {
+            "Give the host a name: an address has no certificate that names its owner."
+        }
+        "client_id.host" => {
+            "Write the host as its full DNS name, in lower case and in its xn-- form, with a known ending."
+        }
+        "client_id.port" | "client_id.default_port" => {
+            "Leave the port out, or write another one than 443, without leading zeros."
+        }
+        "client_id.forbidden_port" => {
+            "Publish it on port 443, or on one above 1023 that browsers do not block."
+        }
+        "client_id.path" => "Give it a path, at least /.",
+        "client_id.empty_query" => "Leave out the question mark.",
+        "client_id.dot_segment" => "Leave out the . and .. in the path.",
+        "client_id.percent_encoding" | "client_id.encoded_control" => {
+            "Write every % as %25 or as the beginning of two hexadecimal digits of a visible character."
+        }
+        "client_id.canonical" => {
+            "Write it as it is sent: this text and the URL that it means differ."
+        }
+        "client_id.query" => {
+            "Publish it at an address without a query, or have the administrator set clients.allow_query."
+        }
+        "client_id.allowed_ports" => "Publish it on a port of clients.allowed_ports.",
+        "client_id.resource" => "Publish the document at another path than the resource's own.",
         "client_id.special_name" => {
             "Publish the document under a public name. For an internal network the administrator can set fetch.allow_networks."
         }
@@ -86,7 +117,7 @@ pub(super) fn advice(rule: &str) -> Option<&'static str> {
             "Publish the document on another host than this authorization server."
         }
         "policy.blocked" => {
-            "`wayleave client trust PATTERN` with the pattern of the rule, or a change of the configuration, lifts it."
+            "`wayleave client forget PATTERN` with the pattern of the rule lifts it, or a change of the configuration if it stands there."
         }
         "fetch.dns" => "Check that the name has A or AAAA records that this machine can look up.",
         "fetch.address" => {
@@ -109,6 +140,9 @@ pub(super) fn advice(rule: &str) -> Option<&'static str> {
         MEDIA => "Serve it with Content-Type: application/json.",
         KID => {
             "Give the new key a kid of its own; an administrator accepts it with `wayleave client refresh URL --accept-keys`."
+        }
+        USE => {
+            "List authorization_code among grant_types, or ask the administrator for a rule that allows what the document lists: `wayleave client trust URL --grants …`."
         }
         "document.client_id" => {
             "Write the address of the document, character by character, into its member client_id."

@@ -178,6 +178,11 @@ impl Clients {
         ours.is_some_and(|prefix| client_id.as_str().starts_with(prefix))
     }
 
+    /// Is it where we serve documents for developers, if we do?
+    pub fn serves_development(&self, prefix: &str) -> bool {
+        self.0.development.as_deref() == Some(prefix)
+    }
+
     pub(super) fn url_rules(&self) -> Rules<'_> {
         let inner = &*self.0;
         Rules {
@@ -459,11 +464,21 @@ impl Clients {
         accept: bool,
     ) -> Result<Arc<Client>, Refusal> {
         self.check_url(client_id)?;
+        if self.is_in_development(client_id) {
+            return self.0.development_client(client_id, self.0.now()).await;
+        }
         let (wire, fetched) = self.0.fetch(client_id, Charge::Administrator).await;
         let last_good = self.0.last_good(client_id).await?;
-        self.0
+        // A copy that serves while the host is down is no answer to whoever asked for a new one.
+        let unread = fetched.as_ref().err().map(Refusal::from);
+        let taken = self
+            .0
             .take(client_id, &wire, fetched, last_good, accept)
-            .await
+            .await;
+        match (taken, unread) {
+            (Ok(_), Some(refusal)) => Err(refusal),
+            (taken, _) => taken,
+        }
     }
 
     /// Joins the fetch that is under way for this identifier, or starts it.
@@ -489,6 +504,8 @@ enum Found<'a> {
     Url(&'a ClientUrl),
 }
 
+pub(super) const DEVELOPMENT_GONE: &str = "development.gone";
+
 fn unknown_name() -> Refusal {
     Refusal::invalid(
         "client_id.unknown",
@@ -504,7 +521,11 @@ impl Failure {
             self.refusal.told
         );
         Refusal {
-            kind: RefusalKind::Temporary(wait),
+            // What only the developer can mend stays so, however often it is asked.
+            kind: match self.refusal.kind {
+                RefusalKind::Invalid => RefusalKind::Invalid,
+                _ => RefusalKind::Temporary(wait),
+            },
             told,
             ..self.refusal.clone()
         }
@@ -566,12 +587,12 @@ impl Inner {
         }
     }
 
-    /// A document of ours for a developer: it is as good as its row, and no better.
-    async fn development_client(
+    /// A document of ours for a developer, while its time lasts.
+    pub(super) async fn development_document(
         &self,
         client_id: &ClientUrl,
         now: UnixTime,
-    ) -> Result<Arc<Client>, Refusal> {
+    ) -> Result<String, Refusal> {
         let prefix = self.development.as_deref().unwrap_or_default();
         let id = client_id
             .as_str()
@@ -583,11 +604,20 @@ impl Inner {
         };
         let gone = || {
             Refusal::invalid(
-                "development.gone",
+                DEVELOPMENT_GONE,
                 "there is no such client in development, or its time is over; make a new one",
             )
         };
-        let document = document.ok_or_else(gone)?;
+        document.ok_or_else(gone)
+    }
+
+    /// The client of such a document: it is as good as its row, and no better.
+    async fn development_client(
+        &self,
+        client_id: &ClientUrl,
+        now: UnixTime,
+    ) -> Result<Arc<Client>, Refusal> {
+        let document = self.development_document(client_id, now).await?;
         let client = read(client_id, document.as_bytes(), now)?;
         let kept = self
             .store

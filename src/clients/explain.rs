@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{
     advice::{advice, recognise},
-    cimd::Clients,
+    cimd::{Clients, DEVELOPMENT_GONE},
     history::{key_changed, key_replaced},
     reading::{MEDIA_TYPE, read},
 };
@@ -23,6 +23,7 @@ use crate::{
         client_url::{self as grammar, ClientUrl},
         media_type,
     },
+    words::counted,
 };
 
 /// What a rule says.
@@ -101,11 +102,17 @@ impl Report {
     pub fn facts(&self) -> Vec<(&'static str, String)> {
         let mut facts = Vec::new();
         if let Some(wire) = &self.wire {
-            facts.push(("Addresses", wire.addresses.join(", ")));
+            if !wire.addresses.is_empty() {
+                facts.push(("Addresses", wire.addresses.join(", ")));
+            }
             facts.extend(wire.dialled.clone().map(|dialled| ("Dialled", dialled)));
             facts.extend(wire.tls_version.map(|version| {
                 let certificates = wire.certificates.unwrap_or_default();
-                ("TLS", format!("{version}, {certificates} certificates"))
+                let certificates = counted(
+                    i64::try_from(certificates).unwrap_or(i64::MAX),
+                    "certificate",
+                );
+                ("TLS", format!("{version}, {certificates}"))
             }));
             facts.extend(wire.status.map(|status| {
                 let media_type = wire.media_type.as_deref().unwrap_or("no media type");
@@ -188,6 +195,7 @@ impl Report {
 }
 
 const BLOCKED: &str = "policy.blocked";
+pub(super) const USE: &str = "policy.use";
 pub(super) const MEDIA: &str = "document.media_type";
 pub(super) const KID: &str = "document.jwks.kid";
 
@@ -207,7 +215,7 @@ fn on_the_wire() -> impl Iterator<Item = &'static str> {
 }
 
 fn in_the_document() -> impl Iterator<Item = &'static str> {
-    client_metadata::rules().chain([KID])
+    client_metadata::rules().chain([KID, USE])
 }
 
 impl Clients {
@@ -241,7 +249,11 @@ impl Clients {
             report.not_reached(on_the_wire().chain(in_the_document()));
             return report;
         }
-        self.explain_document(&mut report, &client_id).await;
+        if self.is_in_development(&client_id) {
+            self.explain_development(&mut report, &client_id).await;
+        } else {
+            self.explain_document(&mut report, &client_id).await;
+        }
         report.accepted = report.refused_by().is_none();
         report
     }
@@ -249,7 +261,7 @@ impl Clients {
     fn explain_policy(&self, report: &mut Report, client_id: &ClientUrl) {
         if self.is_in_development(client_id) {
             report.notes.push(
-                "This server serves the document itself, for a client in development.".to_owned(),
+                "This server serves the document itself, for a client in development: nothing is fetched.".to_owned(),
             );
         } else {
             let rules = self.url_rules();
@@ -267,6 +279,21 @@ impl Clients {
         report.rules.retain(|line| line.rule != BLOCKED);
         let blocked = (standing.tier == Tier::Blocked).then(|| standing.why());
         report.line(BLOCKED, blocked);
+    }
+
+    /// A document of ours: read where it lies, as a real request does.
+    async fn explain_development(&self, report: &mut Report, client_id: &ClientUrl) {
+        match self.0.development_document(client_id, self.0.now()).await {
+            Ok(document) => {
+                report.line(DEVELOPMENT_GONE, None);
+                self.explain_body(report, client_id, document.as_bytes(), 0)
+                    .await;
+            }
+            Err(refusal) => {
+                report.line(DEVELOPMENT_GONE, Some(refusal.cause));
+                report.not_reached(in_the_document());
+            }
+        }
     }
 
     async fn explain_document(&self, report: &mut Report, client_id: &ClientUrl) {
@@ -290,7 +317,25 @@ impl Clients {
         };
         let is_json = media_type::is_json(&fetched.header_values("content-type"));
         report.line(MEDIA, (!is_json).then(|| MEDIA_TYPE.to_owned()));
-        for judged in client_metadata::judge(client_id, &fetched.body) {
+        let freshness = self.0.freshness(&fetched);
+        let fresh_for = if freshness.store {
+            freshness.lifetime
+        } else {
+            0
+        };
+        self.explain_body(report, client_id, &fetched.body, fresh_for)
+            .await;
+    }
+
+    /// The rules about what the document says; it counts as fresh for so many seconds.
+    async fn explain_body(
+        &self,
+        report: &mut Report,
+        client_id: &ClientUrl,
+        body: &[u8],
+        fresh_for: i64,
+    ) {
+        for judged in client_metadata::judge(client_id, body) {
             match judged.verdict {
                 client_metadata::Verdict::Pass => report.line(judged.rule, None),
                 client_metadata::Verdict::Fail(error) => {
@@ -302,8 +347,8 @@ impl Clients {
             }
         }
         let now = self.0.now();
-        let Ok(client) = read(client_id, &fetched.body, now) else {
-            report.not_reached([KID].into_iter());
+        let Ok(client) = read(client_id, body, now) else {
+            report.not_reached([KID, USE].into_iter());
             return;
         };
         let known = self.0.last_good(client_id).await.ok().flatten();
@@ -316,15 +361,20 @@ impl Clients {
             .standings()
             .of(client.id(), &client.metadata.thumbprints());
         self.explain_standing(report, &standing);
-        let freshness = self.0.freshness(&fetched);
-        report.document = Some(summary(
-            &client,
-            if freshness.store {
-                freshness.lifetime
-            } else {
-                0
-            },
-        ));
+        report.line(
+            USE,
+            standing
+                .check_use(&client.metadata)
+                .err()
+                .map(str::to_owned),
+        );
+        if let Err(error) = client.check_code_flow() {
+            report.notes.push(format!(
+                "It cannot ask people to sign in with a browser: {}.",
+                error.description
+            ));
+        }
+        report.document = Some(summary(&client, fresh_for));
     }
 }
 

@@ -96,7 +96,10 @@ impl Memory {
         self.strangers.invalidate_all();
     }
 
+    /// How many there are, exactly: what was counted but not yet sorted in is sorted in now.
     pub(super) fn len(&self) -> u64 {
+        self.settled.run_pending_tasks();
+        self.strangers.run_pending_tasks();
         self.settled.entry_count() + self.strangers.entry_count()
     }
 }

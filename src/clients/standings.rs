@@ -10,8 +10,8 @@ use crate::{
         client_rules::{Pattern, Rule, Standing, Tier, standing},
         registration::Registered,
     },
-    protocol::{client_id::ClientId, client_url::ClientUrl},
-    store::{Store, StoreError},
+    protocol::{client_id::ClientId, client_metadata, client_url::ClientUrl},
+    store::{ListedClient, Store, StoreError},
 };
 
 /// Longest life of an access token of a client in development, in seconds.
@@ -57,6 +57,16 @@ impl Standings {
             unlisted: config.policy.unlisted,
             stored: ArcSwap::default(),
         }
+    }
+
+    /// The tier of a client whose document is kept.
+    pub fn of_listed(&self, client: &ListedClient) -> Tier {
+        let Ok(client_id) = client.client_id.parse::<ClientUrl>() else {
+            return Tier::Unknown;
+        };
+        let metadata = client_metadata::parse(&client_id, client.document.as_bytes());
+        let keys = metadata.map(|it| it.thumbprints()).unwrap_or_default();
+        self.of(&client_id.into(), &keys).tier
     }
 
     /// What a client is to us. `keys` are the thumbprints of the keys it publishes.

@@ -11,7 +11,7 @@ use std::{
 use hickory_resolver::{
     TokioResolver,
     config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts},
-    net::runtime::TokioRuntimeProvider,
+    net::{NetError, runtime::TokioRuntimeProvider},
     system_conf::read_system_conf,
 };
 use ipnet::IpNet;
@@ -95,7 +95,6 @@ async fn look_up(
     host: &str,
     limit: Duration,
 ) -> Result<Vec<IpAddr>, FetchError> {
-    let failed = |error: &dyn std::fmt::Display| FetchError::Dns(error.to_string());
     let has_others = servers.len() > 1;
     let config = ResolverConfig::from_parts(None, Vec::new(), servers);
     let mut options = ResolverOpts::default();
@@ -109,10 +108,23 @@ async fn look_up(
     let resolver = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
         .with_options(options)
         .build()
-        .map_err(|error| failed(&error))?;
+        .map_err(|error| failed(&error, host))?;
     let looked_up = tokio::time::timeout(limit, resolver.lookup_ip(format!("{host}."))).await;
     let looked_up = looked_up.map_err(|_| FetchError::Dns("no answer in time".to_owned()))?;
-    Ok(looked_up.map_err(|error| failed(&error))?.iter().collect())
+    Ok(looked_up
+        .map_err(|error| failed(&error, host))?
+        .iter()
+        .collect())
+}
+
+/// What a name server said, for an administrator.
+fn failed(error: &NetError, host: &str) -> FetchError {
+    FetchError::Dns(match error {
+        error if error.is_nx_domain() => format!("there is no name {host}"),
+        error if error.is_no_records_found() => format!("{host} has neither A nor AAAA records"),
+        NetError::NoConnections => "no name server could be asked".to_owned(),
+        error => error.to_string(),
+    })
 }
 
 /// Which addresses may be dialled.

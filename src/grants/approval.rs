@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::lifetimes;
 use crate::{
     app::App,
     policy::{
@@ -172,6 +173,14 @@ impl Proposal {
         }
         remembered.covers = covering.is_some() && remembered.changed.is_empty();
         Ok(remembered)
+    }
+
+    /// How long the grant would live, in seconds; `None` where nothing outlives the first access token.
+    pub fn lifetime(&self, app: &App) -> Option<u32> {
+        // A client that may choose shows at the token endpoint what it chose: the shorter life is told.
+        let proves = self.auth_methods.0.iter().all(|it| it.is_confidential());
+        let (.., absolute) = lifetimes(app, proves, &self.standing);
+        self.may_refresh.then_some(absolute)
     }
 
     /// The code for this proposal, and the row that keeps it. The key for the client's ID tokens, if it is the first

@@ -48,7 +48,7 @@ pub(super) async fn redeem(request: Request<'_>) -> Result<TokenResponse, OAuthE
     catalog.check(&resources, &standing)?;
     let listed = known.metadata.scope.as_deref();
     let scope = catalog.grantable(asked.as_ref(), listed, &resources, false, &standing)?;
-    let (access, ..) = lifetimes(app, client, &standing);
+    let (access, ..) = lifetimes(app, client.is_confidential(), &standing);
     app.clients.used(client.id(), now);
     let granted = Granted {
         grant_id: None,

@@ -120,10 +120,11 @@ async fn standing(
     Ok(standing)
 }
 
-/// How long what this client is granted lives: access tokens, refresh tokens without use, and the grant. Seconds.
-fn lifetimes(app: &App, client: &AuthenticatedClient, standing: &Standing) -> (u32, u32, u32) {
+/// How long what a client is granted lives, if it authenticates and if not: access tokens, refresh tokens without use, and
+/// the grant. Seconds.
+pub(crate) fn lifetimes(app: &App, is_confidential: bool, standing: &Standing) -> (u32, u32, u32) {
     let tokens = &app.config.tokens;
-    let (idle, absolute) = match client.is_confidential() {
+    let (idle, absolute) = match is_confidential {
         true => (
             tokens.confidential_refresh_idle,
             tokens.confidential_refresh_absolute,
@@ -157,7 +158,7 @@ impl Terms {
             family: RefreshToken::new_family(),
             method: request.client.method(),
             jkt: request.jkt.map(str::to_owned),
-            lifetimes: lifetimes(request.app, request.client, &standing),
+            lifetimes: lifetimes(request.app, request.client.is_confidential(), &standing),
             now: request.now,
             standing,
         })

@@ -45,7 +45,7 @@ pub(super) async fn redeem(request: Request<'_>) -> Result<TokenResponse, OAuthE
     }
     check_footing(app, client, now).await?;
 
-    let (access, idle, _) = lifetimes(app, client, &standing);
+    let (access, idle, _) = lifetimes(app, client.is_confidential(), &standing);
     // What may be asked for is known only from the grant: look first, so that a refusal spends nothing.
     let narrowed = standing.rule.is_some();
     let mut looked_at = None;

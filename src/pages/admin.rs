@@ -6,38 +6,39 @@ use http::{HeaderMap, StatusCode};
 use crate::{
     app::App,
     clients::{Report, Verdict},
-    time::{UnixTime, counted, in_rfc_3339},
+    time::{UnixTime, in_rfc_3339},
     web::{
         error::PageError,
-        forms, html,
+        forms::{self, sign_in_for},
+        html,
         session::{self, CurrentSession},
         views::{
             AdminClients, AdminExplain, BackedOffView, ClientView, LineView, RefusedView,
             ReportView,
         },
     },
+    words::{counted, used_by},
 };
 
 const FORM: &str = "explain";
 /// Clients and refusals on one page.
 const MOST: i64 = 100;
 
-/// The session of an administrator.
+/// The session of an administrator; `None`: nobody is signed in.
 async fn administrator(
     app: &App,
     headers: &HeaderMap,
     now: UnixTime,
-) -> Result<CurrentSession, PageError> {
+) -> Result<Option<CurrentSession>, PageError> {
     let session = session::current(app, headers, now)
         .await
         .map_err(|error| PageError::store(app, &error))?;
     match session {
-        Some(session) if session.row.is_admin => Ok(session),
-        Some(session) => {
+        Some(session) if !session.row.is_admin => {
             Err(PageError::administrators_only(app)
                 .signed_in_as(Some(session.row.username.as_str())))
         }
-        None => Err(PageError::administrators_only(app)),
+        session => Ok(session),
     }
 }
 
@@ -47,15 +48,18 @@ pub(crate) async fn clients(
     headers: HeaderMap,
 ) -> Result<Response, PageError> {
     let now = app.clock.now();
-    let session = administrator(&app, &headers, now).await?;
+    let Some(session) = administrator(&app, &headers, now).await? else {
+        return Ok(sign_in_for(&app, "clients"));
+    };
     let listed = app.store.clients(now, MOST).await;
     let listed = listed.map_err(|error| PageError::store(&app, &error))?;
-    let tier = |client_id: &str| match client_id.parse() {
-        Ok(client_id) => app.clients.standings().of(&client_id, &[]).tier.as_str(),
-        Err(_) => "",
-    };
     let clients = listed.into_iter().map(|client| ClientView {
-        tier: tier(&client.client_id).to_owned(),
+        tier: app
+            .clients
+            .standings()
+            .of_listed(&client)
+            .as_str()
+            .to_owned(),
         fetched: in_rfc_3339(client.fetched_at),
         use_: used_by(client.grants, client.people),
         state: match (client.gone_since, client.failed_rule) {
@@ -71,7 +75,7 @@ pub(crate) async fn clients(
         .into_iter()
         .map(|host| BackedOffView {
             client_id: host.client_id.as_str().to_owned(),
-            failures: host.failures,
+            failures: counted(i64::try_from(host.failures).unwrap_or(i64::MAX), "failure"),
             wait: host.not_before - now,
             rule: host.refusal.rule,
             cause: host.refusal.cause,
@@ -97,18 +101,11 @@ pub(crate) async fn clients(
     Ok(html::page(StatusCode::OK, &page, None))
 }
 
-/// How many grants of how many people.
-fn used_by(grants: i64, people: i64) -> String {
-    let people = match people {
-        1 => "1 person".to_owned(),
-        many => format!("{many} people"),
-    };
-    format!("{} of {people}", counted(grants, "grant"))
-}
-
 /// The question which client is to be explained.
 pub(crate) async fn ask(State(app): State<App>, headers: HeaderMap) -> Result<Response, PageError> {
-    let session = administrator(&app, &headers, app.clock.now()).await?;
+    let Some(session) = administrator(&app, &headers, app.clock.now()).await? else {
+        return Ok(sign_in_for(&app, "explain"));
+    };
     Ok(explain_page(&app, &session, "", None))
 }
 
@@ -118,7 +115,9 @@ pub(crate) async fn explain(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, PageError> {
-    let session = administrator(&app, &headers, app.clock.now()).await?;
+    let Some(session) = administrator(&app, &headers, app.clock.now()).await? else {
+        return Ok(sign_in_for(&app, "explain"));
+    };
     let params = forms::read(&headers, &body)
         .map_err(|error| PageError::bad_request(&app, "request", &error.description))?;
     if !forms::is_ours(&app, FORM, Some(&session.secret), &params) {

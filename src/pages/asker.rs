@@ -52,7 +52,7 @@ pub(super) async fn asker(
         host_main: shown_host.main.clone(),
         host_decoded: shown_host.decoded.clone(),
         logo: logo.map(|hash| format!("{base}/logos/{hash}.png")),
-        standing: in_a_sentence(standing.tier).to_owned(),
+        standing: in_a_sentence(standing.tier, client.metadata.client_name.is_some()).to_owned(),
         seen: seen(people, first_seen, now),
         admin_text: standing
             .rule
@@ -110,11 +110,12 @@ pub(super) fn ago(seconds: i64) -> String {
 }
 
 /// Who has checked the app.
-fn in_a_sentence(tier: Tier) -> &'static str {
+fn in_a_sentence(tier: Tier, says_a_name: bool) -> &'static str {
     match tier {
-        Tier::Blocked | Tier::Unknown => {
+        Tier::Blocked | Tier::Unknown if says_a_name => {
             "The app says so in its own words. Nobody has checked them."
         }
+        Tier::Blocked | Tier::Unknown => "Nobody here has checked this app.",
         Tier::Listed => "The administrator of this server knows this app.",
         Tier::Approved => "The administrator of this server has checked this app.",
         Tier::FirstParty => "The app belongs to this server.",

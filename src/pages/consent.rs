@@ -242,12 +242,11 @@ fn view(app: &App, open: &Open, remembered: &Remembered, asker: Asker) -> Consen
         request,
         client,
         scope,
-        may_refresh,
         ..
     } = &open.proposal;
     let user = &open.session.row.username;
     let redirect_uri = &request.redirect_uri;
-    let lifetime = may_refresh.then(|| app.config.tokens.refresh_absolute.get());
+    let lifetime = open.proposal.lifetime(app);
     Consent {
         frame: html::frame(app, Some(user)),
         csrf: forms::token(app, FORM, &open.visitor),

@@ -34,7 +34,7 @@ pub(crate) async fn show(
 ) -> Result<Response, PageError> {
     let now = app.clock.now();
     let Some(session) = developer(&app, &headers, now).await? else {
-        return Ok(see_other(&format!("{}/login", app.config.issuer.path())));
+        return Ok(forms::sign_in_for(&app, "development"));
     };
     page(&app, &session, now, StatusCode::OK, Filled::default()).await
 }

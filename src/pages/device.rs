@@ -14,7 +14,7 @@ use http::{Extensions, HeaderMap, StatusCode, Uri, header};
 use super::asker::{ago, asker, wanted};
 use crate::{
     app::App,
-    grants::device_code::check_client,
+    grants::{device_code::check_client, lifetimes},
     limits::network,
     policy::client_rules::Standing,
     protocol::{
@@ -334,12 +334,7 @@ impl Judged {
 
     /// How long what it gets lives, in seconds.
     fn lifetime(&self, app: &App, device: &ClaimedDevice) -> u32 {
-        let tokens = &app.config.tokens;
-        let absolute = match device.auth_method.is_confidential() {
-            true => tokens.confidential_refresh_absolute,
-            false => tokens.refresh_absolute,
-        };
-        let (.., absolute) = self.standing.lifetimes(0, 0, absolute.get());
+        let (.., absolute) = lifetimes(app, device.auth_method.is_confidential(), &self.standing);
         absolute
     }
 }

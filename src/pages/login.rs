@@ -61,8 +61,10 @@ pub(crate) async fn submit(
 /// Where the person goes on.
 fn next(app: &App, request: &Params) -> String {
     let base = app.config.issuer.path();
-    if is_for_device(request) {
-        return format!("{base}/device?{}", request.without(&[forms::TO]).encode());
+    if let Some((_, path)) = landing(request) {
+        let rest = request.without(&[forms::TO]).encode();
+        let mark = if rest.is_empty() { "" } else { "?" };
+        return format!("{base}{path}{mark}{rest}");
     }
     match request.encode() {
         request if request.is_empty() => format!("{base}/"),
@@ -70,9 +72,11 @@ fn next(app: &App, request: &Params) -> String {
     }
 }
 
-/// Was the person sent here by the page where devices are signed in?
-fn is_for_device(request: &Params) -> bool {
-    request.optional("client_id").is_none() && request.optional(forms::TO) == Some(forms::TO_DEVICE)
+/// The page of ours that sent the person here, if no client did.
+fn landing(request: &Params) -> Option<&'static (&'static str, &'static str)> {
+    let to = request.optional(forms::TO)?;
+    let mut known = forms::LANDINGS.iter();
+    known.find(|(name, _)| *name == to && request.optional("client_id").is_none())
 }
 
 /// The request that waits; `/authorize` judges it, here it is only carried.
@@ -113,8 +117,9 @@ async fn page(app: &App, headers: &HeaderMap, request: &Params, failed: Option<&
             .take(64)
             .collect(),
         failed: failed.map(|_| "The user name or the password is not right.".to_owned()),
-        notice: is_for_device(request)
-            .then(|| "After that you compare the code that your device shows.".to_owned()),
+        notice: landing(request)
+            .filter(|(to, _)| *to == forms::TO_DEVICE)
+            .map(|_| "After that you compare the code that your device shows.".to_owned()),
     };
     let status = if failed.is_some() {
         StatusCode::UNPROCESSABLE_ENTITY

@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 
 use crate::protocol::{
-    client_metadata::{AuthMethod, GrantType},
+    client_metadata::{AuthMethod, ClientMetadata, GrantType},
     client_url::ClientUrl,
 };
 
@@ -180,6 +180,24 @@ impl Serialize for Pattern {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
+}
+
+/// A grant by its wire name, as rules name it.
+///
+/// # Errors
+///
+/// What was expected.
+pub fn grant_type(name: &str) -> Result<GrantType, &'static str> {
+    wire::Named::from_name(name).ok_or(<GrantType as wire::Named>::EXPECTED)
+}
+
+/// A method of documents by its wire name, as rules name it.
+///
+/// # Errors
+///
+/// What was expected.
+pub fn auth_method(name: &str) -> Result<AuthMethod, &'static str> {
+    wire::Named::from_name(name).ok_or(<AuthMethod as wire::Named>::EXPECTED)
 }
 
 /// A grant or a method by its wire name.
@@ -365,6 +383,27 @@ impl Standing {
                 GrantType::DeviceCode => authenticates || self.tier >= Tier::Listed,
                 GrantType::ClientCredentials => self.tier >= Tier::Listed,
             },
+        }
+    }
+
+    /// Is there something that it may do here, of what its document lists? Otherwise why not.
+    pub fn check_use(&self, metadata: &ClientMetadata) -> Result<(), &'static str> {
+        let mut methods = metadata.auth_methods.iter();
+        if !methods.any(|method| self.allows_method(*method)) {
+            return Err(
+                "the administrator lets this client in only with another authentication method",
+            );
+        }
+        let proves = metadata.auth_methods.iter().any(|it| it.is_confidential());
+        let mut grants = metadata.grants.iter();
+        let is_useful = |grant: &GrantType| {
+            *grant != GrantType::RefreshToken && self.allows_grant(*grant, proves)
+        };
+        match grants.any(is_useful) {
+            true => Ok(()),
+            false => Err(
+                "the administrator lets this client use none of the grants that its document lists",
+            ),
         }
     }
 

@@ -121,6 +121,8 @@ fn judge(field: &str, then: &ClientMetadata, now: &ClientMetadata) -> (Grade, An
         | "application_type"
         | "token_endpoint_auth_method"
         | "token_endpoint_auth_methods_supported"
+        | "jwks"
+        | "jwks_uri"
         | "dpop_bound_access_tokens"
         | "require_pushed_authorization_requests" => (Grade::Notable, Answer::Log),
         _ => (Grade::Cosmetic, Answer::Log),

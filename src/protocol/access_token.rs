@@ -172,6 +172,42 @@ pub fn claims(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::json::{self, Json};
+
+    /// RFC 9068 §3, the decoded token: what it has, ours has, under the same names and of the same kinds.
+    #[test]
+    fn the_example_of_the_rfc_reads_as_ours_does() {
+        const EXAMPLE: &str = r#"{
+            "iss": "https://authorization-server.example.com/", "sub": "5ba552d67", "aud": "https://rs.example.com/",
+            "exp": 1639528912, "iat": 1618354090, "jti": "dbe39bf3a3ba4238a513f51d6e1691c4", "client_id": "s6BhdRkqt3",
+            "scope": "openid profile reademail"
+        }"#;
+        let Ok(Json::Object(members)) = json::parse(EXAMPLE.as_bytes()) else {
+            panic!("the example is an object");
+        };
+        let read = Claims::read(&members).unwrap();
+        let again = serde_json::to_value(&read).unwrap();
+        assert_eq!(
+            again,
+            serde_json::from_str::<serde_json::Value>(EXAMPLE).unwrap()
+        );
+        assert!("at+JWT".eq_ignore_ascii_case(TYP));
+        let issuer = "https://authorization-server.example.com".parse().unwrap();
+        let about = Subject {
+            subject: "5ba552d67",
+            client_id: &"s6BhdRkqt3".parse().unwrap(),
+            grant_id: None,
+            scope: &"openid profile reademail".parse().unwrap(),
+            resources: &"https://rs.example.com/".parse().unwrap(),
+            auth_time: None,
+            jkt: None,
+        };
+        let (now, until) = (UnixTime(1_618_354_090), UnixTime(1_639_528_912));
+        let mut ours = serde_json::to_value(claims(&issuer, &about, now, until)).unwrap();
+        ours["jti"] = again["jti"].clone();
+        ours["iss"] = again["iss"].clone();
+        assert_eq!(ours, again);
+    }
 
     #[test]
     fn the_audience_is_the_resource_or_else_the_issuer() {

@@ -384,6 +384,34 @@ mod tests {
         }
     }
 
+    /// RFC 7523 §4: an assertion about a person, as a grant. As authentication of a client it lacks what we ask for.
+    #[test]
+    fn the_example_of_rfc_7523_proves_no_client() {
+        let example = json!({
+            "iss": "https://jwt-idp.example.com", "sub": "mailto:mike@example.com", "aud": "https://jwt-rp.example.net",
+            "nbf": 1_300_815_780, "exp": 1_300_819_380, "http://claims.example.com/member": true,
+        });
+        let audience = Audience {
+            issuer: "https://jwt-rp.example.net",
+            legacy: None,
+        };
+        let now = UnixTime(1_300_819_380 - 60);
+        let judge = |more: Value| {
+            let mut claims = example.clone();
+            for (name, value) in more.as_object().unwrap() {
+                claims[name] = value.clone();
+            }
+            let text = Signer::new().sign(&json!({"alg": "ES256", "kid": "16"}), &claims);
+            let read = ClientAssertion::parse(&text)?;
+            read.check("https://jwt-idp.example.com", &audience, now)
+                .map(drop)
+        };
+        assert_eq!(judge(json!({})), Err(AssertionError::Missing("jti")));
+        assert_eq!(judge(json!({"jti": "1"})), Err(AssertionError::Issuer));
+        let own = json!({"jti": "1", "sub": "https://jwt-idp.example.com"});
+        assert_eq!(judge(own), Ok(()));
+    }
+
     #[test]
     fn only_who_is_allowed_to_is_behind() {
         let table = [

@@ -14,10 +14,10 @@ use crate::{
 statements! {
     FIND = "SELECT d.document, c.digest, c.fetched_at, c.fresh_until, c.first_seen_at, c.failed_at, c.failed_rule, c.failed_because, \
             c.gone_since, c.gone_confirmed_at FROM clients c JOIN client_documents d ON d.digest = c.digest WHERE c.client_id = $1";
-    LIST = "SELECT c.client_id, c.first_seen_at, c.fetched_at, c.fresh_until, c.failed_at, c.failed_rule, c.gone_since, \
+    LIST = "SELECT c.client_id, d.document, c.first_seen_at, c.fetched_at, c.fresh_until, c.failed_at, c.failed_rule, c.gone_since, \
             (SELECT COUNT(*) FROM grants g WHERE g.client_id = c.client_id AND g.revoked_at IS NULL AND g.ends_at > $1 AND g.idle_until > $1), \
             (SELECT COUNT(DISTINCT g.subject) FROM grants g WHERE g.client_id = c.client_id AND g.revoked_at IS NULL AND g.ends_at > $1 AND g.idle_until > $1) \
-            FROM clients c ORDER BY c.fetched_at DESC, c.client_id LIMIT $2";
+            FROM clients c JOIN client_documents d ON d.digest = c.digest ORDER BY c.fetched_at DESC, c.client_id LIMIT $2";
     DOCUMENT = "SELECT document FROM client_documents WHERE digest = $1 AND client_id = $2";
     KEEP_DOCUMENT = "INSERT INTO client_documents (digest, client_id, document, first_read_at) VALUES ($1, $2, $3, $4) \
                      ON CONFLICT (digest) DO NOTHING";
@@ -25,8 +25,8 @@ statements! {
                    ON CONFLICT (client_id) DO UPDATE SET digest = $2, fetched_at = $3, fresh_until = $4, \
                    failed_at = NULL, failed_rule = NULL, failed_because = NULL, gone_since = NULL, gone_confirmed_at = NULL";
     FORGET_CLIENT = "DELETE FROM clients WHERE client_id = $1";
-    FAILED = "UPDATE clients SET failed_at = $2, failed_rule = $3, failed_because = $4 WHERE client_id = $1";
-    GONE = "UPDATE clients SET failed_at = $2, failed_rule = $3, failed_because = $4, gone_since = COALESCE(gone_since, $2), \
+    FAILED = "UPDATE clients SET failed_at = COALESCE(failed_at, $2), failed_rule = $3, failed_because = $4 WHERE client_id = $1";
+    GONE = "UPDATE clients SET failed_at = COALESCE(failed_at, $2), failed_rule = $3, failed_because = $4, gone_since = COALESCE(gone_since, $2), \
             gone_confirmed_at = CASE WHEN gone_confirmed_at IS NULL AND gone_since <= $5 THEN $2 ELSE gone_confirmed_at END \
             WHERE client_id = $1";
     GONE_STATE = "SELECT gone_since, gone_confirmed_at FROM clients WHERE client_id = $1";
@@ -64,6 +64,7 @@ row! {
     /// A client in a list.
     ListedClient {
         client_id: String,
+        document: String,
         first_seen_at: UnixTime,
         fetched_at: UnixTime,
         fresh_until: UnixTime,

@@ -1,8 +1,10 @@
 //! Forms that only our own pages can send: read strictly, with a token bound to the browser and the form.
 
+use axum::response::Response;
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use http::{HeaderMap, header};
 
+use super::callback::see_other;
 use crate::{
     app::App,
     protocol::{error::OAuthError, params::Params},
@@ -63,8 +65,21 @@ pub(crate) fn is_ours<K: Kind>(
 
 /// The parameter of the sign-in page that says where it leads, where that is not an authorization request.
 pub(crate) const TO: &str = "to";
-/// Its value for the page where devices are signed in.
+/// Its values, and the pages that they stand for.
+pub(crate) const LANDINGS: &[(&str, &str)] = &[
+    (TO_DEVICE, "/device"),
+    ("development", "/development"),
+    ("clients", "/admin/clients"),
+    ("explain", "/admin/explain"),
+];
+/// The page where devices are signed in.
 pub(crate) const TO_DEVICE: &str = "device";
+
+/// Sends somebody to sign in, and then to that page of [`LANDINGS`].
+pub(crate) fn sign_in_for(app: &App, to: &str) -> Response {
+    let base = app.config.issuer.path();
+    see_other(&format!("{base}/login?{TO}={to}"))
+}
 
 /// The parameter that marks a request as one that its person was sent to sign in for.
 pub(crate) const SENT_TO_LOGIN: &str = "wayleave_sent";

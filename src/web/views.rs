@@ -185,7 +185,7 @@ pub(crate) struct ClientView {
 
 pub(crate) struct BackedOffView {
     pub(crate) client_id: String,
-    pub(crate) failures: usize,
+    pub(crate) failures: String,
     pub(crate) wait: i64,
     pub(crate) rule: &'static str,
     pub(crate) cause: String,
@@ -432,7 +432,7 @@ mod tests {
             }],
             backed_off: vec![BackedOffView {
                 client_id: evil(),
-                failures: 1,
+                failures: "1 failure".to_owned(),
                 wait: 1,
                 rule: EVIL,
                 cause: evil(),

@@ -248,7 +248,7 @@ async fn what_is_wrong_with_a_document_is_told_by_its_rule() {
         );
         // Nothing invalid is kept, and the host is left alone for a while.
         let connections = server.site.connections();
-        assert_eq!(browser.get(&target).await.status, 503, "{path}");
+        assert_eq!(browser.get(&target).await.status, status, "{path}");
         assert_eq!(server.site.connections(), connections, "{path}");
     }
 }
@@ -268,6 +268,24 @@ async fn c_12_a_failing_host_is_asked_again_after_five_ten_twenty_forty_and_sixt
         browser.get(&target).await;
         assert_eq!(server.site.connections(), attempt + 2, "after {wait} s");
     }
+}
+
+/// What only its developer can mend is told so, however often it is asked.
+#[tokio::test]
+async fn a_document_that_is_refused_stays_refused_while_its_host_is_given_time() {
+    let server = TestApp::new(Database::sqlite()).await;
+    server.site.answer("/c.json", Answer::status(404));
+    let target = server.flow(&server.site.url("/c.json")).target();
+    let mut browser = server.signed_in().await;
+    for _ in 0..3 {
+        let page = browser.get(&target).await;
+        assert!(
+            page.status == 400 && page.body.contains("fetch.status"),
+            "{}",
+            page.body
+        );
+    }
+    assert_eq!(server.site.connections(), 1);
 }
 
 #[tokio::test]

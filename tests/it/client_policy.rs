@@ -11,7 +11,11 @@ use wayleave::{
 
 use crate::{
     process::wayleave,
-    support::{Answer, Database, TestApp, app::param, on_both},
+    support::{
+        Answer, Database, TestApp,
+        app::{PASSWORD, param},
+        on_both,
+    },
 };
 
 /// The binary on the server's database, with its view of the world.
@@ -249,6 +253,9 @@ on_both! {
         assert_eq!(tokens["expires_in"], 300, "low limits: {tokens}");
         let token = tokens["refresh_token"].as_str().unwrap().to_owned();
         assert_eq!(server.refresh(&client, &token).await.status, 200);
+        let report = server.app.clients.explain(&client).await;
+        assert!(report.accepted && report.wire.is_none(), "{report:?}");
+        server.app.clients.refresh(&client.parse().unwrap(), false).await.unwrap();
         assert_eq!(server.site.connections(), 0);
 
         // Another person can neither see nor remove it; its developer can, and that ends what it was granted.
@@ -273,6 +280,26 @@ on_both! {
         assert_eq!(browser.get(&second).await.status, 404);
         let page = browser.get(&flow.with("client_id", &second).target()).await;
         assert!(page.status == 400 && page.body.contains("development.gone"), "{}", page.body);
+        let report = server.app.clients.explain(&second).await;
+        assert_eq!(report.refused_by().unwrap().rule, "development.gone");
+    }
+
+    async fn whoever_asks_for_a_new_copy_is_told_when_there_was_none(database) {
+        let server = TestApp::new(database).await;
+        let client = local(&server, "/c.json", json!({ "client_name": "Before" }));
+        let token = server.refresh_token(&client).await;
+        server.site.answer("/c.json", Answer::status(500));
+        let refused = command(&server, &["client", "refresh", &client]);
+        assert_eq!(refused.status.code(), Some(1), "{}", out(&refused));
+        assert!(out(&refused).contains("fetch.status"), "{}", out(&refused));
+        assert_eq!(server.refresh(&client, &token).await.status, 200, "the copy serves as before");
+        let first = server.app.store.client(&client.parse().unwrap()).await.unwrap().unwrap().failed_at;
+        command(&server, &["client", "refresh", &client]);
+        let again = server.app.store.client(&client.parse().unwrap()).await.unwrap().unwrap().failed_at;
+        assert!(first.is_some() && first == again, "failing since the first failure: {first:?} {again:?}");
+        local(&server, "/c.json", json!({ "client_name": "After" }));
+        let read = command(&server, &["client", "refresh", &client]);
+        assert!(read.status.success() && out(&read).contains("changed: accepted"), "{}", out(&read));
     }
 }
 
@@ -366,10 +393,7 @@ async fn tiers_and_ceilings_decide_what_a_client_gets() {
     .await;
     let mut grace = server.browser();
     let page = grace.open(&server.flow(&client).target()).await;
-    let fields = [
-        ("username", "grace"),
-        ("password", crate::support::app::PASSWORD),
-    ];
+    let fields = [("username", "grace"), ("password", PASSWORD)];
     let page = grace.submit(&page, &fields).await;
     let page = grace.follow(page).await;
     assert!(
@@ -434,7 +458,13 @@ async fn the_commands_put_rules_show_them_and_take_them_away() {
             "--scope",
             "notes.read",
             "--note",
-            "checked"
+            "checked",
+            "--grant",
+            "authorization_code",
+            "--auth-method",
+            "private_key_jwt",
+            "--refresh-idle",
+            "3600",
         ])
         .0,
         0
@@ -445,7 +475,15 @@ async fn the_commands_put_rules_show_them_and_take_them_away() {
             && text.contains(
                 "approved: of the rules that match, app.example.com is the most specific"
             )
-            && text.contains("checked"),
+            && [
+                "checked",
+                "scopes: notes.read",
+                "grants: authorization_code",
+                "authentication: private_key_jwt",
+                "refresh tokens live without use at most: 3600 s",
+            ]
+            .iter()
+            .all(|part| text.contains(part)),
         "{text}"
     );
     let (code, text) = run(&["client", "block", "https://app.example.com/oauth/*"]);
@@ -476,6 +514,7 @@ async fn the_commands_put_rules_show_them_and_take_them_away() {
     for bad in [
         &["client", "trust", "*.com"][..],
         &["client", "trust", "app.example.com", "--tier", "blocked"],
+        &["client", "trust", "app.example.com", "--grant", "password"],
         &[
             "client",
             "trust",
@@ -644,7 +683,13 @@ async fn administrators_see_clients_and_explanations_and_nobody_else_does() {
         .await;
     for path in ["/admin/clients", "/admin/explain"] {
         assert_eq!(ada.get(path).await.status, 403);
-        assert_eq!(server.browser().get(path).await.status, 403);
+        let mut nobody = server.browser();
+        let form = nobody.open(path).await;
+        assert_eq!(form.text("h1"), "Sign in", "{}", form.body);
+        let signed_in = nobody
+            .submit(&form, &[("username", "ada"), ("password", PASSWORD)])
+            .await;
+        assert_eq!(signed_in.header("location"), path);
     }
     let mut root = server.administrator().await;
     let page = root.get("/admin/clients").await;

@@ -6,6 +6,7 @@ use std::{fs, path::Path};
 const MAY_IMPORT: &[(&str, &[&str])] = {
     const RING_0: &[&str] = &["policy", "protocol", "secret", "time"];
     &[
+        ("words", &[]),
         ("time", &[]),
         ("secret", &[]),
         ("protocol", &["secret", "time"]),

@@ -968,8 +968,13 @@ async fn disagreement(app: &App, case: &str, client: &str) -> Option<String> {
         .resolve(&client_id, source, app.clock.now())
         .await;
     let explained_rule = explained.refused_by().map(|line| line.rule);
-    let resolved_rule = resolved.as_ref().err().map(|refusal| refusal.rule);
-    let agree = explained_rule == resolved_rule && explained.accepted == resolved.is_ok();
+    let resolved_rule = match &resolved {
+        Err(refusal) => Some(refusal.rule),
+        // It is known, and there is nothing that it may do: neither sign people in, nor what only listed clients may.
+        Ok(client) if client.check_code_flow().is_err() => Some("policy.use"),
+        Ok(_) => None,
+    };
+    let agree = explained_rule == resolved_rule && explained.accepted == resolved_rule.is_none();
     (!agree).then(|| format!("{case}: explain says {explained_rule:?}, a login {resolved_rule:?}"))
 }
 

@@ -178,6 +178,8 @@ async fn accept(
         let Ok((stream, _)) = listener.accept().await else {
             return;
         };
+        // Else its answer waits for the acknowledgement of the session ticket before it.
+        _ = stream.set_nodelay(true);
         connections.fetch_add(1, Ordering::SeqCst);
         let (acceptor, answers, requests) = (acceptor.clone(), answers.clone(), requests.clone());
         tokio::spawn(async move {
