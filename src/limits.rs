@@ -13,18 +13,26 @@ use governor::{
     state::keyed::HashMapStateStore,
 };
 
-use crate::{config::Config, time::Clock};
+use moka::sync::Cache;
+
+use crate::{
+    config::Config,
+    protocol::device::Pace,
+    time::{Clock, UnixTime},
+};
 
 /// Keys that a limiter may hold before it forgets those that are idle.
 const KEYS: usize = 10_000;
+/// How often waiting devices are counted in the database, at most.
+const COUNTED_EVERY: Duration = Duration::from_secs(5);
 
 /// What strangers may do how often, beside what they may have fetched.
 #[derive(Debug)]
 pub struct Limits {
     /// Devices that one network may start.
     pub device_requests: Rate,
-    /// Devices that may wait at a time.
-    pub devices: i64,
+    /// Devices that wait.
+    pub devices: Devices,
     /// Authorization requests that one network may push for clients that prove nothing.
     pub pushed_requests: Rate,
     /// User codes that are wrong, RFC 8628 §5.1.
@@ -38,10 +46,71 @@ impl Limits {
         let ten = const { NonZeroU32::MIN.saturating_add(9) };
         Self {
             device_requests: Rate::new(Quota::per_minute(ten.saturating_mul(scale)), clock),
-            devices: i64::from(scale.get()).saturating_mul(10_000),
+            devices: Devices::new(scale, clock),
             pushed_requests: Rate::new(Quota::per_minute(ten.saturating_mul(scale)), clock),
             user_codes: Guesses::new(scale, clock),
         }
+    }
+}
+
+/// Devices that wait for a person: how many there are, and how often each asks.
+#[derive(Debug)]
+pub struct Devices {
+    most: i64,
+    clock: Clock,
+    /// When they were counted in the database, and how many there were, with those that started since.
+    counted: Mutex<Option<(Duration, i64)>>,
+    paces: Cache<String, Pace>,
+}
+
+impl Devices {
+    fn new(scale: NonZeroU32, clock: &Clock) -> Self {
+        Self {
+            most: i64::from(scale.get()).saturating_mul(10_000),
+            clock: clock.clone(),
+            counted: Mutex::default(),
+            paces: Cache::builder()
+                .max_capacity(100_000)
+                .time_to_idle(Duration::from_secs(120))
+                .build(),
+        }
+    }
+
+    /// May another one wait? `None`: they have to be [counted](Self::counted) first.
+    ///
+    /// Other processes' devices count as of the last counting, which is five seconds ago at most.
+    pub fn begin(&self) -> Option<bool> {
+        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        let (at, count) = counted.as_mut()?;
+        if self.clock.monotonic().saturating_sub(*at) >= COUNTED_EVERY {
+            return None;
+        }
+        let may = *count < self.most;
+        *count += i64::from(may);
+        Some(may)
+    }
+
+    /// So many wait, says the database.
+    pub fn counted(&self, waiting: i64) {
+        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        *counted = Some((self.clock.monotonic(), waiting));
+    }
+
+    /// A device asks by its code: is that too early? Remembered by this process alone, and not for long: it only keeps
+    /// devices from asking too often.
+    pub fn asks_too_early(&self, code: &str, wait: i64, now: UnixTime) -> bool {
+        let mut early = false;
+        self.paces
+            .entry_by_ref(code)
+            .and_upsert_with(|known| match known {
+                None => Pace::begin(now, wait),
+                Some(entry) => {
+                    let (next, was_early) = entry.into_value().again(now);
+                    early = was_early;
+                    next
+                }
+            });
+        early
     }
 }
 

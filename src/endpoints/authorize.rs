@@ -23,7 +23,7 @@ use crate::{
         redirect_uri::{self, RedirectUri},
     },
     secret::{self, Secret, Visitor},
-    store::{Asked, NewInteraction, StoreError},
+    store::{Asked, Consent, NewInteraction, StoreError},
     time::{UnixTime, in_words},
     tokens,
     web::{
@@ -67,15 +67,18 @@ pub(crate) async fn authorize(
         let told = "the parameter redirect_uri is missing";
         return Err(PageError::bad_request(&app, "redirect_uri", told));
     }
-    let session = session::current(&app, &headers, now)
+    let session = session::current_for(&app, &headers, &client_id, now)
         .await
         .map_err(|error| PageError::store(&app, &error))?;
+    let (session, consents) = session.unzip();
+    let consents = consents.unwrap_or_default();
 
     let request = Incoming {
         app: &app,
         visible: &visible,
         params,
         pushed: pushed.as_ref(),
+        consents: &consents,
         headers: &headers,
         now,
         sent_to_login_at,
@@ -225,6 +228,8 @@ struct Incoming<'a> {
     /// As they count: the same, or those that were pushed.
     params: &'a Params,
     pushed: Option<&'a PushedRequest>,
+    /// What the person who is signed in allowed this client before.
+    consents: &'a [Consent],
     headers: &'a HeaderMap,
     now: UnixTime,
     sent_to_login_at: Option<UnixTime>,
@@ -284,13 +289,7 @@ impl Incoming<'_> {
             Err(error) => return Ok(callback.error(&error)),
         };
         let store_failed = |error| PageError::store(app, &error);
-        let remembered = match &session {
-            Some(session) => proposal
-                .remembered(app, &session.row.subject, now)
-                .await
-                .map_err(store_failed)?,
-            None => Default::default(),
-        };
+        let remembered = proposal.remembered(app, self.consents, now).await;
         let facts = Facts {
             request: &proposal.request,
             signed_in_at: session.as_ref().map(|session| session.row.signed_in_at),

@@ -26,6 +26,7 @@ use crate::{
     },
     secret::{DeviceCode, Secret},
     store::NewDevice,
+    time::UnixTime,
     web::{
         error::TokenError,
         machine::{Call, Endpoint, Incoming, charge},
@@ -108,13 +109,9 @@ async fn start(app: &App, incoming: Incoming) -> Result<Started, OAuthError> {
         wait: i64::from(interval),
     };
     let user_codes = std::iter::repeat_with(UserCode::generate).take(TRIES);
-    let kept = app
-        .store
-        .insert_device(device, user_codes, app.limits.devices)
-        .await;
-    let Some(user_code) = kept.map_err(store_failed)? else {
-        return Err(OAuthError::unavailable("too many devices are waiting").retry_after(60));
-    };
+    check_room(app, incoming.now).await?;
+    let kept = app.store.insert_device(device, user_codes).await;
+    let user_code = kept.map_err(store_failed)?;
     let page = app.config.issuer.join("/device");
     Ok(Started {
         device_code: code.expose().to_owned(),
@@ -124,6 +121,23 @@ async fn start(app: &App, incoming: Incoming) -> Result<Started, OAuthError> {
         expires_in: lifetime,
         interval,
     })
+}
+
+/// May another device wait?
+async fn check_room(app: &App, now: UnixTime) -> Result<(), OAuthError> {
+    let devices = &app.limits.devices;
+    let may = match devices.begin() {
+        Some(may) => may,
+        None => {
+            let waiting = app.store.waiting_devices(now).await;
+            devices.counted(waiting.map_err(store_failed)?);
+            devices.begin().unwrap_or(true)
+        }
+    };
+    match may {
+        true => Ok(()),
+        false => Err(OAuthError::unavailable("too many devices are waiting").retry_after(60)),
+    }
 }
 
 /// The client with its document, and what it is to us. What costs nothing is asked first: a public client that nobody

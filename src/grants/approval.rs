@@ -19,7 +19,7 @@ use crate::{
         scope::{OPENID, Scope},
     },
     secret::{Code, PushedRequest, Secret, SecretHash},
-    store::{NewCode, StoreError},
+    store::{Consent, NewCode},
     time::UnixTime,
 };
 
@@ -141,24 +141,14 @@ impl Proposal {
         })
     }
 
-    /// What the person agreed to before, as far as it concerns this.
-    ///
-    /// # Errors
-    ///
-    /// When the database fails.
-    pub async fn remembered(
-        &self,
-        app: &App,
-        subject: &str,
-        now: UnixTime,
-    ) -> Result<Remembered, StoreError> {
-        let consents = app.store.consents(subject, self.client.id(), now).await?;
+    /// What the person agreed to before, as far as it concerns this; of their consents to this client the newest first.
+    pub async fn remembered(&self, app: &App, consents: &[Consent], now: UnixTime) -> Remembered {
         let mut remembered = Remembered::default();
         let covering = consents
             .iter()
             .find(|c| c.scope.covers(&self.scope) && c.resources.covers(&self.request.resources));
         let Some(latest) = covering.or_else(|| consents.first()) else {
-            return Ok(remembered);
+            return remembered;
         };
         if latest.digest != self.client.digest {
             // A version that cannot be read any more counts as changed.
@@ -172,7 +162,7 @@ impl Proposal {
             };
         }
         remembered.covers = covering.is_some() && remembered.changed.is_empty();
-        Ok(remembered)
+        remembered
     }
 
     /// How long the grant would live, in seconds; `None` where nothing outlives the first access token.

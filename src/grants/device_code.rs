@@ -7,7 +7,7 @@ use crate::{
     protocol::{
         client::Client,
         client_metadata::{AuthMethod, GrantType},
-        device::{Presented, unknown},
+        device::{Presented, pending, slow_down, unknown},
         error::{ErrorCode, OAuthError},
         params::Params,
         resource::Resources,
@@ -46,6 +46,13 @@ pub(super) async fn redeem(request: Request<'_>) -> Result<TokenResponse, OAuthE
         .map_err(store_failed)?;
     match polled {
         Polled::Granted(approved) => terms.tokens(*approved).await,
+        Polled::Pending(wait) => {
+            let devices = &app.limits.devices;
+            match devices.asks_too_early(code.hash().as_str(), wait, now) {
+                true => Err(slow_down()),
+                false => Err(pending()),
+            }
+        }
         Polled::Refused(refusal) => Err(refusal),
     }
 }

@@ -47,12 +47,11 @@ pub(crate) async fn show(
     let params = Params::parse(uri.query().unwrap_or_default().as_bytes())
         .map_err(|_| PageError::gone(&app))?;
     let open = open(&app, &headers, &params, now).await?;
-    let remembered = open
-        .proposal
-        .remembered(&app, &open.session.row.subject, now)
-        .await;
-    let remembered = remembered.map_err(|error| PageError::store(&app, &error))?;
     let proposal = &open.proposal;
+    let subject = &open.session.row.subject;
+    let consents = app.store.consents(subject, proposal.client.id(), now).await;
+    let consents = consents.map_err(|error| PageError::store(&app, &error))?;
+    let remembered = proposal.remembered(&app, &consents, now).await;
     let asker = asker(&app, &proposal.client, &proposal.standing, now).await?;
     let page = view(&app, &open, &remembered, asker);
     Ok(html::page(

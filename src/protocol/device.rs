@@ -9,9 +9,9 @@ use super::{
 use crate::time::UnixTime;
 
 /// RFC 8628 §3.5: whoever asks too early waits so many seconds longer from then on.
-pub const SLOWER: i64 = 5;
-/// Seconds beyond which the wait does not grow: who ignores it causes no more writes.
-pub const SLOWEST: i64 = 60;
+const SLOWER: i64 = 5;
+/// Seconds beyond which the wait does not grow.
+const SLOWEST: i64 = 60;
 
 /// What was bound to a device code when it was issued, and what became of it.
 #[derive(Clone, Debug)]
@@ -28,9 +28,35 @@ pub struct Device {
     pub allowed: Option<bool>,
     /// Were tokens issued for it?
     pub is_spent: bool,
-    pub polled_at: Option<UnixTime>,
+}
+
+/// How often a device asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    asked_at: UnixTime,
     /// Seconds to wait between two questions.
-    pub wait: i64,
+    wait: i64,
+}
+
+impl Pace {
+    /// It asks for the first time.
+    pub fn begin(now: UnixTime, wait: i64) -> Self {
+        Self {
+            asked_at: now,
+            wait,
+        }
+    }
+
+    /// It asks again: how it goes on, and whether that was too early (RFC 8628 §3.5).
+    #[must_use]
+    pub fn again(self, now: UnixTime) -> (Self, bool) {
+        let early = now - self.asked_at < self.wait;
+        let wait = match early {
+            true => (self.wait + SLOWER).min(SLOWEST),
+            false => self.wait,
+        };
+        (Self::begin(now, wait), early)
+    }
 }
 
 /// What a token request presents with the device code.
@@ -50,8 +76,6 @@ pub enum State {
     Allowed,
     /// Its person has not answered.
     Pending,
-    /// The same, and it asks too often.
-    TooEarly,
 }
 
 /// RFC 8628 §3.5. Only the client that was issued the code learns anything of it.
@@ -86,14 +110,13 @@ pub fn judge(device: &Device, presented: &Presented, now: UnixTime) -> Result<St
             "the device code has expired; start again",
         ));
     }
-    match (device.allowed, device.polled_at) {
-        (Some(true), _) => Ok(State::Allowed),
-        (Some(false), _) => Err(OAuthError::new(
+    match device.allowed {
+        Some(true) => Ok(State::Allowed),
+        Some(false) => Err(OAuthError::new(
             ErrorCode::AccessDenied,
             "the user did not allow it",
         )),
-        (None, Some(polled_at)) if now - polled_at < device.wait => Ok(State::TooEarly),
-        (None, _) => Ok(State::Pending),
+        None => Ok(State::Pending),
     }
 }
 
@@ -133,8 +156,6 @@ mod tests {
             expires_at: NOW + 100,
             allowed: None,
             is_spent: false,
-            polled_at: None,
-            wait: 5,
         }
     }
 
@@ -151,27 +172,7 @@ mod tests {
         type Change = fn(&mut Device);
         let table: &[(&str, Change, Result<State, ErrorCode>)] = &[
             ("nobody has answered", |_| {}, Ok(State::Pending)),
-            (
-                "asked 5 seconds ago",
-                |d| d.polled_at = Some(NOW + -5),
-                Ok(State::Pending),
-            ),
-            (
-                "asked 4 seconds ago",
-                |d| d.polled_at = Some(NOW + -4),
-                Ok(State::TooEarly),
-            ),
-            (
-                "asked 9 seconds ago, and was told to wait 10",
-                |d| (d.polled_at, d.wait) = (Some(NOW + -9), 10),
-                Ok(State::TooEarly),
-            ),
             ("allowed", |d| d.allowed = Some(true), Ok(State::Allowed)),
-            (
-                "allowed, and asked a moment ago",
-                |d| (d.allowed, d.polled_at) = (Some(true), Some(NOW)),
-                Ok(State::Allowed),
-            ),
             (
                 "denied",
                 |d| d.allowed = Some(false),
@@ -199,6 +200,28 @@ mod tests {
             let got = judge(&device, &presented(), NOW).map_err(|error| error.code);
             assert_eq!(got, *expected, "{case}");
         }
+    }
+
+    #[test]
+    fn v_04_whoever_asks_too_early_waits_longer() {
+        let mut pace = Pace::begin(NOW, 5);
+        let mut now = NOW;
+        for (after, early, wait) in [
+            (5, false, 5),
+            (4, true, 10),
+            (9, true, 15),
+            (15, false, 15),
+            (0, true, 20),
+        ] {
+            now = now + after;
+            let (next, was_early) = pace.again(now);
+            assert_eq!((was_early, next.wait), (early, wait), "after {after} s");
+            pace = next;
+        }
+        for _ in 0..100 {
+            pace = pace.again(now).0;
+        }
+        assert_eq!(pace.wait, SLOWEST);
     }
 
     #[test]

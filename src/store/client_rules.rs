@@ -22,16 +22,20 @@ statements! {
     BUMP = "UPDATE revisions SET value = value + 1 WHERE name = 'clients'";
     REVISION = "SELECT value FROM revisions WHERE name = 'clients'";
     HOLDERS = "SELECT client_id, digest FROM grants WHERE revoked_at IS NULL \
-               UNION SELECT client_id, digest FROM authorization_codes WHERE spent_at IS NULL \
+               UNION SELECT client_id, digest FROM authorization_codes c WHERE c.spent_at IS NULL \
+               AND NOT EXISTS (SELECT 1 FROM grants g WHERE g.id = c.grant_id) \
                UNION SELECT client_id, digest FROM interactions WHERE spent_at IS NULL \
-               UNION SELECT client_id, digest FROM device_codes WHERE spent_at IS NULL \
+               UNION SELECT client_id, digest FROM device_codes c WHERE c.spent_at IS NULL \
+               AND NOT EXISTS (SELECT 1 FROM grants g WHERE g.id = c.grant_id) \
                UNION SELECT client_id, digest FROM consents \
                UNION SELECT client_id, digest FROM clients";
     DOCUMENT = "SELECT document FROM client_documents WHERE digest = $1";
     END_GRANTS = "UPDATE grants SET revoked_at = $2, revoked_because = $3 WHERE client_id = $1 AND revoked_at IS NULL";
-    END_CODES = "UPDATE authorization_codes SET spent_at = $2 WHERE client_id = $1 AND spent_at IS NULL";
+    END_CODES = "UPDATE authorization_codes SET spent_at = $2 WHERE client_id = $1 AND spent_at IS NULL \
+                 AND NOT EXISTS (SELECT 1 FROM grants g WHERE g.id = authorization_codes.grant_id)";
     END_QUESTIONS = "UPDATE interactions SET spent_at = $2 WHERE client_id = $1 AND spent_at IS NULL";
-    END_DEVICES = "UPDATE device_codes SET decided_at = COALESCE(decided_at, $2), allowed = FALSE WHERE client_id = $1 AND spent_at IS NULL";
+    END_DEVICES = "UPDATE device_codes SET decided_at = COALESCE(decided_at, $2), allowed = FALSE WHERE client_id = $1 AND spent_at IS NULL \
+                   AND NOT EXISTS (SELECT 1 FROM grants g WHERE g.id = device_codes.grant_id)";
     END_CONSENTS = "DELETE FROM consents WHERE client_id = $1";
 }
 

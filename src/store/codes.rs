@@ -3,8 +3,8 @@
 use super::{
     Store, StoreError,
     columns::row,
-    dialect::on_connection,
-    grants::{self, Approved, NewGrant},
+    dialect::{on_connection, on_reads},
+    grants::{Approved, NewGrant},
     pushed_requests, statements,
 };
 use crate::{
@@ -22,11 +22,20 @@ statements! {
               SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, CAST($10 AS BIGINT), CAST($11 AS BOOLEAN), CAST($12 AS BIGINT), \
               $14, $15, CAST($16 AS BOOLEAN), $17, $18 \
               WHERE EXISTS (SELECT 1 FROM revisions r WHERE r.name = 'clients' AND r.value = $13)";
-    SPEND = "UPDATE authorization_codes SET spent_at = $2 WHERE hash = $1 AND spent_at IS NULL AND expires_at > $2 \
-             AND EXISTS (SELECT 1 FROM users u WHERE u.subject = authorization_codes.subject AND u.disabled_at IS NULL) \
-             RETURNING grant_id, client_id, digest, subject, redirect_uri, code_challenge, scope, resources, signed_in_at, may_refresh, \
-             auth_methods, jkt, needs_dpop, nonce, sid";
-    SPENT = "SELECT grant_id FROM authorization_codes WHERE hash = $1 AND spent_at IS NOT NULL";
+    FIND = "SELECT grant_id, client_id, digest, subject, redirect_uri, code_challenge, scope, resources, signed_in_at, may_refresh, \
+            auth_methods, jkt, needs_dpop, nonce, sid FROM authorization_codes c \
+            WHERE hash = $1 AND spent_at IS NULL AND expires_at > $2 \
+            AND EXISTS (SELECT 1 FROM users u WHERE u.subject = c.subject AND u.disabled_at IS NULL) \
+            AND NOT EXISTS (SELECT 1 FROM grants g WHERE g.id = c.grant_id)";
+    GRANT = "INSERT INTO grants (id, client_id, digest, subject, scope, resources, signed_in_at, created_at, ends_at, \
+             family, generation, rotated_at, idle_until, auth_method, jkt, sid) \
+             SELECT c.grant_id, c.client_id, c.digest, c.subject, c.scope, c.resources, c.signed_in_at, \
+             CAST($2 AS BIGINT), CAST($3 AS BIGINT), $4, 1, CAST($2 AS BIGINT), CAST($5 AS BIGINT), $6, $7, c.sid \
+             FROM authorization_codes c WHERE c.hash = $1 AND c.spent_at IS NULL AND c.expires_at > $2 \
+             AND EXISTS (SELECT 1 FROM users u WHERE u.subject = c.subject AND u.disabled_at IS NULL) \
+             ON CONFLICT (id) DO NOTHING";
+    WASTE = "UPDATE authorization_codes SET spent_at = $2 WHERE hash = $1 AND spent_at IS NULL";
+    USED = "SELECT g.id FROM authorization_codes c JOIN grants g ON g.id = c.grant_id WHERE c.hash = $1";
     REVOKE = "UPDATE grants SET revoked_at = $2, revoked_because = $3 WHERE id = $1 AND revoked_at IS NULL";
 }
 
@@ -169,35 +178,85 @@ impl Store {
         .await
     }
 
-    /// Spends a code and writes the grant that `rule` makes of it, in one unit of work.
-    ///
-    /// Of any number of concurrent callers one spends it. A code that its rule refuses is spent all the same.
+    /// Spends a code and writes the grant that `rule` makes of it. A code is spent when its grant is there: of any number
+    /// of concurrent callers one writes it, in one statement. A code that its rule refuses is spent all the same.
     pub async fn redeem_code(
         &self,
         hash: SecretHash<Code>,
         now: UnixTime,
-        rule: impl FnOnce(&IssuedCode) -> Result<NewGrant, OAuthError> + Send + 'static,
+        rule: impl FnOnce(&IssuedCode) -> Result<NewGrant, OAuthError>,
     ) -> Result<Redeemed, StoreError> {
-        self.write(move |mut connection| {
+        let code: Option<IssuedCode> = on_reads!(self, pool => {
+            sqlx::query_as(FIND).bind(hash.as_str()).bind(now.0).fetch_optional(pool).await?
+        });
+        let Some(code) = code else {
+            return self.look_again(hash, now).await;
+        };
+        match rule(&code) {
+            Ok(grant) => {
+                if self.grant_code(hash.clone(), grant, now).await? {
+                    return Ok(Redeemed::Granted(Box::new(code)));
+                }
+                self.look_again(hash, now).await
+            }
+            Err(refusal) => {
+                self.write_one(move |mut connection| {
+                    Box::pin(async move {
+                        on_connection!(&mut connection, c => {
+                            sqlx::query(WASTE).bind(hash.as_str()).bind(now.0).execute(c).await?;
+                        });
+                        Ok(())
+                    })
+                })
+                .await?;
+                Ok(Redeemed::Refused(refusal))
+            }
+        }
+    }
+
+    /// Is it this call that writes the code's grant?
+    async fn grant_code(
+        &self,
+        hash: SecretHash<Code>,
+        grant: NewGrant,
+        now: UnixTime,
+    ) -> Result<bool, StoreError> {
+        self.write_one(move |mut connection| {
             Box::pin(async move {
-                let code: Option<IssuedCode> = on_connection!(&mut connection, c => {
-                    let code = sqlx::query_as(SPEND).bind(hash.as_str()).bind(now.0).fetch_optional(&mut *c).await?;
-                    if code.is_none() {
-                        let spent: Option<(String,)> =
-                            sqlx::query_as(SPENT).bind(hash.as_str()).fetch_optional(&mut *c).await?;
-                        let Some((grant_id,)) = spent else { return Ok(Redeemed::Unknown) };
-                        sqlx::query(REVOKE).bind(&grant_id).bind(now.0).bind("code used twice").execute(c).await?;
-                        return Ok(Redeemed::Reused { grant_id });
-                    }
-                    code
+                let granted = on_connection!(&mut connection, c => {
+                    sqlx::query(GRANT)
+                        .bind(hash.as_str())
+                        .bind(now.0)
+                        .bind(grant.ends_at.0)
+                        .bind(grant.family.as_ref().map(SecretHash::as_str))
+                        .bind(grant.idle_until.0)
+                        .bind(grant.auth_method.as_str())
+                        .bind(&grant.jkt)
+                        .execute(c)
+                        .await?
+                        .rows_affected()
                 });
-                let Some(code) = code else { return Ok(Redeemed::Unknown) };
-                let grant = match rule(&code) {
-                    Ok(grant) => grant,
-                    Err(refusal) => return Ok(Redeemed::Refused(refusal)),
-                };
-                grants::insert(&mut connection, &Approved::from(&code), &grant, now).await?;
-                Ok(Redeemed::Granted(Box::new(code)))
+                Ok(granted == 1)
+            })
+        })
+        .await
+    }
+
+    /// What becomes of a code that gives nothing (any more): used twice, it takes its grant along.
+    async fn look_again(
+        &self,
+        hash: SecretHash<Code>,
+        now: UnixTime,
+    ) -> Result<Redeemed, StoreError> {
+        self.write_one(move |mut connection| {
+            Box::pin(async move {
+                on_connection!(&mut connection, c => {
+                    let used: Option<(String,)> =
+                        sqlx::query_as(USED).bind(hash.as_str()).fetch_optional(&mut *c).await?;
+                    let Some((grant_id,)) = used else { return Ok(Redeemed::Unknown) };
+                    sqlx::query(REVOKE).bind(&grant_id).bind(now.0).bind("code used twice").execute(c).await?;
+                    Ok(Redeemed::Reused { grant_id })
+                })
             })
         })
         .await

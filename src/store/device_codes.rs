@@ -4,7 +4,7 @@ use super::{
     Store, StoreError,
     columns::row,
     dialect::{on_connection, on_reads},
-    grants::{self, Approved, NewGrant},
+    grants::{Approved, NewGrant},
     interactions::Asked,
     statements,
 };
@@ -13,7 +13,7 @@ use crate::{
         client::Digest,
         client_id::ClientId,
         client_metadata::AuthMethod,
-        device::{self, Device, Presented, SLOWER, SLOWEST, State},
+        device::{self, Device, Presented, State},
         error::OAuthError,
         resource::Resources,
         scope::Scope,
@@ -26,28 +26,29 @@ use crate::{
 statements! {
     INSERT = "INSERT INTO device_codes (hash, user_code, grant_id, client_id, digest, fetched_at, scope, resources, \
               may_refresh, auth_method, jkt, needs_dpop, source, created_at, expires_at, wait) \
-              SELECT $1, $2, $3, $4, $5, CAST($6 AS BIGINT), $7, $8, CAST($9 AS BOOLEAN), $10, $11, CAST($12 AS BOOLEAN), $13, \
-              CAST($14 AS BIGINT), CAST($15 AS BIGINT), CAST($16 AS BIGINT) \
-              WHERE (SELECT COUNT(*) FROM device_codes d WHERE d.decided_at IS NULL AND d.expires_at > $14) < $17 \
-              ON CONFLICT (user_code) DO NOTHING";
-    PENDING = "SELECT COUNT(*) FROM device_codes WHERE decided_at IS NULL AND expires_at > $1";
+              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) ON CONFLICT (user_code) DO NOTHING";
+    WAITING = "SELECT COUNT(*) FROM device_codes WHERE decided_at IS NULL AND expires_at > $1";
     CLAIM = "UPDATE device_codes SET claimed_by = $2, subject = $3 WHERE user_code = $1 AND decided_at IS NULL \
              AND expires_at > $4 AND (claimed_by IS NULL OR (claimed_by = $2 AND subject = $3))";
     CLAIMED = "SELECT client_id, digest, fetched_at, scope, resources, may_refresh, auth_method, source, created_at \
                FROM device_codes WHERE user_code = $1 AND claimed_by = $2 AND subject = $3 AND decided_at IS NULL AND expires_at > $4";
     DECIDE = "UPDATE device_codes SET decided_at = $4, allowed = $5, signed_in_at = $6, sid = $7 \
-              WHERE user_code = $1 AND claimed_by = $2 AND subject = $3 AND decided_at IS NULL AND expires_at > $4";
-    IS_REVISION = "SELECT 1 FROM revisions WHERE name = 'clients' AND value = $1";
+              WHERE user_code = $1 AND claimed_by = $2 AND subject = $3 AND decided_at IS NULL AND expires_at > $4 \
+              AND ($8 = 0 OR EXISTS (SELECT 1 FROM revisions r WHERE r.name = 'clients' AND r.value = $8 - 1))";
+    IS_CLAIMED = "SELECT 1 FROM device_codes \
+                  WHERE user_code = $1 AND claimed_by = $2 AND subject = $3 AND decided_at IS NULL AND expires_at > $4";
     DECIDED = "SELECT allowed FROM device_codes \
                WHERE user_code = $1 AND claimed_by = $2 AND subject = $3 AND decided_at IS NOT NULL AND allowed IS NOT NULL";
-    FIND = "SELECT client_id, auth_method, jkt, needs_dpop, scope, resources, may_refresh, expires_at, allowed, polled_at, \
-            wait, spent_at FROM device_codes WHERE hash = $1";
-    PACE = "UPDATE device_codes SET polled_at = $2 WHERE hash = $1 AND decided_at IS NULL \
-            AND (polled_at IS NULL OR polled_at + wait <= $2)";
-    SLOW_DOWN = "UPDATE device_codes SET polled_at = $2, wait = wait + $3 WHERE hash = $1 AND decided_at IS NULL AND wait < $4";
-    SPEND = "UPDATE device_codes SET spent_at = $2 WHERE hash = $1 AND allowed AND spent_at IS NULL AND expires_at > $2 \
-             AND EXISTS (SELECT 1 FROM users u WHERE u.subject = device_codes.subject AND u.disabled_at IS NULL) \
-             RETURNING grant_id, client_id, digest, subject, scope, resources, signed_in_at, may_refresh, CAST(NULL AS TEXT), sid";
+    FIND = "SELECT grant_id, client_id, digest, auth_method, jkt, needs_dpop, scope, resources, may_refresh, expires_at, allowed, \
+            wait, subject, signed_in_at, sid, EXISTS (SELECT 1 FROM grants g WHERE g.id = device_codes.grant_id) \
+            FROM device_codes WHERE hash = $1";
+    GRANT = "INSERT INTO grants (id, client_id, digest, subject, scope, resources, signed_in_at, created_at, ends_at, \
+             family, generation, rotated_at, idle_until, auth_method, jkt, sid) \
+             SELECT d.grant_id, d.client_id, d.digest, d.subject, d.scope, d.resources, d.signed_in_at, \
+             CAST($2 AS BIGINT), CAST($3 AS BIGINT), $4, 1, CAST($2 AS BIGINT), CAST($5 AS BIGINT), $6, $7, d.sid \
+             FROM device_codes d WHERE d.hash = $1 AND d.allowed AND d.expires_at > $2 \
+             AND EXISTS (SELECT 1 FROM users u WHERE u.subject = d.subject AND u.disabled_at IS NULL) \
+             ON CONFLICT (id) DO NOTHING";
 }
 
 /// A device that asks for a person, RFC 8628 §3.1.
@@ -104,7 +105,9 @@ pub enum DeviceAnswer {
 row! {
     /// A device that asks whether its person has answered.
     WaitingDevice {
+        grant_id: String,
         client_id: ClientId,
+        digest: Digest,
         auth_method: AuthMethod,
         jkt: Option<String>,
         needs_dpop: bool,
@@ -113,9 +116,11 @@ row! {
         may_refresh: bool,
         expires_at: UnixTime,
         allowed: Option<bool>,
-        polled_at: Option<UnixTime>,
         wait: i64,
-        spent_at: Option<UnixTime>,
+        subject: Option<String>,
+        signed_in_at: Option<UnixTime>,
+        sid: Option<String>,
+        is_spent: bool,
     }
 }
 
@@ -128,10 +133,24 @@ impl WaitingDevice {
             needs_dpop: self.needs_dpop,
             expires_at: self.expires_at,
             allowed: self.allowed,
-            is_spent: self.spent_at.is_some(),
-            polled_at: self.polled_at,
-            wait: self.wait,
+            is_spent: self.is_spent,
         }
+    }
+
+    /// What its person has allowed; `None` while nobody has.
+    fn approved(self) -> Option<Approved> {
+        Some(Approved {
+            grant_id: self.grant_id,
+            client_id: self.client_id,
+            digest: self.digest,
+            subject: self.subject?,
+            scope: self.scope,
+            resources: self.resources,
+            signed_in_at: self.signed_in_at?,
+            may_refresh: self.may_refresh,
+            nonce: None,
+            sid: self.sid,
+        })
     }
 }
 
@@ -140,13 +159,13 @@ impl WaitingDevice {
 pub enum Polled {
     /// Its person has allowed it: spent by this call, and the grant is written.
     Granted(Box<Approved>),
+    /// Its person has not answered. It is to ask so many seconds apart.
+    Pending(i64),
     Refused(OAuthError),
 }
 
 impl Store {
-    /// Keeps a device that waits, under the first of `codes` that no other one has. `None`: `most` are waiting.
-    ///
-    /// On PostgreSQL as many more may wait as ask at the same moment.
+    /// Keeps a device that waits, under the first of `codes` that no other one has.
     ///
     /// # Errors
     ///
@@ -155,14 +174,13 @@ impl Store {
         &self,
         new: NewDevice,
         codes: impl Iterator<Item = UserCode> + Send + 'static,
-        most: i64,
-    ) -> Result<Option<UserCode>, StoreError> {
-        self.write(move |mut connection| {
+    ) -> Result<UserCode, StoreError> {
+        self.write_one(move |mut connection| {
             Box::pin(async move {
                 let grant_id = secret::random_id();
                 for code in codes {
-                    let (inserted, pending) = on_connection!(&mut connection, c => {
-                        let inserted = sqlx::query(INSERT)
+                    let inserted = on_connection!(&mut connection, c => {
+                        sqlx::query(INSERT)
                             .bind(new.hash.as_str())
                             .bind(code.as_str())
                             .bind(&grant_id)
@@ -179,21 +197,12 @@ impl Store {
                             .bind(new.created_at.0)
                             .bind(new.expires_at.0)
                             .bind(new.wait)
-                            .bind(most)
-                            .execute(&mut *c)
+                            .execute(c)
                             .await?
-                            .rows_affected();
-                        let (pending,): (i64,) = match inserted {
-                            0 => sqlx::query_as(PENDING).bind(new.created_at.0).fetch_one(c).await?,
-                            _ => (0,),
-                        };
-                        (inserted, pending)
+                            .rows_affected()
                     });
                     if inserted == 1 {
-                        return Ok(Some(code));
-                    }
-                    if pending >= most {
-                        return Ok(None);
+                        return Ok(code);
                     }
                 }
                 Err(StoreError::Unusable(
@@ -202,6 +211,14 @@ impl Store {
             })
         })
         .await
+    }
+
+    /// How many devices wait for a person.
+    pub async fn waiting_devices(&self, now: UnixTime) -> Result<i64, StoreError> {
+        let (waiting,): (i64,) = on_reads!(self, pool => {
+            sqlx::query_as(WAITING).bind(now.0).fetch_one(pool).await?
+        });
+        Ok(waiting)
     }
 
     /// Opens a device for a person in one browser: of any number of them one gets it. False: it is another's, has been
@@ -248,26 +265,30 @@ impl Store {
         answer: DeviceAnswer,
         now: UnixTime,
     ) -> Result<bool, StoreError> {
+        // 0: nobody's rules count, which is so for a refusal.
         let (allowed, signed_in_at, sid, revision) = match answer {
-            DeviceAnswer::Deny => (false, None, None, None),
+            DeviceAnswer::Deny => (false, None, None, 0),
             DeviceAnswer::Allow {
                 signed_in_at,
                 sid,
                 revision,
-            } => (true, Some(signed_in_at.0), Some(sid), Some(revision)),
+            } => (true, Some(signed_in_at.0), Some(sid), revision + 1),
         };
-        self.write(move |mut connection| {
+        self.write_one(move |mut connection| {
             Box::pin(async move {
                 on_connection!(&mut connection, c => {
                     let decided = sqlx::query(DECIDE).bind(code.as_str()).bind(asked.browser.as_str()).bind(&asked.subject)
-                        .bind(now.0).bind(allowed).bind(signed_in_at).bind(sid)
+                        .bind(now.0).bind(allowed).bind(signed_in_at).bind(sid).bind(revision)
                         .execute(&mut *c).await?.rows_affected();
-                    if let (1, Some(revision)) = (decided, revision) {
-                        let is_current: Option<(i32,)> =
-                            sqlx::query_as(IS_REVISION).bind(revision).fetch_optional(c).await?;
-                        is_current.ok_or(StoreError::RulesMoved)?;
+                    if decided == 1 {
+                        return Ok(true);
                     }
-                    Ok(decided == 1)
+                    let is_claimed: Option<(i32,)> = sqlx::query_as(IS_CLAIMED).bind(code.as_str())
+                        .bind(asked.browser.as_str()).bind(&asked.subject).bind(now.0).fetch_optional(c).await?;
+                    match is_claimed {
+                        Some(_) => Err(StoreError::RulesMoved),
+                        None => Ok(false),
+                    }
                 })
             })
         })
@@ -287,13 +308,8 @@ impl Store {
         Ok(decided.map(|(allowed,)| allowed))
     }
 
-    /// Answers a device that asks. Of any number of concurrent callers one gets the grant that `rule` makes, which is
-    /// written in the same unit of work; what the rule refuses spends nothing.
-    ///
-    /// Writes: one statement while the person has not answered, one when it asked too early, two for the grant; none
-    /// for a code that is unknown, another client's, denied, expired or used, and none for a device that goes on
-    /// asking too early when its wait has stopped growing. Each is one conditional statement, so a look that is out of
-    /// date does no harm.
+    /// Answers a device that asks. Its code is spent when its grant is there: of any number of concurrent callers one
+    /// writes it, in one statement, as `rule` makes it; what the rule refuses spends nothing. Asking writes nothing.
     pub async fn poll_device(
         &self,
         hash: SecretHash<DeviceCode>,
@@ -307,59 +323,45 @@ impl Store {
         let Some(waiting) = found else {
             return Ok(Polled::Refused(device::unknown()));
         };
-        match device::judge(&waiting.as_rule(), presented, now) {
-            Err(refusal) => Ok(Polled::Refused(refusal)),
-            Ok(State::TooEarly) if waiting.wait >= SLOWEST => {
-                Ok(Polled::Refused(device::slow_down()))
-            }
-            Ok(State::TooEarly | State::Pending) => self.pace_device(hash, now).await,
-            Ok(State::Allowed) => match rule(&waiting) {
-                Ok(grant) => self.spend_device(hash, grant, now).await,
-                Err(refusal) => Ok(Polled::Refused(refusal)),
-            },
+        let grant = match device::judge(&waiting.as_rule(), presented, now) {
+            Err(refusal) => return Ok(Polled::Refused(refusal)),
+            Ok(State::Pending) => return Ok(Polled::Pending(waiting.wait)),
+            Ok(State::Allowed) => rule(&waiting),
+        };
+        let grant = match grant {
+            Ok(grant) => grant,
+            Err(refusal) => return Ok(Polled::Refused(refusal)),
+        };
+        let granted = self.grant_device(hash, grant, now).await?;
+        match waiting.approved().filter(|_| granted) {
+            Some(approved) => Ok(Polled::Granted(Box::new(approved))),
+            None => Ok(Polled::Refused(device::unknown())),
         }
     }
 
-    /// Notes that a device has asked, and slows it down if that was too early, or at the same time as it did before.
-    async fn pace_device(
-        &self,
-        hash: SecretHash<DeviceCode>,
-        now: UnixTime,
-    ) -> Result<Polled, StoreError> {
-        self.write_one(move |mut connection| {
-            Box::pin(async move {
-                let refusal = on_connection!(&mut connection, c => {
-                    let in_time = sqlx::query(PACE).bind(hash.as_str()).bind(now.0).execute(&mut *c).await?.rows_affected();
-                    match in_time {
-                        1 => device::pending(),
-                        _ => {
-                            sqlx::query(SLOW_DOWN).bind(hash.as_str()).bind(now.0).bind(SLOWER).bind(SLOWEST).execute(c).await?;
-                            device::slow_down()
-                        }
-                    }
-                });
-                Ok(Polled::Refused(refusal))
-            })
-        })
-        .await
-    }
-
-    async fn spend_device(
+    /// Is it this call that writes the device's grant?
+    async fn grant_device(
         &self,
         hash: SecretHash<DeviceCode>,
         grant: NewGrant,
         now: UnixTime,
-    ) -> Result<Polled, StoreError> {
-        self.write(move |mut connection| {
+    ) -> Result<bool, StoreError> {
+        self.write_one(move |mut connection| {
             Box::pin(async move {
-                let approved: Option<Approved> = on_connection!(&mut connection, c => {
-                    sqlx::query_as(SPEND).bind(hash.as_str()).bind(now.0).fetch_optional(c).await?
+                let granted = on_connection!(&mut connection, c => {
+                    sqlx::query(GRANT)
+                        .bind(hash.as_str())
+                        .bind(now.0)
+                        .bind(grant.ends_at.0)
+                        .bind(grant.family.as_ref().map(SecretHash::as_str))
+                        .bind(grant.idle_until.0)
+                        .bind(grant.auth_method.as_str())
+                        .bind(&grant.jkt)
+                        .execute(c)
+                        .await?
+                        .rows_affected()
                 });
-                let Some(approved) = approved else {
-                    return Ok(Polled::Refused(device::unknown()));
-                };
-                grants::insert(&mut connection, &approved, &grant, now).await?;
-                Ok(Polled::Granted(Box::new(approved)))
+                Ok(granted == 1)
             })
         })
         .await

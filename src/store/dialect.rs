@@ -15,6 +15,9 @@ use crate::config::DatabaseUrl;
 /// Longest wait for a connection.
 const ACQUIRE: Duration = Duration::from_secs(2);
 
+/// A connection to a server that was idle for so long is tried before it is used: one in use is known to work.
+const TESTED: Duration = Duration::from_secs(1);
+
 /// The state of the server. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Store {
@@ -85,7 +88,16 @@ impl Store {
                     .log_slow_statements(tracing::log::LevelFilter::Off, Duration::ZERO);
                 let pool = PgPoolOptions::new()
                     .max_connections(max_connections)
-                    .acquire_timeout(ACQUIRE);
+                    .acquire_timeout(ACQUIRE)
+                    .test_before_acquire(false)
+                    .before_acquire(|connection, about| {
+                        Box::pin(async move {
+                            if about.idle_for >= TESTED {
+                                connection.ping().await?;
+                            }
+                            Ok(true)
+                        })
+                    });
                 Pool::Postgres(pool.connect_with(options).await?)
             }
         };
@@ -197,7 +209,8 @@ async fn open_sqlite(path: &Path) -> Result<Pool, StoreError> {
     keep_private(path)?;
     let reads = SqlitePoolOptions::new()
         .max_connections(4)
-        .acquire_timeout(ACQUIRE);
+        .acquire_timeout(ACQUIRE)
+        .test_before_acquire(false);
     let reads = reads.connect_with(options).await?;
     connection.ping().await?;
     Ok(Pool::Sqlite {

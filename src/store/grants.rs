@@ -3,7 +3,7 @@
 use super::{
     Store, StoreError,
     columns::row,
-    dialect::{Connection, on_connection, on_reads},
+    dialect::{on_connection, on_reads},
     statements,
 };
 use crate::{
@@ -20,9 +20,6 @@ use crate::{
 };
 
 statements! {
-    INSERT = "INSERT INTO grants (id, client_id, digest, subject, scope, resources, signed_in_at, created_at, ends_at, \
-              family, generation, rotated_at, idle_until, auth_method, jkt, sid) \
-              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 1, $8, $11, $12, $13, $14)";
     ROTATE = "UPDATE grants SET generation = generation + CAST($9 AS BIGINT), rotated_at = $4, idle_until = $5, auth_method = $6 \
               WHERE family = $1 AND client_id = $2 AND generation = $3 AND revoked_at IS NULL \
               AND idle_until > $4 AND ends_at > $4 AND $7 LIKE '%' || auth_method || '%' AND (jkt IS NULL OR jkt = $8) \
@@ -64,35 +61,6 @@ pub struct NewGrant {
     pub auth_method: AuthMethod,
     /// The key that its tokens are bound to.
     pub jkt: Option<String>,
-}
-
-/// Writes the grant of an approval, in the unit of work that spends what carried it.
-pub(super) async fn insert(
-    connection: &mut Connection<'_>,
-    approved: &Approved,
-    grant: &NewGrant,
-    now: UnixTime,
-) -> Result<(), StoreError> {
-    on_connection!(connection, c => {
-        sqlx::query(INSERT)
-            .bind(&approved.grant_id)
-            .bind(approved.client_id.as_str())
-            .bind(approved.digest.as_str())
-            .bind(&approved.subject)
-            .bind(approved.scope.to_string())
-            .bind(approved.resources.to_string())
-            .bind(approved.signed_in_at.0)
-            .bind(now.0)
-            .bind(grant.ends_at.0)
-            .bind(grant.family.as_ref().map(SecretHash::as_str))
-            .bind(grant.idle_until.0)
-            .bind(grant.auth_method.as_str())
-            .bind(&grant.jkt)
-            .bind(&approved.sid)
-            .execute(c)
-            .await?;
-    });
-    Ok(())
 }
 
 row! {
@@ -165,10 +133,11 @@ impl Store {
         }))
     }
 
-    /// Replaces a refresh token by its successor, in one unit of work. That of a client that authenticates stays as it
+    /// Replaces a refresh token by its successor, in one statement; another one, if that finds nothing to replace, may end
+    /// the grant. That of a client that authenticates stays as it
     /// is: it is worth nothing to others.
     pub async fn rotate(&self, request: RotateRequest) -> Result<Rotated, StoreError> {
-        self.write(move |mut connection| {
+        self.write_one(move |mut connection| {
             Box::pin(async move {
                 let RotateRequest { family, client_id, generation, now, idle_until, grace, method, jkt } = request;
                 let (methods, step) = (method.and_weaker().to_column(), i64::from(!method.is_confidential()));

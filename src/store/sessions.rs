@@ -1,12 +1,13 @@
 //! Rows of signed-in browsers.
 
 use super::{
-    Store, StoreError,
+    Consent, Store, StoreError,
     columns::row,
     dialect::{on_connection, on_reads},
     statements,
 };
 use crate::{
+    protocol::{client::Digest, client_id::ClientId, resource::Resources, scope::Scope},
     secret::{SecretHash, Session},
     time::UnixTime,
 };
@@ -15,6 +16,10 @@ statements! {
     FIND = "SELECT s.subject, u.username, u.is_admin, s.signed_in_at, s.idle_until, s.ends_at FROM sessions s \
             JOIN users u ON u.subject = s.subject \
             WHERE s.hash = $1 AND s.idle_until > $2 AND s.ends_at > $2 AND u.disabled_at IS NULL";
+    FIND_FOR = "SELECT s.subject, u.username, u.is_admin, s.signed_in_at, s.idle_until, s.ends_at, c.scope, c.resources, c.digest \
+                FROM sessions s JOIN users u ON u.subject = s.subject \
+                LEFT JOIN consents c ON c.subject = s.subject AND c.client_id = $3 AND c.expires_at > $2 \
+                WHERE s.hash = $1 AND s.idle_until > $2 AND s.ends_at > $2 AND u.disabled_at IS NULL ORDER BY c.granted_at DESC";
     INSERT = "INSERT INTO sessions (hash, subject, signed_in_at, idle_until, ends_at) VALUES ($1, $2, $3, $4, $5)";
     TOUCH = "UPDATE sessions SET idle_until = $2 WHERE hash = $1 AND idle_until < $2";
     END = "DELETE FROM sessions WHERE hash = $1";
@@ -32,6 +37,42 @@ row! {
     }
 }
 
+row! {
+    #[expect(unreachable_pub, reason = "of no use outside: it is taken apart here")]
+    SessionFor {
+        subject: String,
+        username: String,
+        is_admin: bool,
+        signed_in_at: UnixTime,
+        idle_until: UnixTime,
+        ends_at: UnixTime,
+        scope: Option<Scope>,
+        resources: Option<Resources>,
+        digest: Option<Digest>,
+    }
+}
+
+impl SessionFor {
+    fn consent(&self) -> Option<Consent> {
+        Some(Consent {
+            scope: self.scope.clone()?,
+            resources: self.resources.clone()?,
+            digest: self.digest.clone()?,
+        })
+    }
+
+    fn session(self) -> SessionRow {
+        SessionRow {
+            subject: self.subject,
+            username: self.username,
+            is_admin: self.is_admin,
+            signed_in_at: self.signed_in_at,
+            idle_until: self.idle_until,
+            ends_at: self.ends_at,
+        }
+    }
+}
+
 impl Store {
     /// The live session of this secret, of an account that is not disabled.
     ///
@@ -46,6 +87,20 @@ impl Store {
         Ok(
             on_reads!(self, pool => sqlx::query_as(FIND).bind(hash.as_str()).bind(now.0).fetch_optional(pool).await?),
         )
+    }
+
+    /// The same, with what its person allowed this client, newest first: one look for what an authorization needs.
+    pub async fn session_for(
+        &self,
+        hash: &SecretHash<Session>,
+        client_id: &ClientId,
+        now: UnixTime,
+    ) -> Result<Option<(SessionRow, Vec<Consent>)>, StoreError> {
+        let rows: Vec<SessionFor> = on_reads!(self, pool => {
+            sqlx::query_as(FIND_FOR).bind(hash.as_str()).bind(now.0).bind(client_id.as_str()).fetch_all(pool).await?
+        });
+        let consents = rows.iter().filter_map(SessionFor::consent).collect();
+        Ok(rows.into_iter().next().map(|row| (row.session(), consents)))
     }
 
     /// Starts a session and ends the one it replaces in the same browser.

@@ -1,6 +1,10 @@
 //! Rows of what was used and serves no second time: identifiers of assertions and of proofs.
 
-use super::{Store, StoreError, dialect::on_connection, statements};
+use super::{
+    Store, StoreError,
+    dialect::{Connection, on_connection},
+    statements,
+};
 use crate::{secret::sha256, time::UnixTime};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 
@@ -58,19 +62,32 @@ impl Store {
         all: Vec<Once>,
         now: UnixTime,
     ) -> Result<Option<Once>, StoreError> {
-        self.write(move |mut connection| {
-            Box::pin(async move {
-                for once in all {
-                    let spent = on_connection!(&mut connection, c => {
-                        sqlx::query(SPEND).bind(&once.hash).bind(once.until.0).bind(now.0).execute(c).await?.rows_affected()
-                    });
-                    if spent != 1 {
-                        return Ok(Some(once));
-                    }
-                }
-                Ok(None)
-            })
-        })
-        .await
+        // One alone is one statement.
+        match all.len() {
+            1 => {
+                self.write_one(move |connection| Box::pin(spend(connection, all, now)))
+                    .await
+            }
+            _ => {
+                self.write(move |connection| Box::pin(spend(connection, all, now)))
+                    .await
+            }
+        }
     }
+}
+
+async fn spend(
+    mut connection: Connection<'_>,
+    all: Vec<Once>,
+    now: UnixTime,
+) -> Result<Option<Once>, StoreError> {
+    for once in all {
+        let spent = on_connection!(&mut connection, c => {
+            sqlx::query(SPEND).bind(&once.hash).bind(once.until.0).bind(now.0).execute(c).await?.rows_affected()
+        });
+        if spent != 1 {
+            return Ok(Some(once));
+        }
+    }
+    Ok(None)
 }

@@ -7,8 +7,9 @@ use super::cookies;
 use crate::{
     app::App,
     grants::approval::Person,
+    protocol::client_id::ClientId,
     secret::{Secret, Session},
-    store::{SessionRow, StoreError},
+    store::{Consent, SessionRow, StoreError},
     time::UnixTime,
 };
 
@@ -49,11 +50,43 @@ pub(crate) async fn current(
     let Some(row) = app.store.session(&secret.hash(), now).await? else {
         return Ok(None);
     };
+    touched(app, CurrentSession { secret, row }, now)
+        .await
+        .map(Some)
+}
+
+/// The same, with what its person allowed this client before.
+pub(crate) async fn current_for(
+    app: &App,
+    headers: &HeaderMap,
+    client_id: &ClientId,
+    now: UnixTime,
+) -> Result<Option<(CurrentSession, Vec<Consent>)>, StoreError> {
+    let Some(secret) = cookies::read::<Session>(app, headers, cookies::SESSION) else {
+        return Ok(None);
+    };
+    let found = app
+        .store
+        .session_for(&secret.hash(), client_id, now)
+        .await?;
+    let Some((row, consents)) = found else {
+        return Ok(None);
+    };
+    let session = touched(app, CurrentSession { secret, row }, now).await?;
+    Ok(Some((session, consents)))
+}
+
+async fn touched(
+    app: &App,
+    session: CurrentSession,
+    now: UnixTime,
+) -> Result<CurrentSession, StoreError> {
     let idle_until = now + i64::from(app.config.login.session_idle.get());
-    if idle_until - row.idle_until >= COARSE {
-        app.store.touch_session(secret.hash(), idle_until).await?;
+    if idle_until - session.row.idle_until >= COARSE {
+        let hash = session.secret.hash();
+        app.store.touch_session(hash, idle_until).await?;
     }
-    Ok(Some(CurrentSession { secret, row }))
+    Ok(session)
 }
 
 /// Starts a session in place of the one that the browser may have; returns its cookie.

@@ -201,7 +201,8 @@ async fn x_16_an_exchange_that_fails_midway_gives_nothing_and_takes_nothing() {
     let client = server.site.publish("/c.json", json!({}));
     let mut browser = server.signed_in().await;
     let flow = server.flow(&client);
-    let events = ["UPDATE ON authorization_codes", "INSERT ON grants"];
+    // The one statement that writes.
+    let events = ["INSERT ON grants"];
     for (n, event) in events.into_iter().enumerate() {
         let code = server.code(&mut browser, &flow).await;
         let fail = format!(
