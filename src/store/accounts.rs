@@ -99,17 +99,17 @@ impl Store {
     ///
     /// When the database fails, as for every method here.
     pub async fn has_accounts(&self) -> Result<bool, StoreError> {
-        Ok(on_reads!(self, pool => sqlx::query(ANY).fetch_optional(pool).await?.is_some()))
+        Ok(on_reads!(self, c => sqlx::query(ANY).fetch_optional(c).await?.is_some()))
     }
 
     /// The account of this name.
     pub async fn account(&self, username: &str) -> Result<Option<Account>, StoreError> {
-        Ok(on_reads!(self, pool => sqlx::query_as(FIND).bind(username).fetch_optional(pool).await?))
+        Ok(on_reads!(self, c => sqlx::query_as(FIND).bind(username).fetch_optional(c).await?))
     }
 
     /// All accounts, oldest first.
     pub async fn accounts(&self) -> Result<Vec<Account>, StoreError> {
-        Ok(on_reads!(self, pool => sqlx::query_as(LIST).fetch_all(pool).await?))
+        Ok(on_reads!(self, c => sqlx::query_as(LIST).fetch_all(c).await?))
     }
 
     /// Adds an account.
@@ -175,8 +175,8 @@ impl Store {
         link: &SecretHash<Setup>,
         now: UnixTime,
     ) -> Result<bool, StoreError> {
-        Ok(on_reads!(self, pool => {
-            sqlx::query(LINK_IS_OPEN).bind(link.as_str()).bind(now.0).fetch_optional(pool).await?.is_some()
+        Ok(on_reads!(self, c => {
+            sqlx::query(LINK_IS_OPEN).bind(link.as_str()).bind(now.0).fetch_optional(c).await?.is_some()
         }))
     }
 
@@ -206,14 +206,14 @@ impl Store {
         grant_id: &str,
         now: UnixTime,
     ) -> Result<Option<Profile>, StoreError> {
-        Ok(on_reads!(self, pool => {
-            sqlx::query_as(OF_GRANT).bind(grant_id).bind(now.0).fetch_optional(pool).await?
+        Ok(on_reads!(self, c => {
+            sqlx::query_as(OF_GRANT).bind(grant_id).bind(now.0).fetch_optional(c).await?
         }))
     }
 
     /// What all people are called, in the order of [`Store::accounts`].
     pub async fn profiles(&self) -> Result<Vec<Profile>, StoreError> {
-        Ok(on_reads!(self, pool => sqlx::query_as(PROFILES).fetch_all(pool).await?))
+        Ok(on_reads!(self, c => sqlx::query_as(PROFILES).fetch_all(c).await?))
     }
 
     /// Changes what a person is called. False: there is no such account.

@@ -55,9 +55,9 @@ impl Store {
     /// When the database fails, as for every method here; when a rule cannot be read, for it may be one that blocks.
     pub async fn client_rules(&self) -> Result<(i64, Vec<Rule>), StoreError> {
         // The revision first: rules that come with a later one are read again.
-        let (revision, texts): (i64, Vec<(String,)>) = on_reads!(self, pool => {
-            let (revision,): (i64,) = sqlx::query_as(REVISION).fetch_one(pool).await?;
-            (revision, sqlx::query_as(LIST).fetch_all(pool).await?)
+        let (revision, texts): (i64, Vec<(String,)>) = on_reads!(self, c => {
+            let (revision,): (i64,) = sqlx::query_as(REVISION).fetch_one(&mut *c).await?;
+            (revision, sqlx::query_as(LIST).fetch_all(c).await?)
         });
         let rules = texts.iter().map(|(text,)| serde_json::from_str(text));
         let rules = rules

@@ -193,15 +193,13 @@ impl Store {
     /// When the database fails, as for every method here.
     pub async fn client(&self, client_id: &ClientUrl) -> Result<Option<KeptClient>, StoreError> {
         Ok(
-            on_reads!(self, pool => sqlx::query_as(FIND).bind(client_id.as_str()).fetch_optional(pool).await?),
+            on_reads!(self, c => sqlx::query_as(FIND).bind(client_id.as_str()).fetch_optional(c).await?),
         )
     }
 
     /// The clients that were read last, at most so many.
     pub async fn clients(&self, now: UnixTime, most: i64) -> Result<Vec<ListedClient>, StoreError> {
-        Ok(
-            on_reads!(self, pool => sqlx::query_as(LIST).bind(now.0).bind(most).fetch_all(pool).await?),
-        )
+        Ok(on_reads!(self, c => sqlx::query_as(LIST).bind(now.0).bind(most).fetch_all(c).await?))
     }
 
     /// One version of a client's document.
@@ -210,8 +208,8 @@ impl Store {
         client_id: &ClientUrl,
         digest: &Digest,
     ) -> Result<Option<String>, StoreError> {
-        let row: Option<(String,)> = on_reads!(self, pool => {
-            sqlx::query_as(DOCUMENT).bind(digest.as_str()).bind(client_id.as_str()).fetch_optional(pool).await?
+        let row: Option<(String,)> = on_reads!(self, c => {
+            sqlx::query_as(DOCUMENT).bind(digest.as_str()).bind(client_id.as_str()).fetch_optional(c).await?
         });
         Ok(row.map(|(document,)| document))
     }
@@ -221,15 +219,15 @@ impl Store {
         &self,
         client_id: &ClientUrl,
     ) -> Result<Vec<ClientEvent>, StoreError> {
-        Ok(on_reads!(self, pool => {
-            sqlx::query_as(EVENTS).bind(client_id.as_str()).fetch_all(pool).await?
+        Ok(on_reads!(self, c => {
+            sqlx::query_as(EVENTS).bind(client_id.as_str()).fetch_all(c).await?
         }))
     }
 
     /// How many people have a consent for it that stands.
     pub async fn people_of(&self, client_id: &ClientId, now: UnixTime) -> Result<i64, StoreError> {
-        let (count,): (i64,) = on_reads!(self, pool => {
-            sqlx::query_as(USED_BY).bind(client_id.as_str()).bind(now.0).fetch_one(pool).await?
+        let (count,): (i64,) = on_reads!(self, c => {
+            sqlx::query_as(USED_BY).bind(client_id.as_str()).bind(now.0).fetch_one(c).await?
         });
         Ok(count)
     }
@@ -319,8 +317,7 @@ impl Store {
 
     /// Counts the changes that every process has to notice.
     pub async fn client_revision(&self) -> Result<i64, StoreError> {
-        let (value,): (i64,) =
-            on_reads!(self, pool => sqlx::query_as(REVISION).fetch_one(pool).await?);
+        let (value,): (i64,) = on_reads!(self, c => sqlx::query_as(REVISION).fetch_one(c).await?);
         Ok(value)
     }
 

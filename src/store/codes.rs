@@ -186,8 +186,8 @@ impl Store {
         now: UnixTime,
         rule: impl FnOnce(&IssuedCode) -> Result<NewGrant, OAuthError>,
     ) -> Result<Redeemed, StoreError> {
-        let code: Option<IssuedCode> = on_reads!(self, pool => {
-            sqlx::query_as(FIND).bind(hash.as_str()).bind(now.0).fetch_optional(pool).await?
+        let code: Option<IssuedCode> = on_reads!(self, c => {
+            sqlx::query_as(FIND).bind(hash.as_str()).bind(now.0).fetch_optional(c).await?
         });
         let Some(code) = code else {
             return self.look_again(hash, now).await;

@@ -32,8 +32,8 @@ impl Store {
         client_id: &ClientId,
         now: UnixTime,
     ) -> Result<Vec<Consent>, StoreError> {
-        Ok(on_reads!(self, pool => {
-            sqlx::query_as(OF_CLIENT).bind(subject).bind(client_id.as_str()).bind(now.0).fetch_all(pool).await?
+        Ok(on_reads!(self, c => {
+            sqlx::query_as(OF_CLIENT).bind(subject).bind(client_id.as_str()).bind(now.0).fetch_all(c).await?
         }))
     }
 }

@@ -44,8 +44,8 @@ impl Store {
     ///
     /// When the database fails, as for every method here.
     pub async fn dev_client(&self, id: &str, now: UnixTime) -> Result<Option<String>, StoreError> {
-        let row: Option<(String,)> = on_reads!(self, pool => {
-            sqlx::query_as(FIND).bind(id).bind(now.0).fetch_optional(pool).await?
+        let row: Option<(String,)> = on_reads!(self, c => {
+            sqlx::query_as(FIND).bind(id).bind(now.0).fetch_optional(c).await?
         });
         Ok(row.map(|(document,)| document))
     }
@@ -56,8 +56,8 @@ impl Store {
         subject: &str,
         now: UnixTime,
     ) -> Result<Vec<DevClient>, StoreError> {
-        Ok(on_reads!(self, pool => {
-            sqlx::query_as(OF_PERSON).bind(subject).bind(now.0).fetch_all(pool).await?
+        Ok(on_reads!(self, c => {
+            sqlx::query_as(OF_PERSON).bind(subject).bind(now.0).fetch_all(c).await?
         }))
     }
 

@@ -215,8 +215,8 @@ impl Store {
 
     /// How many devices wait for a person.
     pub async fn waiting_devices(&self, now: UnixTime) -> Result<i64, StoreError> {
-        let (waiting,): (i64,) = on_reads!(self, pool => {
-            sqlx::query_as(WAITING).bind(now.0).fetch_one(pool).await?
+        let (waiting,): (i64,) = on_reads!(self, c => {
+            sqlx::query_as(WAITING).bind(now.0).fetch_one(c).await?
         });
         Ok(waiting)
     }
@@ -247,9 +247,9 @@ impl Store {
         asked: &Asked,
         now: UnixTime,
     ) -> Result<Option<ClaimedDevice>, StoreError> {
-        Ok(on_reads!(self, pool => {
+        Ok(on_reads!(self, c => {
             sqlx::query_as(CLAIMED).bind(code.as_str()).bind(asked.browser.as_str()).bind(&asked.subject).bind(now.0)
-                .fetch_optional(pool).await?
+                .fetch_optional(c).await?
         }))
     }
 
@@ -301,9 +301,9 @@ impl Store {
         code: &UserCode,
         asked: &Asked,
     ) -> Result<Option<bool>, StoreError> {
-        let decided: Option<(bool,)> = on_reads!(self, pool => {
+        let decided: Option<(bool,)> = on_reads!(self, c => {
             sqlx::query_as(DECIDED).bind(code.as_str()).bind(asked.browser.as_str()).bind(&asked.subject)
-                .fetch_optional(pool).await?
+                .fetch_optional(c).await?
         });
         Ok(decided.map(|(allowed,)| allowed))
     }
@@ -317,8 +317,8 @@ impl Store {
         now: UnixTime,
         rule: impl FnOnce(&WaitingDevice) -> Result<NewGrant, OAuthError>,
     ) -> Result<Polled, StoreError> {
-        let found: Option<WaitingDevice> = on_reads!(self, pool => {
-            sqlx::query_as(FIND).bind(hash.as_str()).fetch_optional(pool).await?
+        let found: Option<WaitingDevice> = on_reads!(self, c => {
+            sqlx::query_as(FIND).bind(hash.as_str()).fetch_optional(c).await?
         });
         let Some(waiting) = found else {
             return Ok(Polled::Refused(device::unknown()));

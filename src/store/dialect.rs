@@ -4,19 +4,17 @@ use std::{path::Path, time::Duration};
 
 use futures_util::future::BoxFuture;
 use sqlx::{
-    ConnectOptions, Connection as _, Executor, PgConnection, PgPool, SqliteConnection, SqlitePool,
+    ConnectOptions, Connection as _, Executor, PgConnection, Postgres, Sqlite, SqliteConnection,
     postgres::{PgConnectOptions, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
-use super::{StoreError, writer::Writer};
+use super::{
+    StoreError,
+    connections::{ACQUIRE, Connections},
+    writer::Writer,
+};
 use crate::config::DatabaseUrl;
-
-/// Longest wait for a connection.
-const ACQUIRE: Duration = Duration::from_secs(2);
-
-/// A connection to a server that was idle for so long is tried before it is used: one in use is known to work.
-const TESTED: Duration = Duration::from_secs(1);
 
 /// The state of the server. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -28,10 +26,10 @@ pub struct Store {
 pub(super) enum Pool {
     /// Reads go to a pool of their own; one task owns the connection that writes.
     Sqlite {
-        reads: SqlitePool,
+        reads: Connections<Sqlite>,
         writer: Writer,
     },
-    Postgres(PgPool),
+    Postgres(Connections<Postgres>),
 }
 
 /// A connection inside a unit of work.
@@ -56,17 +54,35 @@ macro_rules! on_connection {
     };
 }
 
-/// Runs one reading body on whichever database is configured.
+/// Runs one reading body on a connection of whichever database is configured.
 macro_rules! on_reads {
-    ($store:expr, $pool:ident => $body:expr) => {
+    ($store:expr, $c:ident => $body:expr) => {
         match &$store.pool {
-            $crate::store::dialect::Pool::Sqlite { reads: $pool, .. } => $body,
-            $crate::store::dialect::Pool::Postgres($pool) => $body,
+            $crate::store::dialect::Pool::Sqlite { reads, .. } => {
+                $crate::store::dialect::on_held!(reads, $c => $body)
+            }
+            $crate::store::dialect::Pool::Postgres(connections) => {
+                $crate::store::dialect::on_held!(connections, $c => $body)
+            }
         }
     };
 }
 
-pub(super) use {on_connection, on_reads};
+macro_rules! on_held {
+    ($connections:expr, $c:ident => $body:expr) => {{
+        let mut held = $connections.take().await?;
+        let done: Result<_, $crate::store::StoreError> = async {
+            let $c = &mut *held;
+            Ok($body)
+        }
+        .await;
+        let done = done?;
+        held.worked();
+        done
+    }};
+}
+
+pub(super) use {on_connection, on_held, on_reads};
 
 impl Store {
     /// Opens the database; makes the file and its folder if there is none. Migrates nothing.
@@ -88,17 +104,9 @@ impl Store {
                     .log_slow_statements(tracing::log::LevelFilter::Off, Duration::ZERO);
                 let pool = PgPoolOptions::new()
                     .max_connections(max_connections)
-                    .acquire_timeout(ACQUIRE)
-                    .test_before_acquire(false)
-                    .before_acquire(|connection, about| {
-                        Box::pin(async move {
-                            if about.idle_for >= TESTED {
-                                connection.ping().await?;
-                            }
-                            Ok(true)
-                        })
-                    });
-                Pool::Postgres(pool.connect_with(options).await?)
+                    .acquire_timeout(ACQUIRE);
+                let pool = pool.connect_with(options).await?;
+                Pool::Postgres(Connections::of(pool))
             }
         };
         Ok(Self { pool })
@@ -112,10 +120,12 @@ impl Store {
     {
         match &self.pool {
             Pool::Sqlite { writer, .. } => writer.run(true, work).await,
-            Pool::Postgres(pool) => {
-                let mut transaction = pool.begin().await?;
+            Pool::Postgres(connections) => {
+                let mut held = connections.take().await?;
+                let mut transaction = held.begin().await?;
                 let result = work(Connection::Postgres(&mut transaction)).await?;
                 transaction.commit().await?;
+                held.worked();
                 Ok(result)
             }
         }
@@ -129,9 +139,11 @@ impl Store {
     {
         match &self.pool {
             Pool::Sqlite { writer, .. } => writer.run(false, work).await,
-            Pool::Postgres(pool) => {
-                let mut connection = pool.acquire().await?;
-                work(Connection::Postgres(&mut connection)).await
+            Pool::Postgres(connections) => {
+                let mut held = connections.take().await?;
+                let result = work(Connection::Postgres(&mut held)).await?;
+                held.worked();
+                Ok(result)
             }
         }
     }
@@ -142,7 +154,7 @@ impl Store {
     ///
     /// When it does not.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        on_reads!(self, pool => { pool.execute("SELECT 1").await?; });
+        on_reads!(self, c => { c.execute("SELECT 1").await?; });
         Ok(())
     }
 
@@ -153,7 +165,7 @@ impl Store {
                 writer.stop().await;
                 reads.close().await;
             }
-            Pool::Postgres(pool) => pool.close().await,
+            Pool::Postgres(connections) => connections.close().await,
         }
     }
 
@@ -164,7 +176,7 @@ impl Store {
     /// What the database says.
     #[doc(hidden)]
     pub async fn execute_raw(&self, sql: String) -> Result<(), StoreError> {
-        on_reads!(self, pool => { pool.execute(sqlx::AssertSqlSafe(sql)).await?; });
+        on_reads!(self, c => { c.execute(sqlx::AssertSqlSafe(sql)).await?; });
         Ok(())
     }
 
@@ -176,8 +188,11 @@ impl Store {
         use sqlx::SqlSafeStr;
         let mut bad = Vec::new();
         for (name, sql) in statements {
-            let result = on_reads!(self, pool => pool.prepare(sql.into_sql_str()).await.map(drop));
-            bad.extend(result.err().map(|error| format!("{name}: {error}")));
+            let result = async {
+                on_reads!(self, c => { c.prepare(sql.into_sql_str()).await?; });
+                Ok::<_, StoreError>(())
+            };
+            bad.extend(result.await.err().map(|error| format!("{name}: {error}")));
         }
         bad
     }
@@ -209,9 +224,8 @@ async fn open_sqlite(path: &Path) -> Result<Pool, StoreError> {
     keep_private(path)?;
     let reads = SqlitePoolOptions::new()
         .max_connections(4)
-        .acquire_timeout(ACQUIRE)
-        .test_before_acquire(false);
-    let reads = reads.connect_with(options).await?;
+        .acquire_timeout(ACQUIRE);
+    let reads = Connections::of(reads.connect_with(options).await?);
     connection.ping().await?;
     Ok(Pool::Sqlite {
         reads,

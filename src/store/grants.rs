@@ -128,8 +128,8 @@ impl Store {
         client_id: &ClientId,
         now: UnixTime,
     ) -> Result<Option<GrantRow>, StoreError> {
-        Ok(on_reads!(self, pool => {
-            sqlx::query_as(FIND).bind(family.as_str()).bind(client_id.as_str()).bind(now.0).fetch_optional(pool).await?
+        Ok(on_reads!(self, c => {
+            sqlx::query_as(FIND).bind(family.as_str()).bind(client_id.as_str()).bind(now.0).fetch_optional(c).await?
         }))
     }
 

@@ -106,8 +106,8 @@ impl Store {
         asked: &Asked,
         now: UnixTime,
     ) -> Result<Option<Interaction>, StoreError> {
-        Ok(on_reads!(self, pool => {
-            sqlx::query_as(FIND).bind(hash.as_str()).bind(asked.browser.as_str()).bind(&asked.subject).bind(now.0).fetch_optional(pool).await?
+        Ok(on_reads!(self, c => {
+            sqlx::query_as(FIND).bind(hash.as_str()).bind(asked.browser.as_str()).bind(&asked.subject).bind(now.0).fetch_optional(c).await?
         }))
     }
 

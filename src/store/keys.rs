@@ -45,13 +45,13 @@ impl Store {
     ///
     /// When the database fails, as for every method here.
     pub async fn signing_keys(&self) -> Result<Vec<StoredKey>, StoreError> {
-        Ok(on_reads!(self, pool => sqlx::query_as(LIST).fetch_all(pool).await?))
+        Ok(on_reads!(self, c => sqlx::query_as(LIST).fetch_all(c).await?))
     }
 
     /// Which signing keys there are, oldest first.
     pub async fn key_generations(&self) -> Result<Vec<i64>, StoreError> {
         let rows: Vec<(i64,)> =
-            on_reads!(self, pool => sqlx::query_as(GENERATIONS).fetch_all(pool).await?);
+            on_reads!(self, c => sqlx::query_as(GENERATIONS).fetch_all(c).await?);
         Ok(rows.into_iter().map(|(generation,)| generation).collect())
     }
 

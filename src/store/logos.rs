@@ -47,15 +47,15 @@ impl Store {
         &self,
         client_id: &ClientId,
     ) -> Result<Option<ClientLogo>, StoreError> {
-        Ok(on_reads!(self, pool => {
-            sqlx::query_as(OF_CLIENT).bind(client_id.as_str()).fetch_optional(pool).await?
+        Ok(on_reads!(self, c => {
+            sqlx::query_as(OF_CLIENT).bind(client_id.as_str()).fetch_optional(c).await?
         }))
     }
 
     /// A logo's PNG, in base64.
     pub async fn logo(&self, hash: &str) -> Result<Option<String>, StoreError> {
         let row: Option<(String,)> =
-            on_reads!(self, pool => sqlx::query_as(PNG).bind(hash).fetch_optional(pool).await?);
+            on_reads!(self, c => sqlx::query_as(PNG).bind(hash).fetch_optional(c).await?);
         Ok(row.map(|(png,)| png))
     }
 

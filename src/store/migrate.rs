@@ -50,7 +50,7 @@ impl Store {
     /// When a step fails, or the database is of a newer version than this binary.
     pub async fn migrate(&self) -> Result<(), StoreError> {
         match &self.pool {
-            Pool::Postgres(pool) => migrator().run(pool).await?,
+            Pool::Postgres(connections) => migrator().run(connections.pool()).await?,
             Pool::Sqlite { writer, .. } => {
                 writer
                     .run_bare(|connection| {

@@ -5,6 +5,7 @@ mod client_rules;
 mod clients;
 mod codes;
 mod columns;
+mod connections;
 mod consents;
 mod dev_clients;
 mod device_codes;

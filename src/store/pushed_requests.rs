@@ -79,8 +79,8 @@ impl Store {
         hash: &SecretHash<PushedRequest>,
         client_id: &ClientId,
     ) -> Result<Option<Pushed>, StoreError> {
-        Ok(on_reads!(self, pool => {
-            sqlx::query_as(FIND).bind(hash.as_str()).bind(client_id.as_str()).fetch_optional(pool).await?
+        Ok(on_reads!(self, c => {
+            sqlx::query_as(FIND).bind(hash.as_str()).bind(client_id.as_str()).fetch_optional(c).await?
         }))
     }
 }

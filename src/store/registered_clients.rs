@@ -24,8 +24,7 @@ impl Store {
     ///
     /// When the database fails, as for every method here; when one cannot be read.
     pub async fn registered_clients(&self) -> Result<Vec<Registered>, StoreError> {
-        let texts: Vec<(String,)> =
-            on_reads!(self, pool => sqlx::query_as(LIST).fetch_all(pool).await?);
+        let texts: Vec<(String,)> = on_reads!(self, c => sqlx::query_as(LIST).fetch_all(c).await?);
         let read = texts.iter().map(|(text,)| serde_json::from_str(text));
         read.collect::<Result<_, _>>()
             .map_err(|error| StoreError::Unusable(format!("a row of registered_clients: {error}")))

@@ -85,7 +85,7 @@ impl Store {
         now: UnixTime,
     ) -> Result<Option<SessionRow>, StoreError> {
         Ok(
-            on_reads!(self, pool => sqlx::query_as(FIND).bind(hash.as_str()).bind(now.0).fetch_optional(pool).await?),
+            on_reads!(self, c => sqlx::query_as(FIND).bind(hash.as_str()).bind(now.0).fetch_optional(c).await?),
         )
     }
 
@@ -96,8 +96,8 @@ impl Store {
         client_id: &ClientId,
         now: UnixTime,
     ) -> Result<Option<(SessionRow, Vec<Consent>)>, StoreError> {
-        let rows: Vec<SessionFor> = on_reads!(self, pool => {
-            sqlx::query_as(FIND_FOR).bind(hash.as_str()).bind(now.0).bind(client_id.as_str()).fetch_all(pool).await?
+        let rows: Vec<SessionFor> = on_reads!(self, c => {
+            sqlx::query_as(FIND_FOR).bind(hash.as_str()).bind(now.0).bind(client_id.as_str()).fetch_all(c).await?
         });
         let consents = rows.iter().filter_map(SessionFor::consent).collect();
         Ok(rows.into_iter().next().map(|row| (row.session(), consents)))
