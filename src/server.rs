@@ -59,8 +59,12 @@ const HEADER_FIELDS: usize = 64;
 /// RFC 9449 §8.1: readable across origins.
 const DPOP_NONCE: http::HeaderName = http::HeaderName::from_static("dpop-nonce");
 
-/// Every route of the server.
+/// Every route of the server, within its layers.
 pub fn router(app: &App) -> Router {
+    layered(app, routes(app))
+}
+
+fn routes(app: &App) -> Router {
     let base = app.config.issuer.path();
     let at = |path: &str| format!("{base}{path}");
 
@@ -136,6 +140,11 @@ pub fn router(app: &App) -> Router {
         .route("/readyz", get(health::readyz))
         .fallback(move || not_found(page_app.clone()))
         .with_state(app.clone())
+}
+
+/// What holds for every request and every answer.
+fn layered(app: &App, routes: Router) -> Router {
+    routes
         .layer(middleware::from_fn({
             let app = app.clone();
             move |request, next| bounded(app.clone(), request, next)
@@ -251,6 +260,9 @@ async fn whole_body(longest: Duration, request: Request, next: middleware::Next)
     if request.body().size_hint().lower() > BODY as u64 {
         return StatusCode::PAYLOAD_TOO_LARGE.into_response();
     }
+    if request.headers().contains_key(header::CONTENT_ENCODING) {
+        return StatusCode::UNSUPPORTED_MEDIA_TYPE.into_response();
+    }
     let (parts, body) = request.into_parts();
     let whole = Limited::new(body, BODY).collect();
     match tokio::time::timeout(longest, whole).await {
@@ -279,6 +291,7 @@ async fn machine_shape(response: Response) -> Response {
     let told = match status {
         StatusCode::PAYLOAD_TOO_LARGE => "the body is larger than 64 KiB",
         StatusCode::METHOD_NOT_ALLOWED => "this endpoint does not have this method",
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => "the body must not have a content-encoding",
         StatusCode::REQUEST_TIMEOUT => "the body did not arrive in time",
         _ => "the request cannot be read",
     };
@@ -341,4 +354,76 @@ async fn stylesheet() -> Response {
 
 async fn not_found(app: App) -> Response {
     PageError::nothing_here(&app).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::extract::State;
+    use tower::ServiceExt as _;
+
+    use super::*;
+    use crate::{
+        config::{Config, DatabaseUrl},
+        fetch::Resolver,
+        store::Store,
+        time::Clock,
+    };
+
+    async fn app(folder: &std::path::Path, request_timeout: u32) -> App {
+        let mut config = Config::default();
+        config.server.request_timeout = request_timeout.try_into().unwrap();
+        let url = DatabaseUrl::Sqlite(folder.join("w.db"));
+        let store = Store::open(&url, 2).await.unwrap();
+        store.migrate().await.unwrap();
+        let resolver = Resolver::Table(std::sync::Arc::default());
+        App::new(config, store, Clock::system(), resolver)
+            .await
+            .unwrap()
+    }
+
+    async fn ask(router: &Router, path: &str) -> (StatusCode, http::HeaderMap, String) {
+        let request = http::Request::get(path).header(header::HOST, "127.0.0.1:8080");
+        let request = request.body(Body::empty()).unwrap();
+        let answer = router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = answer.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        let text = String::from_utf8(body.to_vec()).unwrap();
+        (parts.status, parts.headers, text)
+    }
+
+    #[tokio::test]
+    async fn w_18_a_panic_is_one_answer_and_the_server_lives() {
+        async fn panics(State(app): State<App>) {
+            app.store.ping().await.unwrap();
+            panic!("on purpose: secret-of-the-handler");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let app = app(folder.path(), 30).await;
+        let bad = Router::new()
+            .route("/bad", get(panics))
+            .with_state(app.clone());
+        let router = layered(&app, routes(&app).merge(bad));
+        // More often than the database has connections.
+        for _ in 0..20 {
+            let (status, headers, body) = ask(&router, "/bad").await;
+            assert_eq!(status, 500);
+            assert!(headers.contains_key(header::X_CONTENT_TYPE_OPTIONS));
+            let json: serde_json::Value = serde_json::from_str(&body).unwrap();
+            assert_eq!(json["error"], "server_error");
+            assert!(!body.contains("secret-of-the-handler"), "{body}");
+        }
+        assert_eq!(ask(&router, "/readyz").await.0, 200);
+    }
+
+    #[tokio::test]
+    async fn w_01_a_request_is_answered_in_time_whatever_its_handler_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let app = app(folder.path(), 1).await;
+        let never = Router::new().route("/never", get(std::future::pending::<()>));
+        let router = layered(&app, routes(&app).merge(never));
+        let (status, headers, body) = ask(&router, "/never").await;
+        assert_eq!(status, 503);
+        assert!(headers.contains_key(header::RETRY_AFTER));
+        assert!(body.contains("temporarily_unavailable"), "{body}");
+    }
 }
