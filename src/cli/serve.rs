@@ -47,11 +47,12 @@ pub(super) async fn serve(config: Config) -> anyhow::Result<()> {
             }
             error => anyhow::Error::from(error),
         })?;
+    // Before anybody can connect: whoever sees us listen may tell us to stop.
+    let signals = signals()?;
     let listener = server::bind(listen)
         .await
         .with_context(|| format!("server.listen: cannot listen on {listen}"))?;
 
-    let signals = signals()?;
     greet(&app).await?;
     let sweeper = tokio::spawn(sweep(app.clone()));
     let watcher = tokio::spawn(notice_changes(app.clone()));

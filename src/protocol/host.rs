@@ -70,36 +70,27 @@ mod tests {
 
     #[test]
     fn w_04_a_request_is_for_one_host() {
-        let missing = Err("there is no Host header");
-        let wrong = Err("the Host header or the target names no host");
-        let table: &[(&[&str], Option<&str>, bool, Result<(), &str>)] = &[
-            (&["www.example.org"], None, false, Ok(())),
-            (&["127.0.0.1:8080"], None, false, Ok(())),
-            (&["[2001:db8::1]:443"], None, false, Ok(())),
-            (&["[::ffff:192.0.2.1]"], None, false, Ok(())),
-            (&["some_service:65535"], None, false, Ok(())),
-            (&["Example.org:80"], Some("example.ORG:80"), false, Ok(())),
-            (&[], Some("example.org"), false, Ok(())),
-            (&[], None, true, Ok(())),
+        let missing = "there is no Host header";
+        let wrong = "the Host header or the target names no host";
+        let differ = "the Host header and the target differ";
+        let table: &[(&[&str], Option<&str>, bool, &str)] = &[
+            (&["www.example.org"], None, false, ""),
+            (&["127.0.0.1:8080"], None, false, ""),
+            (&["[2001:db8::1]:443"], None, false, ""),
+            (&["[::ffff:192.0.2.1]"], None, false, ""),
+            (&["some_service:65535"], None, false, ""),
+            (&["Example.org:80"], Some("example.ORG:80"), false, ""),
+            (&[], Some("example.org"), false, ""),
+            (&[], None, true, ""),
             (&[], None, false, missing),
             (
                 &["a", "a"],
                 None,
                 false,
-                Err("there is more than one Host header"),
+                "there is more than one Host header",
             ),
-            (
-                &["a"],
-                Some("b"),
-                false,
-                Err("the Host header and the target differ"),
-            ),
-            (
-                &["a"],
-                Some("a:80"),
-                false,
-                Err("the Host header and the target differ"),
-            ),
+            (&["a"], Some("b"), false, differ),
+            (&["a"], Some("a:80"), false, differ),
             (&[], Some("u@a"), false, wrong),
             (&["u:p@a"], None, false, wrong),
             (&["u@a"], None, false, wrong),
@@ -122,7 +113,11 @@ mod tests {
         for (hosts, authority, may_be_absent, expected) in table {
             let hosts_bytes = hosts.iter().map(|host| host.as_bytes());
             let got = check(hosts_bytes, *authority, *may_be_absent);
-            assert_eq!(got, *expected, "{hosts:?} {authority:?}");
+            assert_eq!(
+                got.err().unwrap_or_default(),
+                *expected,
+                "{hosts:?} {authority:?}"
+            );
         }
     }
 }

@@ -496,6 +496,7 @@ mod h2 {
     pub(super) const RST_STREAM: u8 = 3;
     pub(super) const SETTINGS: u8 = 4;
     pub(super) const PING: u8 = 6;
+    pub(super) const GOAWAY: u8 = 7;
     pub(super) const CONTINUATION: u8 = 9;
     pub(super) const END_STREAM: u8 = 1;
     pub(super) const END_HEADERS: u8 = 4;
@@ -567,10 +568,11 @@ mod h2 {
         all
     }
 
-    /// Everything that is answered to these bytes until the server closes, with an end of patience of its own.
+    /// Everything that is answered to these bytes until the server closes; we say that no more will come.
     pub(super) fn exchange(address: SocketAddr, bytes: &[u8]) -> Vec<Frame> {
         let mut stream = connect(address);
         _ = stream.write_all(bytes);
+        _ = stream.write_all(&frame(GOAWAY, 0, 0, &[0; 8]));
         frames(&rest(&mut stream))
     }
 
@@ -582,7 +584,11 @@ mod h2 {
     }
 
     /// Sends the same again and again until the server closes.
-    pub(super) fn flood(address: SocketAddr, first: &[u8], mut next: impl FnMut(u32) -> Vec<u8>) {
+    pub(super) fn flood(
+        address: SocketAddr,
+        first: &[u8],
+        mut next: impl FnMut(u32) -> Vec<u8>,
+    ) -> Vec<Frame> {
         let mut stream = connect(address);
         let mut reader = stream.try_clone().unwrap();
         let reading = std::thread::spawn(move || rest(&mut reader));
@@ -595,7 +601,7 @@ mod h2 {
             }
             assert!(begun.elapsed() < PATIENCE, "the flood is taken");
         }
-        reading.join().unwrap();
+        frames(&reading.join().unwrap())
     }
 }
 
@@ -643,7 +649,7 @@ fn w_07_http_2_is_spoken_with_small_windows_and_few_streams() {
     let refused = frames
         .iter()
         .filter(|frame| frame.kind == h2::RST_STREAM && frame.payload == h2::REFUSED_STREAM);
-    let goes_away = frames.iter().any(|frame| frame.kind == 7);
+    let goes_away = frames.iter().any(|frame| frame.kind == h2::GOAWAY);
     assert!(refused.count() > 0 || goes_away, "{frames:?}");
     is_served(at);
 }
@@ -748,11 +754,13 @@ fn w_07_floods_over_http_2_end_their_connection_and_nothing_else() {
     let stream = |n: u32| 2 * n + 1;
     let post = h2::block("POST", "/token", &host);
 
-    // Rapid reset.
-    h2::flood(at, &open, |n| {
+    // Rapid reset: refused as such, with ENHANCE_YOUR_CALM.
+    let frames = h2::flood(at, &open, |n| {
         let cancel = h2::frame(h2::RST_STREAM, 0, stream(n), &[0, 0, 0, 8]);
         [h2::get(stream(n), "/login", &host), cancel].concat()
     });
+    let last = frames.last().unwrap();
+    assert!(last.kind == h2::GOAWAY && last.payload[7] == 11, "{last:?}");
     // A head without end.
     let begun = [open.clone(), h2::frame(h2::HEADERS, 0, 1, &post)].concat();
     let more = h2::frame(h2::CONTINUATION, 0, 1, &h2::field("x", "1"));
@@ -929,6 +937,81 @@ fn w_11_the_method_is_that_of_the_request_line() {
     }
 }
 
+/// A certificate for `localhost` in its files, as DER.
+fn certificate(folder: &std::path::Path) -> Vec<u8> {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    let certificate = params.self_signed(&key).unwrap();
+    std::fs::write(folder.join("cert.pem"), certificate.pem()).unwrap();
+    std::fs::write(folder.join("key.pem"), key.serialize_pem()).unwrap();
+    certificate.der().to_vec()
+}
+
+/// One handshake that trusts `root`: the protocol that was agreed upon, or `None` where there was none to agree with.
+fn handshake(address: SocketAddr, root: &[u8], protocols: &[&str]) -> Option<String> {
+    use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore};
+    let mut roots = RootCertStore::empty();
+    roots.add(root.to_vec().into()).unwrap();
+    let mut config = ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = protocols.iter().map(|it| it.as_bytes().to_vec()).collect();
+    let name = "localhost".try_into().unwrap();
+    let mut client = ClientConnection::new(config.into(), name).unwrap();
+    let mut stream = connect(address);
+    while client.is_handshaking() {
+        client.complete_io(&mut stream).ok()?;
+    }
+    let agreed = client.alpn_protocol().unwrap_or_default();
+    Some(String::from_utf8(agreed.to_vec()).unwrap())
+}
+
+#[test]
+fn w_13_a_new_certificate_is_taken_and_a_bad_one_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = certificate(folder.path());
+    let log = folder.path().join("log");
+    let port = free_port();
+    let mut command = wayleave(folder.path());
+    command
+        .arg("serve")
+        .env("WAYLEAVE_ISSUER", format!("https://localhost:{port}"))
+        .env("WAYLEAVE_SERVER__LISTEN", format!("127.0.0.1:{port}"))
+        .env("WAYLEAVE_SERVER__TLS__CERT_FILE", "cert.pem")
+        .env("WAYLEAVE_SERVER__TLS__KEY_FILE", "key.pem")
+        .env("WAYLEAVE_SERVER__HEADER_TIMEOUT", "1")
+        .stderr(std::fs::File::create(&log).unwrap());
+    let server = Listening::start(command, port);
+    let at = server.address;
+    let agreed = |protocols: &[&str]| handshake(at, &first, protocols);
+    assert_eq!(agreed(&["h2", "http/1.1"]).as_deref(), Some("h2"));
+    assert_eq!(agreed(&["http/1.1"]).as_deref(), Some("http/1.1"));
+    assert_eq!(agreed(&[]).as_deref(), Some(""));
+    assert_eq!(agreed(&["smtp"]), None);
+
+    // Whoever does not speak TLS is not waited for.
+    assert_eq!(rest(&mut connect(at)), b"");
+    assert!(!exchange(at, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").contains("HTTP"));
+
+    std::fs::write(folder.path().join("cert.pem"), "no certificate").unwrap();
+    let begun = Instant::now();
+    while !std::fs::read_to_string(&log)
+        .unwrap()
+        .contains("stays as it was")
+    {
+        assert!(begun.elapsed() < PATIENCE, "nobody looks");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(agreed(&["h2"]).as_deref(), Some("h2"));
+
+    let second = certificate(folder.path());
+    while handshake(at, &second, &["h2"]).is_none() {
+        assert!(begun.elapsed() < PATIENCE, "the new one is not taken");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(agreed(&["h2"]), None);
+}
+
 #[test]
 fn w_14_cookies_of_all_kinds_are_read_safely() {
     let server = start(&[("WAYLEAVE_SERVER__TRUSTED_PROXIES", "['127.0.0.0/8']")]);
@@ -967,13 +1050,13 @@ fn w_14_cookies_of_all_kinds_are_read_safely() {
 fn w_15_every_answer_carries_what_keeps_browsers_safe() {
     let folder = tempfile::tempdir().unwrap();
     for https in [false, true] {
-        let server = start(&[]);
-        let (address, _other) = if https {
-            let other = behind_proxy(folder.path(), &[]);
-            (other.address, Some(other))
+        let issuer = if https {
+            "https://id.example.com"
         } else {
-            (server.address, None)
+            "http://127.0.0.1:1"
         };
+        let server = behind_proxy(folder.path(), &[("WAYLEAVE_ISSUER", issuer)]);
+        let address = server.address;
         let requests = [
             ("GET", "/", "", ""),
             ("GET", "/login", "", ""),
