@@ -1,6 +1,6 @@
 //! What every request has at hand.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicBool};
 
 use crate::{
     accounts::Accounts, clients::Clients, config::Config, fetch::Resolver, keys::Keys,
@@ -27,6 +27,8 @@ pub struct Parts {
     pub refresh_key: MacKey,
     /// Nonces for proofs of possession, RFC 9449 §8.
     pub nonces: Nonces,
+    /// The server was told to stop: nothing new should be sent here.
+    pub stopping: AtomicBool,
 }
 
 impl std::ops::Deref for App {
@@ -59,6 +61,7 @@ impl App {
             nonces: Nonces::new(MacKey::derive(&root, "DPoP nonces")),
             accounts: Accounts::new(store.clone()),
             limits: Limits::new(&config, &clock),
+            stopping: AtomicBool::new(false),
             clock,
             config,
             store,

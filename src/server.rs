@@ -1,28 +1,31 @@
-//! The route table, the layers around it, and the listener.
+//! The route table, and the layers around it.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+mod framing;
+mod listener;
+mod pace;
+mod tls;
+
+pub use self::{
+    listener::{bind, serve},
+    tls::{Tls, tls},
+};
+
+use std::time::Duration;
 
 use axum::{
     Router,
-    extract::{ConnectInfo, DefaultBodyLimit, Request},
+    body::{Body, HttpBody},
+    extract::Request,
     middleware,
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use http::{HeaderValue, StatusCode, header};
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    server::graceful::GracefulShutdown,
-    service::TowerToHyperService,
-};
-use tokio::net::TcpListener;
-use tokio_rustls::TlsAcceptor;
-use tower::{Layer, ServiceExt};
+use http::{HeaderValue, StatusCode, Version, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tower_http::{
     catch_panic::CatchPanicLayer,
     cors::{AllowHeaders, Any, CorsLayer},
     csrf::{CsrfLayer, ProtectionError},
-    timeout::RequestBodyTimeoutLayer,
 };
 
 use crate::{
@@ -36,6 +39,7 @@ use crate::{
     protocol::{
         discovery::locations,
         error::{ErrorCode, OAuthError},
+        host,
     },
     web::{
         assets,
@@ -50,17 +54,22 @@ const BODY: usize = 64 * 1_024;
 const URI: usize = 8 * 1_024;
 /// Largest block of headers, in bytes: with the target it fits the read buffer.
 const HEADERS: usize = 16 * 1_024;
+/// Most headers.
+const HEADER_FIELDS: usize = 64;
 /// RFC 9449 §8.1: readable across origins.
 const DPOP_NONCE: http::HeaderName = http::HeaderName::from_static("dpop-nonce");
-/// Time to send the head of a request, and its body.
-const READ: Duration = Duration::from_secs(10);
-/// Time for requests under way when the server is told to stop.
-const DRAIN: Duration = Duration::from_secs(25);
 
-/// Every route of the server.
+/// Every route of the server, within its layers.
 pub fn router(app: &App) -> Router {
+    layered(app, routes(app))
+}
+
+fn routes(app: &App) -> Router {
     let base = app.config.issuer.path();
     let at = |path: &str| format!("{base}{path}");
+
+    let body_time = Duration::from_secs(app.config.server.body_timeout.get().into());
+    let read_body = move |request, next| whole_body(body_time, request, next);
 
     let mut machines = Router::new()
         .route(&at("/token"), post(token))
@@ -82,6 +91,7 @@ pub fn router(app: &App) -> Router {
     let shaped = |machines: Router<App>| {
         machines
             .method_not_allowed_fallback(machine_method_not_allowed)
+            .layer(middleware::from_fn(read_body))
             .layer(middleware::map_response(machine_shape))
     };
     let machines = shaped(machines).layer(cors()).merge(shaped(servers));
@@ -109,9 +119,10 @@ pub fn router(app: &App) -> Router {
         // Any site may start a request here; RFC 6749 §3.1 asks for GET and allows POST.
         .route(&at("/authorize"), get(authorize).post(authorize));
     let shape_app = app.clone();
-    let people = people.layer(middleware::map_response(move |response| {
-        page_shape(shape_app.clone(), response)
-    }));
+    let shape = move |response| page_shape(shape_app.clone(), response);
+    let people = people
+        .layer(middleware::from_fn(read_body))
+        .layer(middleware::map_response(shape));
     let people = if base.is_empty() {
         people
     } else {
@@ -129,12 +140,19 @@ pub fn router(app: &App) -> Router {
         .route("/readyz", get(health::readyz))
         .fallback(move || not_found(page_app.clone()))
         .with_state(app.clone())
+}
+
+/// What holds for every request and every answer.
+fn layered(app: &App, routes: Router) -> Router {
+    routes
         .layer(middleware::from_fn({
             let app = app.clone();
             move |request, next| bounded(app.clone(), request, next)
         }))
-        .layer(DefaultBodyLimit::max(BODY))
-        .layer(RequestBodyTimeoutLayer::new(READ))
+        .layer(middleware::from_fn({
+            let longest = Duration::from_secs(app.config.server.request_timeout.get().into());
+            move |request, next| in_time(longest, request, next)
+        }))
         .layer(CatchPanicLayer::custom(
             |_: Box<dyn std::any::Any + Send>| {
                 TokenError::new(OAuthError::internal("a handler panicked"), false).into_response()
@@ -170,33 +188,94 @@ fn same_site_forms(app: &App) -> CsrfLayer<impl Fn(ProtectionError) -> Response 
     })
 }
 
-/// Limits that the HTTP library does not keep.
+/// What the HTTP library lets through: requests for nobody in particular (RFC 9112 §3.2), bodies whose end is not clear
+/// (§6.3), and heads that are too large.
 async fn bounded(app: App, request: Request, next: middleware::Next) -> Response {
-    let target = request
-        .uri()
-        .path_and_query()
-        .map_or(0, |target| target.as_str().len());
-    let headers: usize = request
-        .headers()
-        .iter()
-        .map(|(name, value)| name.as_str().len() + value.len() + 4)
-        .sum();
-    let (status, told) = if target > URI {
-        (
-            StatusCode::URI_TOO_LONG,
-            "the address is longer than 8192 bytes",
-        )
-    } else if headers > HEADERS {
-        (
-            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            "the headers are longer than 16384 bytes",
-        )
-    } else {
-        return next.run(request).await;
+    let is_http_1 = request.version() < Version::HTTP_2;
+    let is_chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
+    let refused = refused(&request);
+    let mut response = match refused {
+        None => next.run(request).await,
+        Some((status, told)) => {
+            let mut page = PageError::bad_request(&app, "request", told).into_response();
+            *page.status_mut() = status;
+            page
+        }
     };
-    let mut response = PageError::bad_request(&app, "request", told).into_response();
-    *response.status_mut() = status;
+    // What follows a request that is refused, or a chunked body, is not read as a request.
+    if is_http_1 && (refused.is_some() || is_chunked) {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+    }
     response
+}
+
+/// Why a request is not even looked at.
+fn refused(request: &Request) -> Option<(StatusCode, &'static str)> {
+    let (uri, headers) = (request.uri(), request.headers());
+    let target = uri.path_and_query().map_or(0, |it| it.as_str().len());
+    if target > URI {
+        let told = "the address is longer than 8192 bytes";
+        return Some((StatusCode::URI_TOO_LONG, told));
+    }
+    let sizes = headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 4);
+    if sizes.sum::<usize>() > HEADERS || headers.len() > HEADER_FIELDS {
+        let told = "there are more than 64 headers, or more than 16384 bytes of them";
+        return Some((StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, told));
+    }
+    let hosts = headers.get_all(header::HOST).iter();
+    let authority = uri.authority().map(|it| it.as_str());
+    let may_be_absent = request.version() < Version::HTTP_11;
+    if let Err(told) = host::check(hosts.map(|it| it.as_bytes()), authority, may_be_absent) {
+        return Some((StatusCode::BAD_REQUEST, told));
+    }
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let is_plain = match (codings.next(), codings.next()) {
+        (None, _) => true,
+        (Some(coding), None) => coding.as_bytes().eq_ignore_ascii_case(b"chunked"),
+        (Some(_), Some(_)) => false,
+    };
+    let told = "the transfer-encoding is not chunked";
+    (!is_plain).then_some((StatusCode::BAD_REQUEST, told))
+}
+
+/// No answer takes longer.
+async fn in_time(longest: Duration, request: Request, next: middleware::Next) -> Response {
+    match tokio::time::timeout(longest, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => {
+            let error = OAuthError::unavailable("a request took too long");
+            TokenError::new(error, false).into_response()
+        }
+    }
+}
+
+/// Bodies are read before anything looks at them: within their size, and in their time.
+async fn whole_body(longest: Duration, request: Request, next: middleware::Next) -> Response {
+    if request.body().is_end_stream() {
+        return next.run(request).await;
+    }
+    if request.body().size_hint().lower() > BODY as u64 {
+        return StatusCode::PAYLOAD_TOO_LARGE.into_response();
+    }
+    if request.headers().contains_key(header::CONTENT_ENCODING) {
+        return StatusCode::UNSUPPORTED_MEDIA_TYPE.into_response();
+    }
+    let (parts, body) = request.into_parts();
+    let whole = Limited::new(body, BODY).collect();
+    match tokio::time::timeout(longest, whole).await {
+        Ok(Ok(body)) => {
+            let request = Request::from_parts(parts, Body::from(body.to_bytes()));
+            next.run(request).await
+        }
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            StatusCode::PAYLOAD_TOO_LARGE.into_response()
+        }
+        Ok(Err(_)) => StatusCode::BAD_REQUEST.into_response(),
+        Err(_) => StatusCode::REQUEST_TIMEOUT.into_response(),
+    }
 }
 
 /// Whatever the framework refuses by itself leaves in the RFC's shape.
@@ -212,7 +291,8 @@ async fn machine_shape(response: Response) -> Response {
     let told = match status {
         StatusCode::PAYLOAD_TOO_LARGE => "the body is larger than 64 KiB",
         StatusCode::METHOD_NOT_ALLOWED => "this endpoint does not have this method",
-        StatusCode::REQUEST_TIMEOUT => "the body did not arrive within 10 seconds",
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => "the body must not have a content-encoding",
+        StatusCode::REQUEST_TIMEOUT => "the body did not arrive in time",
         _ => "the request cannot be read",
     };
     let allow = response.headers().get(header::ALLOW).cloned();
@@ -276,135 +356,74 @@ async fn not_found(app: App) -> Response {
     PageError::nothing_here(&app).into_response()
 }
 
-/// Accepts connections until `stop` is ready, then lets the requests under way finish.
-///
-/// # Errors
-///
-/// When accepting fails for good.
-pub async fn serve(
-    app: App,
-    listener: TcpListener,
-    tls: Option<TlsAcceptor>,
-    stop: impl Future<Output = ()>,
-) -> std::io::Result<()> {
-    let router = router(&app);
-    let graceful = GracefulShutdown::new();
-    let tls = tls.map(Arc::new);
-    tokio::pin!(stop);
-    loop {
-        let (stream, peer) = tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    // Out of file descriptors, or a peer that left: others still want to be served.
-                    tracing::warn!(%error, "could not accept a connection");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                    continue;
-                }
-            },
-            () = &mut stop => break,
-        };
-        let watcher = graceful.watcher();
-        let (router, tls) = (router.clone(), tls.clone());
-        tokio::spawn(async move {
-            _ = stream.set_nodelay(true);
-            match tls {
-                None => connection(stream, peer, router, watcher).await,
-                Some(tls) => {
-                    if let Ok(Ok(stream)) = tokio::time::timeout(READ, tls.accept(stream)).await {
-                        connection(stream, peer, router, watcher).await;
-                    }
-                }
-            }
-        });
-    }
-    drop(listener);
-    if tokio::time::timeout(DRAIN, graceful.shutdown())
-        .await
-        .is_err()
-    {
-        tracing::warn!("some requests did not finish in time");
-    }
-    Ok(())
-}
+#[cfg(test)]
+mod tests {
+    use axum::extract::State;
+    use tower::ServiceExt as _;
 
-async fn connection<S>(
-    stream: S,
-    peer: SocketAddr,
-    router: Router,
-    watcher: hyper_util::server::graceful::Watcher,
-) where
-    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
-{
-    let service = tower::util::MapRequestLayer::new(
-        move |mut request: hyper::Request<hyper::body::Incoming>| {
-            request.extensions_mut().insert(ConnectInfo(peer));
-            request.map(axum::body::Body::new)
-        },
-    );
-    let service = TowerToHyperService::new(service.layer(router.into_service().boxed_clone()));
-    let connection = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(READ)
-        .max_headers(64)
-        .max_buf_size(URI + HEADERS)
-        .serve_connection(TokioIo::new(stream), service);
-    // A peer that breaks off is its own problem.
-    _ = watcher.watch(connection).await;
-}
+    use super::*;
+    use crate::{
+        config::{Config, DatabaseUrl},
+        fetch::Resolver,
+        store::Store,
+        time::Clock,
+    };
 
-/// The listener of a configuration.
-///
-/// # Errors
-///
-/// When the address cannot be bound.
-pub async fn bind(listen: SocketAddr) -> std::io::Result<TcpListener> {
-    TcpListener::bind(listen).await
-}
-
-/// TLS in process, if it is configured.
-///
-/// # Errors
-///
-/// A message that names the key, the file and what was expected.
-pub fn tls(config: &crate::config::Server) -> Result<Option<TlsAcceptor>, String> {
-    use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
-    let Some(tls) = &config.tls else {
-        return Ok(None);
-    };
-    let wrong =
-        |key: &str, path: &std::path::Path, expected: &str, error: &dyn std::fmt::Display| {
-            format!(
-                "server.tls.{key}: expected {expected} at {}: {error}",
-                path.display()
-            )
-        };
-    let bad_chain = |error: &dyn std::fmt::Display| {
-        wrong(
-            "cert_file",
-            &tls.cert_file,
-            "a PEM certificate chain",
-            error,
-        )
-    };
-    let bad_key = |error: &dyn std::fmt::Display| {
-        wrong(
-            "key_file",
-            &tls.key_file,
-            "a PEM private key of the certificate",
-            error,
-        )
-    };
-    let chain = CertificateDer::pem_file_iter(&tls.cert_file).map_err(|e| bad_chain(&e))?;
-    let chain: Vec<_> = chain.collect::<Result<_, _>>().map_err(|e| bad_chain(&e))?;
-    if chain.is_empty() {
-        return Err(bad_chain(&"it has no certificate"));
+    async fn app(folder: &std::path::Path, request_timeout: u32) -> App {
+        let mut config = Config::default();
+        config.server.request_timeout = request_timeout.try_into().unwrap();
+        let url = DatabaseUrl::Sqlite(folder.join("w.db"));
+        let store = Store::open(&url, 2).await.unwrap();
+        store.migrate().await.unwrap();
+        let resolver = Resolver::Table(std::sync::Arc::default());
+        App::new(config, store, Clock::system(), resolver)
+            .await
+            .unwrap()
     }
-    let key = PrivateKeyDer::from_pem_file(&tls.key_file).map_err(|e| bad_key(&e))?;
-    let mut config = rustls::ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .map_err(|e| bad_key(&e))?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Some(TlsAcceptor::from(Arc::new(config))))
+
+    async fn ask(router: &Router, path: &str) -> (StatusCode, http::HeaderMap, String) {
+        let request = http::Request::get(path).header(header::HOST, "127.0.0.1:8080");
+        let request = request.body(Body::empty()).unwrap();
+        let answer = router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = answer.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        let text = String::from_utf8(body.to_vec()).unwrap();
+        (parts.status, parts.headers, text)
+    }
+
+    #[tokio::test]
+    async fn w_18_a_panic_is_one_answer_and_the_server_lives() {
+        async fn panics(State(app): State<App>) {
+            app.store.ping().await.unwrap();
+            panic!("on purpose: secret-of-the-handler");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let app = app(folder.path(), 30).await;
+        let bad = Router::new()
+            .route("/bad", get(panics))
+            .with_state(app.clone());
+        let router = layered(&app, routes(&app).merge(bad));
+        // More often than the database has connections.
+        for _ in 0..20 {
+            let (status, headers, body) = ask(&router, "/bad").await;
+            assert_eq!(status, 500);
+            assert!(headers.contains_key(header::X_CONTENT_TYPE_OPTIONS));
+            let json: serde_json::Value = serde_json::from_str(&body).unwrap();
+            assert_eq!(json["error"], "server_error");
+            assert!(!body.contains("secret-of-the-handler"), "{body}");
+        }
+        assert_eq!(ask(&router, "/readyz").await.0, 200);
+    }
+
+    #[tokio::test]
+    async fn w_01_a_request_is_answered_in_time_whatever_its_handler_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let app = app(folder.path(), 1).await;
+        let never = Router::new().route("/never", get(std::future::pending::<()>));
+        let router = layered(&app, routes(&app).merge(never));
+        let (status, headers, body) = ask(&router, "/never").await;
+        assert_eq!(status, 503);
+        assert!(headers.contains_key(header::RETRY_AFTER));
+        assert!(body.contains("temporarily_unavailable"), "{body}");
+    }
 }

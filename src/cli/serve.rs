@@ -8,6 +8,9 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+#[cfg(unix)]
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 
 use super::{Usage, open};
 use crate::{
@@ -44,15 +47,23 @@ pub(super) async fn serve(config: Config) -> anyhow::Result<()> {
             }
             error => anyhow::Error::from(error),
         })?;
+    // Before anybody can connect: whoever sees us listen may tell us to stop.
+    let signals = signals()?;
     let listener = server::bind(listen)
         .await
         .with_context(|| format!("server.listen: cannot listen on {listen}"))?;
 
-    let stop = told_to_stop()?;
     greet(&app).await?;
     let sweeper = tokio::spawn(sweep(app.clone()));
     let watcher = tokio::spawn(notice_changes(app.clone()));
-    server::serve(app.clone(), listener, tls, stop).await?;
+    tokio::select! {
+        served = server::serve(app.clone(), listener, tls, told(signals.clone(), 1)) => served?,
+        () = told(signals, 2) => {
+            tracing::warn!("told twice: ending at once");
+            // Not even what a thread of its own computes is waited for.
+            std::process::exit(1);
+        }
+    }
     sweeper.abort();
     watcher.abort();
     app.store.close().await;
@@ -168,28 +179,36 @@ async fn notice_changes(app: App) {
     }
 }
 
-/// Listens for the signals that stop a server, from now on; ready when one has come.
-fn told_to_stop() -> anyhow::Result<impl Future<Output = ()>> {
+/// Listens for the signals that stop a server, from now on: how many have come.
+fn signals() -> anyhow::Result<watch::Receiver<u32>> {
+    let (count, signals) = watch::channel(0);
     #[cfg(unix)]
-    let told = {
-        use tokio::signal::unix::{SignalKind, signal};
-        let (mut interrupt, mut terminate) = (
-            signal(SignalKind::interrupt())?,
-            signal(SignalKind::terminate())?,
-        );
-        async move {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    #[cfg(unix)]
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::spawn(async move {
+        loop {
+            #[cfg(unix)]
             tokio::select! {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
             }
+            #[cfg(not(unix))]
+            if tokio::signal::ctrl_c().await.is_err() {
+                return;
+            }
+            count.send_modify(|count| *count += 1);
         }
-    };
-    #[cfg(not(unix))]
-    let told = async {
-        _ = tokio::signal::ctrl_c().await;
-    };
-    Ok(async move {
-        told.await;
-        tracing::info!("stopping: no new connections, requests under way finish");
-    })
+    });
+    Ok(signals)
+}
+
+/// Ready when so many signals have come.
+async fn told(mut signals: watch::Receiver<u32>, times: u32) {
+    if signals.wait_for(|count| *count >= times).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+    if times == 1 {
+        tracing::info!("stopping: requests under way finish");
+    }
 }

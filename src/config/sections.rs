@@ -52,7 +52,7 @@ macro_rules! section {
 }
 
 section! {
-    /// `[server]`: where it listens.
+    /// `[server]`: where it listens, and for how long it listens to one peer.
     Server {
         /// Socket address.
         listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 8080)),
@@ -61,6 +61,22 @@ section! {
         tls: Option<Tls> = None,
         /// Proxies whose `X-Forwarded-For` is believed, as networks.
         trusted_proxies: Vec<IpNet> = Vec::new(),
+        /// Connections at a time.
+        max_connections: NonZeroU32 = at_least_one(10_000),
+        /// Connections at a time from one address (IPv6: /64) that is no trusted proxy.
+        max_connections_per_address: NonZeroU32 = at_least_one(100),
+        /// Longest time for the head of a request, and for TLS to begin.
+        header_timeout: NonZeroU32 = at_least_one(10),
+        /// Longest time for its body.
+        body_timeout: NonZeroU32 = at_least_one(10),
+        /// Longest time from its head to its answer.
+        request_timeout: NonZeroU32 = at_least_one(30),
+        /// Longest time between an answer and the next request.
+        idle_timeout: NonZeroU32 = at_least_one(30),
+        /// Longest time in which a peer takes nothing of what it is sent.
+        write_timeout: NonZeroU32 = at_least_one(30),
+        /// How long connections are still accepted after the server was told to stop; not at all on a loopback issuer.
+        lame_duck: u32 = 5,
     }
 }
 

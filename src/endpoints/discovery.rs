@@ -9,7 +9,7 @@ use crate::{
     app::App,
     clients, grants,
     protocol::discovery::{Offer, document},
-    web::machine,
+    web::{headers::FOR_EVERYBODY, machine},
 };
 
 /// The metadata as bytes: it does not change while the server runs.
@@ -50,6 +50,7 @@ pub(crate) async fn discovery(metadata: Bytes) -> Response {
     let headers = [
         (header::CONTENT_TYPE, "application/json"),
         (header::CACHE_CONTROL, "public, max-age=3600"),
+        FOR_EVERYBODY,
     ];
     (headers, metadata).into_response()
 }

@@ -1,5 +1,7 @@
 //! `GET /healthz` and `GET /readyz`: is the process alive, and can it answer?
 
+use std::sync::atomic::Ordering;
+
 use axum::{
     Json,
     extract::State,
@@ -19,17 +21,21 @@ pub(crate) async fn healthz() -> Response {
         .into_response()
 }
 
-/// The database answers, so that requests can be.
+/// The database answers, so that requests can be, and the server is not about to stop.
 pub(crate) async fn readyz(State(app): State<App>) -> Response {
-    let (status, body) = match app.store.ping().await {
-        Ok(()) => (StatusCode::OK, json!({ "status": "ready" })),
-        Err(error) => {
-            tracing::error!(%error, "not ready");
-            (
-                StatusCode::SERVICE_UNAVAILABLE,
-                json!({ "status": "not ready", "reason": "the database does not answer" }),
-            )
-        }
+    let not_ready = |reason| {
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            json!({ "status": "not ready", "reason": reason }),
+        )
+    };
+    let (status, body) = if app.stopping.load(Ordering::Relaxed) {
+        not_ready("shutting down")
+    } else if let Err(error) = app.store.ping().await {
+        tracing::error!(%error, "not ready");
+        not_ready("the database does not answer")
+    } else {
+        (StatusCode::OK, json!({ "status": "ready" }))
     };
     (status, [(header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
 }

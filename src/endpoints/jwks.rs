@@ -6,7 +6,7 @@ use axum::{
 };
 use http::header;
 
-use crate::app::App;
+use crate::{app::App, web::headers::FOR_EVERYBODY};
 
 /// The keys, to be kept for an hour: also those that another process has just made.
 pub(crate) async fn jwks(State(app): State<App>) -> Response {
@@ -16,6 +16,7 @@ pub(crate) async fn jwks(State(app): State<App>) -> Response {
     let headers = [
         (header::CONTENT_TYPE, "application/json"),
         (header::CACHE_CONTROL, "public, max-age=3600"),
+        FOR_EVERYBODY,
     ];
     (headers, app.keys.published()).into_response()
 }

@@ -24,6 +24,7 @@
 //! | RFC 9068 JWT access tokens | [`access_token`] |
 //! | RFC 9449 proofs of possession | [`dpop`] |
 //! | RFC 9126 pushed authorization requests | [`pushed`] |
+//! | RFC 9110 §7.2, RFC 9112 §3.2 the host of a request | [`host`] |
 //! | RFC 9110 §8.3 media types | [`media_type`] |
 //! | RFC 9111 caching | [`http_cache`] |
 //! | RFC 6749 §2.2 client identifier, CIMD §3 | [`client_id`], [`client_url`] |
@@ -47,6 +48,7 @@ pub mod device;
 pub mod discovery;
 pub mod dpop;
 pub mod error;
+pub mod host;
 pub mod http_cache;
 pub mod id_token;
 pub mod introspection;

@@ -34,11 +34,6 @@ pub(crate) fn read(headers: &HeaderMap, body: &[u8]) -> Result<Params, OAuthErro
             "the body must be application/x-www-form-urlencoded",
         ));
     }
-    if headers.contains_key(header::CONTENT_ENCODING) {
-        return Err(OAuthError::invalid_request(
-            "the body must not have a content-encoding",
-        ));
-    }
     Params::parse(body)
 }
 

@@ -1,7 +1,12 @@
 //! Headers of every response.
 
 use axum::{extract::Request, middleware::Next, response::Response};
-use http::{HeaderValue, header};
+use http::{HeaderName, HeaderValue, header};
+
+const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+
+/// On what pages of any site may read.
+pub(crate) const FOR_EVERYBODY: (HeaderName, &str) = (RESOURCE_POLICY, "cross-origin");
 
 /// Adds what every response carries, unless its handler chose otherwise.
 pub(crate) async fn secure(is_https: bool, request: Request, next: Next) -> Response {
@@ -15,9 +20,10 @@ pub(crate) async fn secure(is_https: bool, request: Request, next: Next) -> Resp
     default(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
     default(header::REFERRER_POLICY, "no-referrer");
     default(
-        header::HeaderName::from_static("permissions-policy"),
+        HeaderName::from_static("permissions-policy"),
         "camera=(), geolocation=(), microphone=(), payment=()",
     );
+    default(RESOURCE_POLICY, "same-origin");
     if is_https {
         default(
             header::STRICT_TRANSPORT_SECURITY,

@@ -24,6 +24,7 @@ mod rows_document;
 mod rows_dpop;
 mod rows_http;
 mod rows_keys;
+mod rows_listener;
 mod rows_pushed;
 mod rows_redirect;
 mod rows_tls;

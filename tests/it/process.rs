@@ -56,6 +56,11 @@ impl Running {
         }
     }
 
+    /// Of the process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     fn get(&self, path: &str) -> (u16, String) {
         request(
             self.address,

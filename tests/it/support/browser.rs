@@ -91,6 +91,8 @@ impl Browser {
                 .headers_mut()
                 .insert(header::COOKIE, cookies.join("; ").parse().unwrap());
         }
+        let host = self.origin.split_once("://").unwrap().1.parse().unwrap();
+        request.headers_mut().entry(header::HOST).or_insert(host);
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let body = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
@@ -112,7 +114,9 @@ impl Browser {
 
     /// A response that is no text.
     pub(crate) async fn get_bytes(&self, target: &str) -> (HeaderMap, Vec<u8>) {
-        let request = Request::get(target).body(Body::empty()).unwrap();
+        let host = self.origin.split_once("://").unwrap().1;
+        let request = Request::get(target).header(header::HOST, host);
+        let request = request.body(Body::empty()).unwrap();
         let response = self.router.clone().oneshot(request).await.unwrap();
         assert_eq!(response.status(), StatusCode::OK);
         let (parts, body) = response.into_parts();

@@ -1,0 +1,319 @@
+//! The listener: who may connect, for how long, and how it ends.
+
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
+    time::Duration,
+};
+
+use axum::{Router, body::Body, extract::ConnectInfo};
+use hyper::body::Incoming;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::{
+        conn::auto,
+        graceful::{GracefulShutdown, Watcher},
+    },
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+};
+use tower::Service;
+
+use super::{
+    HEADER_FIELDS, HEADERS, URI,
+    pace::{Pace, Times, Watched},
+    router,
+    tls::Tls,
+};
+use crate::{app::App, config, limits::network};
+
+/// Time for requests under way when the server is told to stop.
+const DRAIN: Duration = Duration::from_secs(25);
+/// HTTP/2: how often a silent peer is asked whether it is there, and how long it has to answer.
+const PING: Duration = Duration::from_secs(20);
+const PONG: Duration = Duration::from_secs(10);
+/// HTTP/2: bytes that may lie in memory for one stream and for a connection.
+const STREAM_WINDOW: u32 = 64 * 1_024;
+const CONNECTION_WINDOW: u32 = 256 * 1_024;
+
+/// The listener of a configuration.
+///
+/// # Errors
+///
+/// When the address cannot be bound.
+pub async fn bind(listen: SocketAddr) -> std::io::Result<TcpListener> {
+    TcpListener::bind(listen).await
+}
+
+/// Serves until `stop` is ready. Then readiness goes off, and connections are still accepted while whoever sends them
+/// notices; then the requests under way finish.
+///
+/// # Errors
+///
+/// When accepting fails for good.
+pub async fn serve(
+    app: App,
+    listener: TcpListener,
+    tls: Option<Tls>,
+    stop: impl Future<Output = ()>,
+) -> std::io::Result<()> {
+    let graceful = GracefulShutdown::new();
+    let places = Arc::new(Places::new(&app.config.server));
+    let door = Arc::new(Door::new(&app, tls));
+    let watch = {
+        let door = door.clone();
+        tokio::spawn(async move {
+            if let Some(tls) = &door.tls {
+                tls.watch().await;
+            }
+        })
+    };
+    let stop = lame_duck(&app, stop);
+    tokio::pin!(stop);
+    let mut failing = false;
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = &mut stop => break,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                failing = false;
+                // Over the limit, the connection is dropped here: closed.
+                if let Some(place) = places.take(peer.ip().to_canonical()) {
+                    let (door, watcher) = (door.clone(), graceful.watcher());
+                    tokio::spawn(async move {
+                        door.open(stream, peer, watcher).await;
+                        drop(place);
+                    });
+                }
+            }
+            Err(error) => {
+                // Out of file descriptors, or a peer that left: others still want to be served. Once, not every time.
+                if !failing {
+                    tracing::warn!(%error, "could not accept a connection");
+                }
+                failing = true;
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+    drop(listener);
+    watch.abort();
+    if tokio::time::timeout(DRAIN, graceful.shutdown())
+        .await
+        .is_err()
+    {
+        tracing::warn!("some requests did not finish in time");
+    }
+    Ok(())
+}
+
+/// Ready so long after `stop` that a load balancer has seen that the server is not ready any more.
+async fn lame_duck(app: &App, stop: impl Future<Output = ()>) {
+    stop.await;
+    app.stopping.store(true, Ordering::Relaxed);
+    // On one's own machine nobody balances load.
+    if !app.config.issuer.is_loopback() {
+        let seconds = app.config.server.lame_duck;
+        tokio::time::sleep(Duration::from_secs(seconds.into())).await;
+    }
+}
+
+/// The connections there are.
+#[derive(Debug)]
+struct Places {
+    most: u32,
+    most_per_network: u32,
+    trusted: Vec<ipnet::IpNet>,
+    taken: Mutex<Taken>,
+}
+
+#[derive(Debug, Default)]
+struct Taken {
+    all: u32,
+    networks: HashMap<IpAddr, u32>,
+}
+
+/// The place of one connection, until it is dropped.
+#[derive(Debug)]
+struct Place {
+    places: Arc<Places>,
+    /// `None` for a trusted proxy.
+    network: Option<IpAddr>,
+}
+
+impl Places {
+    fn new(config: &config::Server) -> Self {
+        Self {
+            most: config.max_connections.get(),
+            most_per_network: config.max_connections_per_address.get(),
+            trusted: config.trusted_proxies.clone(),
+            taken: Mutex::default(),
+        }
+    }
+
+    fn taken(&self) -> MutexGuard<'_, Taken> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A place for a peer, if there is one.
+    fn take(self: &Arc<Self>, peer: IpAddr) -> Option<Place> {
+        let is_proxy = self.trusted.iter().any(|proxies| proxies.contains(&peer));
+        let network = (!is_proxy).then(|| network(peer));
+        let mut taken = self.taken();
+        if taken.all >= self.most {
+            return None;
+        }
+        if let Some(network) = network {
+            let here = taken.networks.entry(network).or_default();
+            if *here >= self.most_per_network {
+                return None;
+            }
+            *here += 1;
+        }
+        taken.all += 1;
+        drop(taken);
+        Some(Place {
+            places: self.clone(),
+            network,
+        })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut taken = self.places.taken();
+        taken.all -= 1;
+        if let Some(network) = self.network
+            && let Some(here) = taken.networks.get_mut(&network)
+        {
+            *here -= 1;
+            if *here == 0 {
+                taken.networks.remove(&network);
+            }
+        }
+    }
+}
+
+/// What every connection needs.
+struct Door {
+    router: Router,
+    tls: Option<Tls>,
+    times: Times,
+    http: auto::Builder<TokioExecutor>,
+}
+
+impl Door {
+    fn new(app: &App, tls: Option<Tls>) -> Self {
+        let seconds = |value: std::num::NonZeroU32| Duration::from_secs(value.get().into());
+        let server = &app.config.server;
+        Self {
+            router: router(app),
+            tls,
+            times: Times {
+                header: seconds(server.header_timeout),
+                idle: seconds(server.idle_timeout),
+                write: seconds(server.write_timeout),
+            },
+            http: http(),
+        }
+    }
+
+    async fn open(&self, stream: TcpStream, peer: SocketAddr, watcher: Watcher) {
+        _ = stream.set_nodelay(true);
+        let Some(tls) = &self.tls else {
+            return self.serve(stream, peer, watcher).await;
+        };
+        let handshake = tls.acceptor().accept(stream);
+        if let Ok(Ok(stream)) = tokio::time::timeout(self.times.header, handshake).await {
+            self.serve(stream, peer, watcher).await;
+        }
+    }
+
+    async fn serve<S>(&self, stream: S, peer: SocketAddr, watcher: Watcher)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let pace = Pace::new();
+        let service = hyper::service::service_fn({
+            let (router, pace) = (self.router.clone(), pace.clone());
+            move |mut request: hyper::Request<Incoming>| {
+                let under_way = pace.request();
+                request.extensions_mut().insert(ConnectInfo(peer));
+                let answer = router.clone().call(request.map(Body::new));
+                async move {
+                    let answer = answer.await;
+                    drop(under_way);
+                    answer as Result<_, Infallible>
+                }
+            }
+        });
+        let stream = TokioIo::new(Watched::new(stream, pace.clone()));
+        let connection = self.http.serve_connection(stream, service).into_owned();
+        // A peer that breaks off, or is too slow, is its own problem.
+        tokio::select! {
+            _ = watcher.watch(connection) => {}
+            () = pace.over(&self.times) => {}
+        }
+    }
+}
+
+/// Both versions of HTTP. What they do about time is ours ([`Pace`]): the library knows one time for the head of a request
+/// and for the silence before it, and none at all while it does not know the version.
+fn http() -> auto::Builder<TokioExecutor> {
+    let mut http = auto::Builder::new(TokioExecutor::new());
+    http.http1()
+        .header_read_timeout(None)
+        .max_headers(HEADER_FIELDS)
+        .max_buf_size(URI + HEADERS);
+    http.http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(100)
+        .max_header_list_size(HEADERS as u32)
+        .max_pending_accept_reset_streams(20)
+        .max_local_error_reset_streams(100)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(STREAM_WINDOW as usize)
+        .keep_alive_interval(PING)
+        .keep_alive_timeout(PONG);
+    http
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_counted_by_network_and_in_all() {
+        let config = config::Server {
+            max_connections: 5.try_into().unwrap(),
+            max_connections_per_address: 2.try_into().unwrap(),
+            trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
+            ..config::Server::default()
+        };
+        let places = Arc::new(Places::new(&config));
+        let take = |peer: &str| places.take(peer.parse().unwrap());
+        let first = take("2001:db8::1");
+        let second = take("2001:db8::2");
+        assert!(first.is_some() && second.is_some());
+        assert!(take("2001:db8:0:0:ffff::3").is_none(), "one /64");
+        let other = take("2001:db8:0:1::1");
+        assert!(other.is_some(), "another /64");
+        drop(first);
+        let proxied: Vec<_> = (0..3).map(|_| take("10.0.0.1")).collect();
+        assert!(proxied.iter().all(Option::is_some), "a trusted proxy");
+        assert!(
+            take("10.0.0.1").is_none() && take("192.0.2.1").is_none(),
+            "all are taken"
+        );
+        drop((second, other, proxied));
+        let taken = places.taken();
+        assert_eq!((taken.all, taken.networks.len()), (0, 0));
+    }
+}
