@@ -6,7 +6,10 @@ mod wrap;
 
 use std::{
     fmt,
-    sync::atomic::{AtomicI64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
 };
 
 use arc_swap::ArcSwap;
@@ -20,6 +23,7 @@ use self::{pair::Pair, wrap::Wrap};
 use crate::{
     config::Config,
     protocol::{
+        etag::etag,
         id_token::SigningAlg,
         jws::Jws,
         key_set::{self, KeySet},
@@ -75,6 +79,7 @@ struct Ring {
     /// The newest last. Of each algorithm only the newest signs; the others verify what they signed.
     keys: Vec<OurKey>,
     published: Bytes,
+    etag: Arc<str>,
 }
 
 struct OurKey {
@@ -212,9 +217,15 @@ impl Keys {
         Some(token.verify(&key.public))
     }
 
-    /// The public keys, RFC 7517 §5, as JSON.
-    pub fn published(&self) -> Bytes {
-        self.ring.load().published.clone()
+    /// The public keys, RFC 7517 §5, as JSON; and the tag that names them, RFC 9110 §8.8.3.
+    pub fn published(&self) -> (Bytes, Arc<str>) {
+        let ring = self.ring.load();
+        (ring.published.clone(), Arc::clone(&ring.etag))
+    }
+
+    /// Has the database been asked about keys in this second?
+    pub fn are_noticed(&self, now: UnixTime) -> bool {
+        self.noticed_at.load(Ordering::Relaxed) == now.0
     }
 
     /// The root that other keys of the server are derived from.
@@ -238,8 +249,12 @@ impl Ring {
             keys.push(key);
             published.push(jwk);
         }
-        let published = json!({ "keys": published }).to_string().into();
-        Ok(Self { keys, published })
+        let published: Bytes = json!({ "keys": published }).to_string().into();
+        Ok(Self {
+            etag: etag(&published).into(),
+            keys,
+            published,
+        })
     }
 
     /// Are these the keys there are?

@@ -1,5 +1,6 @@
 //! The route table, and the layers around it.
 
+mod fixed;
 mod framing;
 mod listener;
 mod pace;
@@ -211,7 +212,7 @@ async fn bounded(app: App, request: Request, next: middleware::Next) -> Response
 }
 
 /// Why a request is not even looked at.
-fn refused(request: &Request) -> Option<(StatusCode, &'static str)> {
+fn refused<B>(request: &http::Request<B>) -> Option<(StatusCode, &'static str)> {
     let (uri, headers) = (request.uri(), request.headers());
     let target = uri.path_and_query().map_or(0, |it| it.as_str().len());
     if target > URI {

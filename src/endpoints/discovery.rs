@@ -8,7 +8,10 @@ use http::header;
 use crate::{
     app::App,
     clients, grants,
-    protocol::discovery::{Offer, document},
+    protocol::{
+        discovery::{Offer, document},
+        etag::etag,
+    },
     web::{headers::FOR_EVERYBODY, machine},
 };
 
@@ -52,5 +55,5 @@ pub(crate) async fn discovery(metadata: Bytes) -> Response {
         (header::CACHE_CONTROL, "public, max-age=3600"),
         FOR_EVERYBODY,
     ];
-    (headers, metadata).into_response()
+    (headers, [(header::ETAG, etag(&metadata))], metadata).into_response()
 }

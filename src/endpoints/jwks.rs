@@ -18,5 +18,6 @@ pub(crate) async fn jwks(State(app): State<App>) -> Response {
         (header::CACHE_CONTROL, "public, max-age=3600"),
         FOR_EVERYBODY,
     ];
-    (headers, app.keys.published()).into_response()
+    let (published, etag) = app.keys.published();
+    (headers, [(header::ETAG, &*etag)], published).into_response()
 }

@@ -48,6 +48,7 @@ pub mod device;
 pub mod discovery;
 pub mod dpop;
 pub mod error;
+pub mod etag;
 pub mod host;
 pub mod http_cache;
 pub mod id_token;

@@ -9,6 +9,7 @@ use std::{
 };
 
 use axum::{Router, body::Body, extract::ConnectInfo};
+use futures_util::future::{Either, ready};
 use hyper::body::Incoming;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -25,6 +26,7 @@ use tower::Service;
 
 use super::{
     HEADER_FIELDS, HEADERS, URI,
+    fixed::Fixed,
     pace::{Pace, Times, Watched},
     router,
     tls::Tls,
@@ -63,7 +65,7 @@ pub async fn serve(
 ) -> std::io::Result<()> {
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Places::new(&app.config.server));
-    let door = Arc::new(Door::new(&app, tls));
+    let door = Arc::new(Door::new(&app, tls).await);
     let watch = {
         let door = door.clone();
         tokio::spawn(async move {
@@ -203,17 +205,20 @@ impl Drop for Place {
 /// What every connection needs.
 struct Door {
     router: Router,
+    fixed: Arc<Fixed>,
     tls: Option<Tls>,
     times: Times,
     http: auto::Builder<TokioExecutor>,
 }
 
 impl Door {
-    fn new(app: &App, tls: Option<Tls>) -> Self {
+    async fn new(app: &App, tls: Option<Tls>) -> Self {
         let seconds = |value: std::num::NonZeroU32| Duration::from_secs(value.get().into());
         let server = &app.config.server;
+        let router = router(app);
         Self {
-            router: router(app),
+            fixed: Arc::new(Fixed::of(app, &router).await),
+            router,
             tls,
             times: Times {
                 header: seconds(server.header_timeout),
@@ -241,15 +246,21 @@ impl Door {
     {
         let pace = Pace::new();
         let service = hyper::service::service_fn({
-            let (router, pace) = (self.router.clone(), pace.clone());
+            let (router, fixed) = (self.router.clone(), self.fixed.clone());
+            let pace = pace.clone();
             move |mut request: hyper::Request<Incoming>| {
                 let under_way = pace.request();
-                request.extensions_mut().insert(ConnectInfo(peer));
-                let answer = router.clone().call(request.map(Body::new));
+                let answer = match fixed.answer(&request) {
+                    Some(answer) => Either::Left(ready(Ok::<_, Infallible>(answer))),
+                    None => {
+                        request.extensions_mut().insert(ConnectInfo(peer));
+                        Either::Right(router.clone().call(request.map(Body::new)))
+                    }
+                };
                 async move {
                     let answer = answer.await;
                     drop(under_way);
-                    answer as Result<_, Infallible>
+                    answer
                 }
             }
         });
