@@ -1,5 +1,6 @@
 //! The route table, and the layers around it.
 
+mod admission;
 mod fixed;
 mod framing;
 mod listener;
@@ -11,8 +12,9 @@ pub use self::{
     tls::{Tls, tls},
 };
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use self::admission::Admission;
 use axum::{
     Router,
     body::{Body, HttpBody},
@@ -69,6 +71,8 @@ fn routes(app: &App) -> Router {
     let base = app.config.issuer.path();
     let at = |path: &str| format!("{base}{path}");
 
+    let most = app.config.server.max_requests.get();
+    let (for_machines, for_people) = (admission(most), admission(most));
     let body_time = Duration::from_secs(app.config.server.body_timeout.get().into());
     let read_body = move |request, next| whole_body(body_time, request, next);
 
@@ -94,6 +98,16 @@ fn routes(app: &App) -> Router {
             .method_not_allowed_fallback(machine_method_not_allowed)
             .layer(middleware::from_fn(read_body))
             .layer(middleware::map_response(machine_shape))
+            .layer(middleware::from_fn({
+                let places = for_machines.clone();
+                move |request, next| {
+                    let sent_away = || {
+                        let error = OAuthError::unavailable("too many requests at a time");
+                        TokenError::new(error.retry_after(1), false).into_response()
+                    };
+                    admitted(places.clone(), sent_away, request, next)
+                }
+            }))
     };
     let machines = shaped(machines).layer(cors()).merge(shaped(servers));
 
@@ -123,7 +137,16 @@ fn routes(app: &App) -> Router {
     let shape = move |response| page_shape(shape_app.clone(), response);
     let people = people
         .layer(middleware::from_fn(read_body))
-        .layer(middleware::map_response(shape));
+        .layer(middleware::map_response(shape))
+        .layer(middleware::from_fn({
+            let app = app.clone();
+            move |request, next| {
+                let app = app.clone();
+                let sent_away =
+                    move || PageError::busy(&app, &"too many requests at a time").into_response();
+                admitted(for_people.clone(), sent_away, request, next)
+            }
+        }));
     let people = if base.is_empty() {
         people
     } else {
@@ -141,6 +164,23 @@ fn routes(app: &App) -> Router {
         .route("/readyz", get(health::readyz))
         .fallback(move || not_found(page_app.clone()))
         .with_state(app.clone())
+}
+
+fn admission(most: u32) -> Arc<Admission> {
+    Arc::new(Admission::new(most))
+}
+
+/// The answer to a request that got a place, or what it is sent away with.
+async fn admitted(
+    places: Arc<Admission>,
+    sent_away: impl FnOnce() -> Response,
+    request: Request,
+    next: middleware::Next,
+) -> Response {
+    match places.enter().await {
+        Some(_place) => next.run(request).await,
+        None => sent_away(),
+    }
 }
 
 /// What holds for every request and every answer.
@@ -376,7 +416,7 @@ mod tests {
         let url = DatabaseUrl::Sqlite(folder.join("w.db"));
         let store = Store::open(&url, 2).await.unwrap();
         store.migrate().await.unwrap();
-        let resolver = Resolver::Table(std::sync::Arc::default());
+        let resolver = Resolver::Table(Arc::default());
         App::new(config, store, Clock::system(), resolver)
             .await
             .unwrap()

@@ -1,0 +1,80 @@
+//! How many requests are worked on at a time, and who is sent away when there are more: each kind has places of its own,
+//! so that one does not starve the others. Health and what is the same for everybody need no place.
+
+use std::{
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+/// Longest wait for a place: whoever has waited longer is better served by coming again.
+const LONGEST: Duration = Duration::from_millis(500);
+
+/// The places of one kind of request.
+#[derive(Debug)]
+pub(super) struct Admission {
+    places: Semaphore,
+    waiting: AtomicU32,
+    most_waiting: u32,
+}
+
+impl Admission {
+    /// So many at a time; four times as many may wait.
+    pub(super) fn new(most: u32) -> Self {
+        Self {
+            places: Semaphore::new(usize::try_from(most).unwrap_or(Semaphore::MAX_PERMITS)),
+            waiting: AtomicU32::new(0),
+            most_waiting: most.saturating_mul(4),
+        }
+    }
+
+    /// A place, at once or soon; `None`: come again.
+    pub(super) async fn enter(&self) -> Option<SemaphorePermit<'_>> {
+        if let Ok(place) = self.places.try_acquire() {
+            return Some(place);
+        }
+        let _waits = Waits::begin(&self.waiting, self.most_waiting)?;
+        let place = tokio::time::timeout(LONGEST, self.places.acquire()).await;
+        place.ok()?.ok()
+    }
+}
+
+/// One that waits, until it is dropped.
+struct Waits<'a>(&'a AtomicU32);
+
+impl<'a> Waits<'a> {
+    fn begin(waiting: &'a AtomicU32, most: u32) -> Option<Self> {
+        let before = waiting.fetch_add(1, Ordering::Relaxed);
+        let waits = Self(waiting);
+        (before < most).then_some(waits)
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn over_the_places_some_wait_and_the_rest_is_sent_away_at_once() {
+        let admission = Admission::new(2);
+        let (first, second) = (admission.enter().await, admission.enter().await);
+        assert!(first.is_some() && second.is_some());
+        let all: Vec<_> = (0..20).map(|_| admission.enter()).collect();
+        let answers = futures_util::future::join_all(all).await;
+        assert!(answers.iter().all(Option::is_none));
+        assert_eq!(admission.waiting.load(Ordering::Relaxed), 0);
+
+        let waits = admission.enter();
+        tokio::pin!(waits);
+        assert!(futures_util::poll!(&mut waits).is_pending());
+        drop(first);
+        assert!(waits.await.is_some(), "a place became free");
+    }
+}
