@@ -65,7 +65,7 @@ impl Framing {
                     };
                 }
                 At::Head => {
-                    let end = rest.iter().position(|byte| *byte == b'\n');
+                    let end = memchr::memchr(b'\n', rest);
                     self.keep(&rest[..end.unwrap_or(rest.len())]);
                     let Some(end) = end else {
                         return bytes.len();

@@ -268,6 +268,7 @@ impl Door {
         let connection = self.http.serve_connection(stream, service).into_owned();
         // A peer that breaks off, or is too slow, is its own problem.
         tokio::select! {
+            biased;
             _ = watcher.watch(connection) => {}
             () = pace.over(&self.times) => {}
         }
