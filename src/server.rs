@@ -72,7 +72,8 @@ fn routes(app: &App) -> Router {
     let at = |path: &str| format!("{base}{path}");
 
     let most = app.config.server.max_requests.get();
-    let (for_machines, for_people) = (admission(most), admission(most));
+    // People also wait for hosts of clients, which costs us nothing but a place.
+    let (for_machines, for_people) = (admission(most), admission(most.saturating_mul(8)));
     let body_time = Duration::from_secs(app.config.server.body_timeout.get().into());
     let read_body = move |request, next| whole_body(body_time, request, next);
 

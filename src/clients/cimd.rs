@@ -7,6 +7,7 @@ use std::{
 };
 
 use moka::sync::Cache;
+use tokio::sync::Semaphore;
 use url::Url;
 
 use super::{
@@ -20,7 +21,7 @@ use super::{
 };
 use crate::{
     config::Config,
-    fetch::{Charge, Fetcher, FetcherError, Resolver},
+    fetch::{Charge, FetchError, Fetcher, FetcherError, Resolver},
     policy::{
         client_rules::{Standing, Tier},
         client_url::{self, Rules},
@@ -33,6 +34,9 @@ use crate::{
     store::{Accepted, Store},
     time::{Clock, UnixTime},
 };
+
+/// Requests that may wait for hosts at a time.
+const WAITING: usize = 1_024;
 
 /// Attempts that failed, one after the other.
 #[derive(Clone, Debug)]
@@ -78,6 +82,8 @@ pub(super) struct Inner {
     pub(super) failures: Cache<ClientUrl, Failure>,
     pub(super) refused: Mutex<VecDeque<Refused>>,
     pub(super) flights: Flights<Arc<Client>>,
+    /// Places for those who wait for a host.
+    waiting: Semaphore,
     pub(super) key_sets: KeySets,
 }
 
@@ -135,6 +141,7 @@ impl Clients {
             failures: Cache::new(entries),
             refused: Mutex::default(),
             flights: Flights::new(),
+            waiting: Semaphore::new(WAITING),
             key_sets: KeySets::new(config),
         })))
     }
@@ -295,7 +302,7 @@ impl Clients {
                     }
                     cached.client
                 }
-                None => self.flight(client_id, source).await?,
+                None => self.fetched(client_id, source).await?,
             }
         };
         self.standing(&id, &client.metadata.thumbprints())?;
@@ -339,7 +346,7 @@ impl Clients {
         let mut cached = self.0.memory.get(client_id)?;
         cached.refresh_from = now;
         self.0.memory.insert(client_id.clone(), cached);
-        let read = self.flight(client_id, source).await.ok()?;
+        let read = self.fetched(client_id, source).await.ok()?;
         (read.digest != client.digest).then_some(read)
     }
 
@@ -479,6 +486,15 @@ impl Clients {
             (Ok(_), Some(refusal)) => Err(refusal),
             (taken, _) => taken,
         }
+    }
+
+    /// Waits for the client from its host. So many may wait at a time: fewer than there are places for requests, so that
+    /// slow hosts leave some for everybody else.
+    async fn fetched(&self, client_id: &ClientUrl, source: IpAddr) -> Result<Arc<Client>, Refusal> {
+        let Ok(_place) = self.0.waiting.try_acquire() else {
+            return Err(Refusal::from(&FetchError::Busy));
+        };
+        self.flight(client_id, source).await
     }
 
     /// Joins the fetch that is under way for this identifier, or starts it.

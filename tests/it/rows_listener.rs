@@ -1264,3 +1264,38 @@ fn a_server_that_is_told_twice_ends_at_once() {
     server.terminate();
     assert_eq!(server.ended(), Some(1));
 }
+
+#[test]
+fn w_17_metadata_and_keys_lie_ready_and_are_not_sent_twice() {
+    let server = start(&[]);
+    for path in [
+        "/.well-known/oauth-authorization-server",
+        "/.well-known/openid-configuration",
+        "/jwks",
+    ] {
+        let first = get(server.address, path);
+        assert_eq!(statuses(&first), ["200"], "{path}");
+        let etag = first
+            .lines()
+            .find_map(|line| line.strip_prefix("etag: "))
+            .unwrap_or_else(|| panic!("{first}"));
+        for known in [etag.to_owned(), format!("W/{etag}"), "*".to_owned()] {
+            let header = format!("If-None-Match: {known}\r\n");
+            // For the first one in each second the routes look after the keys, and answer in full.
+            let again = (0..20)
+                .map(|_| ask(server.address, "GET", path, &header, ""))
+                .find(|answer| statuses(answer) == ["304"]);
+            let again = again.unwrap_or_else(|| panic!("{path}: never 304 for {known}"));
+            assert!(
+                again.contains(etag) && again.ends_with("\r\n\r\n"),
+                "{again}"
+            );
+            assert!(again.contains("x-content-type-options: nosniff"), "{again}");
+        }
+        let changed = ask(server.address, "GET", path, "If-None-Match: \"x\"\r\n", "");
+        assert_eq!(statuses(&changed), ["200"], "{path}");
+    }
+    // What is not plain is for the routes: their answer is the same.
+    let posted = ask(server.address, "POST", "/jwks", "", "");
+    assert_eq!(statuses(&posted), ["405"]);
+}
