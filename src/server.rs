@@ -1,8 +1,9 @@
-//! The route table, and the layers around it.
+//! The route table.
 
 mod admission;
 mod fixed;
 mod framing;
+mod layers;
 mod listener;
 mod pace;
 mod tls;
@@ -16,17 +17,12 @@ use std::{sync::Arc, time::Duration};
 
 use self::admission::Admission;
 use axum::{
-    Router,
-    body::{Body, HttpBody},
-    extract::Request,
-    middleware,
+    Router, middleware,
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use http::{HeaderValue, StatusCode, Version, header};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http::{HeaderValue, StatusCode, header};
 use tower_http::{
-    catch_panic::CatchPanicLayer,
     cors::{AllowHeaders, Any, CorsLayer},
     csrf::{CsrfLayer, ProtectionError},
 };
@@ -39,32 +35,16 @@ use crate::{
         userinfo::userinfo,
     },
     pages::{admin, consent, development, device, home, login, logout, setup},
-    protocol::{
-        discovery::locations,
-        error::{ErrorCode, OAuthError},
-        host,
-    },
-    web::{
-        assets,
-        error::{PageError, TokenError},
-        headers,
-    },
+    protocol::discovery::locations,
+    web::{assets, error::PageError},
 };
 
-/// Largest body, in bytes.
-const BODY: usize = 64 * 1_024;
-/// Longest request target, in bytes.
-const URI: usize = 8 * 1_024;
-/// Largest block of headers, in bytes: with the target it fits the read buffer.
-const HEADERS: usize = 16 * 1_024;
-/// Most headers.
-const HEADER_FIELDS: usize = 64;
 /// RFC 9449 §8.1: readable across origins.
 const DPOP_NONCE: http::HeaderName = http::HeaderName::from_static("dpop-nonce");
 
 /// Every route of the server, within its layers.
 pub fn router(app: &App) -> Router {
-    layered(app, routes(app))
+    layers::around(app, routes(app))
 }
 
 fn routes(app: &App) -> Router {
@@ -73,9 +53,11 @@ fn routes(app: &App) -> Router {
 
     let most = app.config.server.max_requests.get();
     // People also wait for hosts of clients, which costs us nothing but a place.
-    let (for_machines, for_people) = (admission(most), admission(most.saturating_mul(8)));
+    let (for_machines, for_people) = (
+        Arc::new(Admission::new(most)),
+        Arc::new(Admission::new(most.saturating_mul(8))),
+    );
     let body_time = Duration::from_secs(app.config.server.body_timeout.get().into());
-    let read_body = move |request, next| whole_body(body_time, request, next);
 
     let mut machines = Router::new()
         .route(&at("/token"), post(token))
@@ -97,17 +79,9 @@ fn routes(app: &App) -> Router {
     let shaped = |machines: Router<App>| {
         machines
             .method_not_allowed_fallback(machine_method_not_allowed)
-            .layer(middleware::from_fn(read_body))
-            .layer(middleware::map_response(machine_shape))
             .layer(middleware::from_fn({
                 let places = for_machines.clone();
-                move |request, next| {
-                    let sent_away = || {
-                        let error = OAuthError::unavailable("too many requests at a time");
-                        TokenError::new(error.retry_after(1), false).into_response()
-                    };
-                    admitted(places.clone(), sent_away, request, next)
-                }
+                move |request, next| layers::machine(places.clone(), body_time, request, next)
             }))
     };
     let machines = shaped(machines).layer(cors()).merge(shaped(servers));
@@ -134,20 +108,12 @@ fn routes(app: &App) -> Router {
         .layer(same_site_forms(app))
         // Any site may start a request here; RFC 6749 §3.1 asks for GET and allows POST.
         .route(&at("/authorize"), get(authorize).post(authorize));
-    let shape_app = app.clone();
-    let shape = move |response| page_shape(shape_app.clone(), response);
-    let people = people
-        .layer(middleware::from_fn(read_body))
-        .layer(middleware::map_response(shape))
-        .layer(middleware::from_fn({
-            let app = app.clone();
-            move |request, next| {
-                let app = app.clone();
-                let sent_away =
-                    move || PageError::busy(&app, &"too many requests at a time").into_response();
-                admitted(for_people.clone(), sent_away, request, next)
-            }
-        }));
+    let people = people.layer(middleware::from_fn({
+        let app = app.clone();
+        move |request, next| {
+            layers::person(app.clone(), for_people.clone(), body_time, request, next)
+        }
+    }));
     let people = if base.is_empty() {
         people
     } else {
@@ -165,45 +131,6 @@ fn routes(app: &App) -> Router {
         .route("/readyz", get(health::readyz))
         .fallback(move || not_found(page_app.clone()))
         .with_state(app.clone())
-}
-
-fn admission(most: u32) -> Arc<Admission> {
-    Arc::new(Admission::new(most))
-}
-
-/// The answer to a request that got a place, or what it is sent away with.
-async fn admitted(
-    places: Arc<Admission>,
-    sent_away: impl FnOnce() -> Response,
-    request: Request,
-    next: middleware::Next,
-) -> Response {
-    match places.enter().await {
-        Some(_place) => next.run(request).await,
-        None => sent_away(),
-    }
-}
-
-/// What holds for every request and every answer.
-fn layered(app: &App, routes: Router) -> Router {
-    routes
-        .layer(middleware::from_fn({
-            let app = app.clone();
-            move |request, next| bounded(app.clone(), request, next)
-        }))
-        .layer(middleware::from_fn({
-            let longest = Duration::from_secs(app.config.server.request_timeout.get().into());
-            move |request, next| in_time(longest, request, next)
-        }))
-        .layer(CatchPanicLayer::custom(
-            |_: Box<dyn std::any::Any + Send>| {
-                TokenError::new(OAuthError::internal("a handler panicked"), false).into_response()
-            },
-        ))
-        .layer(middleware::from_fn({
-            let is_https = app.config.issuer.is_https();
-            move |request, next| headers::secure(is_https, request, next)
-        }))
 }
 
 /// CORS for endpoints that no cookie reaches: any origin, never with credentials. RFC 10017.
@@ -230,152 +157,6 @@ fn same_site_forms(app: &App) -> CsrfLayer<impl Fn(ProtectionError) -> Response 
     })
 }
 
-/// What the HTTP library lets through: requests for nobody in particular (RFC 9112 §3.2), bodies whose end is not clear
-/// (§6.3), and heads that are too large.
-async fn bounded(app: App, request: Request, next: middleware::Next) -> Response {
-    let is_http_1 = request.version() < Version::HTTP_2;
-    let is_chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
-    let refused = refused(&request);
-    let mut response = match refused {
-        None => next.run(request).await,
-        Some((status, told)) => {
-            let mut page = PageError::bad_request(&app, "request", told).into_response();
-            *page.status_mut() = status;
-            page
-        }
-    };
-    // What follows a request that is refused, or a chunked body, is not read as a request.
-    if is_http_1 && (refused.is_some() || is_chunked) {
-        let close = HeaderValue::from_static("close");
-        response.headers_mut().insert(header::CONNECTION, close);
-    }
-    response
-}
-
-/// Why a request is not even looked at.
-fn refused<B>(request: &http::Request<B>) -> Option<(StatusCode, &'static str)> {
-    let (uri, headers) = (request.uri(), request.headers());
-    let target = uri.path_and_query().map_or(0, |it| it.as_str().len());
-    if target > URI {
-        let told = "the address is longer than 8192 bytes";
-        return Some((StatusCode::URI_TOO_LONG, told));
-    }
-    let sizes = headers
-        .iter()
-        .map(|(name, value)| name.as_str().len() + value.len() + 4);
-    if sizes.sum::<usize>() > HEADERS || headers.len() > HEADER_FIELDS {
-        let told = "there are more than 64 headers, or more than 16384 bytes of them";
-        return Some((StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, told));
-    }
-    let hosts = headers.get_all(header::HOST).iter();
-    let authority = uri.authority().map(|it| it.as_str());
-    let may_be_absent = request.version() < Version::HTTP_11;
-    if let Err(told) = host::check(hosts.map(|it| it.as_bytes()), authority, may_be_absent) {
-        return Some((StatusCode::BAD_REQUEST, told));
-    }
-    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
-    let is_plain = match (codings.next(), codings.next()) {
-        (None, _) => true,
-        (Some(coding), None) => coding.as_bytes().eq_ignore_ascii_case(b"chunked"),
-        (Some(_), Some(_)) => false,
-    };
-    let told = "the transfer-encoding is not chunked";
-    (!is_plain).then_some((StatusCode::BAD_REQUEST, told))
-}
-
-/// No answer takes longer.
-async fn in_time(longest: Duration, request: Request, next: middleware::Next) -> Response {
-    match tokio::time::timeout(longest, next.run(request)).await {
-        Ok(response) => response,
-        Err(_) => {
-            let error = OAuthError::unavailable("a request took too long");
-            TokenError::new(error, false).into_response()
-        }
-    }
-}
-
-/// Bodies are read before anything looks at them: within their size, and in their time.
-async fn whole_body(longest: Duration, request: Request, next: middleware::Next) -> Response {
-    if request.body().is_end_stream() {
-        return next.run(request).await;
-    }
-    if request.body().size_hint().lower() > BODY as u64 {
-        return StatusCode::PAYLOAD_TOO_LARGE.into_response();
-    }
-    if request.headers().contains_key(header::CONTENT_ENCODING) {
-        return StatusCode::UNSUPPORTED_MEDIA_TYPE.into_response();
-    }
-    let (parts, body) = request.into_parts();
-    let whole = Limited::new(body, BODY).collect();
-    match tokio::time::timeout(longest, whole).await {
-        Ok(Ok(body)) => {
-            let request = Request::from_parts(parts, Body::from(body.to_bytes()));
-            next.run(request).await
-        }
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            StatusCode::PAYLOAD_TOO_LARGE.into_response()
-        }
-        Ok(Err(_)) => StatusCode::BAD_REQUEST.into_response(),
-        Err(_) => StatusCode::REQUEST_TIMEOUT.into_response(),
-    }
-}
-
-/// Whatever the framework refuses by itself leaves in the RFC's shape.
-async fn machine_shape(response: Response) -> Response {
-    let status = response.status();
-    let is_json = response
-        .headers()
-        .get(header::CONTENT_TYPE)
-        .is_some_and(|value| value == "application/json");
-    if !status.is_client_error() || is_json {
-        return response;
-    }
-    let told = match status {
-        StatusCode::PAYLOAD_TOO_LARGE => "the body is larger than 64 KiB",
-        StatusCode::METHOD_NOT_ALLOWED => "this endpoint does not have this method",
-        StatusCode::UNSUPPORTED_MEDIA_TYPE => "the body must not have a content-encoding",
-        StatusCode::REQUEST_TIMEOUT => "the body did not arrive in time",
-        _ => "the request cannot be read",
-    };
-    let allow = response.headers().get(header::ALLOW).cloned();
-    let mut shaped =
-        TokenError::new(OAuthError::new(ErrorCode::InvalidRequest, told), false).into_response();
-    *shaped.status_mut() = status;
-    if let Some(allow) = allow {
-        shaped.headers_mut().insert(header::ALLOW, allow);
-    }
-    shaped
-}
-
-/// The same for people: a page.
-async fn page_shape(app: App, response: Response) -> Response {
-    let status = response.status();
-    if !status.is_client_error()
-        || response
-            .headers()
-            .contains_key(header::CONTENT_SECURITY_POLICY)
-    {
-        return response;
-    }
-    let (title, happened) = match status {
-        StatusCode::PAYLOAD_TOO_LARGE => ("Too large", "What was sent here is larger than 64 KiB."),
-        StatusCode::METHOD_NOT_ALLOWED => {
-            ("Not this way", "This page cannot be asked for in this way.")
-        }
-        _ => (
-            "This cannot be read",
-            "What was sent here could not be read.",
-        ),
-    };
-    let allow = response.headers().get(header::ALLOW).cloned();
-    let advice = "Go back to the app and start again.";
-    let mut page = PageError::new(&app, status, title, happened, advice).into_response();
-    if let Some(allow) = allow {
-        page.headers_mut().insert(header::ALLOW, allow);
-    }
-    page
-}
-
 async fn machine_method_not_allowed() -> StatusCode {
     StatusCode::METHOD_NOT_ALLOWED
 }
@@ -400,7 +181,8 @@ async fn not_found(app: App) -> Response {
 
 #[cfg(test)]
 mod tests {
-    use axum::extract::State;
+    use axum::{body::Body, extract::State};
+    use http_body_util::BodyExt;
     use tower::ServiceExt as _;
 
     use super::*;
@@ -444,7 +226,7 @@ mod tests {
         let bad = Router::new()
             .route("/bad", get(panics))
             .with_state(app.clone());
-        let router = layered(&app, routes(&app).merge(bad));
+        let router = layers::around(&app, routes(&app).merge(bad));
         // More often than the database has connections.
         for _ in 0..20 {
             let (status, headers, body) = ask(&router, "/bad").await;
@@ -462,7 +244,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let app = app(folder.path(), 1).await;
         let never = Router::new().route("/never", get(std::future::pending::<()>));
-        let router = layered(&app, routes(&app).merge(never));
+        let router = layers::around(&app, routes(&app).merge(never));
         let (status, headers, body) = ask(&router, "/never").await;
         assert_eq!(status, 503);
         assert!(headers.contains_key(header::RETRY_AFTER));

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::BodyExt;
 use tower::ServiceExt;
 
-use super::refused;
+use super::layers::refused;
 use crate::{
     app::App,
     protocol::{discovery::locations, etag::is_named},

@@ -25,8 +25,8 @@ use tokio::{
 use tower::Service;
 
 use super::{
-    HEADER_FIELDS, HEADERS, URI,
     fixed::Fixed,
+    layers::{HEADER_FIELDS, HEADERS, URI},
     pace::{Pace, Times, Watched},
     router,
     tls::Tls,

@@ -1,5 +1,7 @@
 //! Rows of authorization codes, and the grants that redeeming them makes.
 
+use std::sync::Arc;
+
 use super::{
     Store, StoreError,
     columns::row,
@@ -12,7 +14,7 @@ use crate::{
         client::Digest, client_id::ClientId, client_metadata::AuthMethods, error::OAuthError,
         pkce::CodeChallenge, resource::Resources, scope::Scope,
     },
-    secret::{Code, PushedRequest, SecretHash},
+    secret::{Code, PushedRequest, SecretHash, random_id},
     time::UnixTime,
 };
 
@@ -71,7 +73,7 @@ pub struct NewCode {
 }
 
 row! {
-    /// A code that was just spent.
+    /// A code as it was issued.
     IssuedCode {
         grant_id: String,
         client_id: ClientId,
@@ -88,6 +90,28 @@ row! {
         needs_dpop: bool,
         nonce: Option<String>,
         sid: Option<String>,
+    }
+}
+
+impl NewCode {
+    fn issued(&self, grant_id: String) -> IssuedCode {
+        IssuedCode {
+            grant_id,
+            client_id: self.client_id.clone(),
+            digest: self.digest.clone(),
+            subject: self.subject.clone(),
+            redirect_uri: self.redirect_uri.clone(),
+            code_challenge: self.code_challenge.clone(),
+            scope: self.scope.clone(),
+            resources: self.resources.clone(),
+            signed_in_at: self.signed_in_at,
+            may_refresh: self.may_refresh,
+            auth_methods: self.auth_methods.clone(),
+            jkt: self.jkt.clone(),
+            needs_dpop: self.needs_dpop,
+            nonce: self.nonce.clone(),
+            sid: self.sid.clone(),
+        }
     }
 }
 
@@ -112,7 +136,7 @@ impl From<&IssuedCode> for Approved {
 #[derive(Debug)]
 pub enum Redeemed {
     /// Spent by this call; the grant is written.
-    Granted(Box<IssuedCode>),
+    Granted(Arc<IssuedCode>),
     /// Spent by this call, and worth nothing: the rule refused.
     Refused(OAuthError),
     /// Spent before: what it gave is revoked.
@@ -124,11 +148,12 @@ pub enum Redeemed {
 pub(super) async fn insert(
     connection: &mut super::dialect::Connection<'_>,
     code: &NewCode,
+    grant_id: &str,
 ) -> Result<(), StoreError> {
     let inserted = on_connection!(connection, c => {
         sqlx::query(INSERT)
             .bind(code.hash.as_str())
-            .bind(crate::secret::random_id())
+            .bind(grant_id)
             .bind(code.client_id.as_str())
             .bind(code.digest.as_str())
             .bind(&code.subject)
@@ -165,17 +190,25 @@ impl Store {
     /// [`StoreError::UsedBefore`] when the request that was pushed for it gave a code already; when the database
     /// fails, as for every method here.
     pub async fn insert_code(&self, code: NewCode) -> Result<(), StoreError> {
-        if code.pushed.is_some() {
-            return self
-                .write(move |mut connection| {
-                    Box::pin(async move { insert(&mut connection, &code).await })
+        let grant_id = random_id();
+        let hash = code.hash.as_str().to_owned();
+        let issued = code.issued(grant_id.clone());
+        match code.pushed {
+            Some(_) => {
+                self.write(move |mut connection| {
+                    Box::pin(async move { insert(&mut connection, &code, &grant_id).await })
                 })
-                .await;
+                .await?
+            }
+            None => {
+                self.write_one(move |mut connection| {
+                    Box::pin(async move { insert(&mut connection, &code, &grant_id).await })
+                })
+                .await?
+            }
         }
-        self.write_one(move |mut connection| {
-            Box::pin(async move { insert(&mut connection, &code).await })
-        })
-        .await
+        self.issued.insert(hash, Arc::new(issued));
+        Ok(())
     }
 
     /// Spends a code and writes the grant that `rule` makes of it. A code is spent when its grant is there: of any number
@@ -186,16 +219,22 @@ impl Store {
         now: UnixTime,
         rule: impl FnOnce(&IssuedCode) -> Result<NewGrant, OAuthError>,
     ) -> Result<Redeemed, StoreError> {
-        let code: Option<IssuedCode> = on_reads!(self, c => {
-            sqlx::query_as(FIND).bind(hash.as_str()).bind(now.0).fetch_optional(c).await?
-        });
+        let code = match self.issued.remove(hash.as_str()) {
+            // It never changes, and whether it is still good is decided by the statement that spends it.
+            Some(issued) => Some(issued),
+            None => on_reads!(self, c => {
+                let code: Option<IssuedCode> =
+                    sqlx::query_as(FIND).bind(hash.as_str()).bind(now.0).fetch_optional(c).await?;
+                code.map(Arc::new)
+            }),
+        };
         let Some(code) = code else {
             return self.look_again(hash, now).await;
         };
         match rule(&code) {
             Ok(grant) => {
                 if self.grant_code(hash.clone(), grant, now).await? {
-                    return Ok(Redeemed::Granted(Box::new(code)));
+                    return Ok(Redeemed::Granted(code));
                 }
                 self.look_again(hash, now).await
             }

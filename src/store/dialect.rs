@@ -1,8 +1,9 @@
 //! The two databases, and the only place that knows them apart.
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
+use moka::sync::Cache;
 use sqlx::{
     ConnectOptions, Connection as _, Executor, PgConnection, Postgres, Sqlite, SqliteConnection,
     postgres::{PgConnectOptions, PgPoolOptions},
@@ -10,7 +11,7 @@ use sqlx::{
 };
 
 use super::{
-    StoreError,
+    IssuedCode, StoreError,
     connections::{ACQUIRE, Connections},
     writer::Writer,
 };
@@ -20,6 +21,8 @@ use crate::config::DatabaseUrl;
 #[derive(Clone, Debug)]
 pub struct Store {
     pub(super) pool: Pool,
+    /// Codes that this process issued a moment ago, by their hashes, so that they need not be looked up.
+    pub(super) issued: Cache<String, Arc<IssuedCode>>,
 }
 
 #[derive(Clone, Debug)]
@@ -109,7 +112,11 @@ impl Store {
                 Pool::Postgres(Connections::of(pool))
             }
         };
-        Ok(Self { pool })
+        let issued = Cache::builder()
+            .max_capacity(10_000)
+            .time_to_live(Duration::from_secs(60))
+            .build();
+        Ok(Self { pool, issued })
     }
 
     /// One unit of work: all of it is durable when this returns, or none of it ever was.

@@ -142,7 +142,7 @@ impl Store {
                             .await?;
                     });
                 }
-                codes::insert(&mut connection, &code).await?;
+                codes::insert(&mut connection, &code, &secret::random_id()).await?;
                 Ok(true)
             })
         })

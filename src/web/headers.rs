@@ -1,7 +1,6 @@
 //! Headers of every response.
 
-use axum::{extract::Request, middleware::Next, response::Response};
-use http::{HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
@@ -9,9 +8,7 @@ const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resour
 pub(crate) const FOR_EVERYBODY: (HeaderName, &str) = (RESOURCE_POLICY, "cross-origin");
 
 /// Adds what every response carries, unless its handler chose otherwise.
-pub(crate) async fn secure(is_https: bool, request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
-    let headers = response.headers_mut();
+pub(crate) fn secure(is_https: bool, headers: &mut HeaderMap) {
     let mut default = |name, value| {
         headers
             .entry(name)
@@ -30,5 +27,4 @@ pub(crate) async fn secure(is_https: bool, request: Request, next: Next) -> Resp
             "max-age=63072000; includeSubDomains",
         );
     }
-    response
 }

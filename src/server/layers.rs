@@ -1,0 +1,220 @@
+//! What holds for every request and every answer of a kind. One function each: layers within layers cost more than what
+//! they do.
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    body::{Body, HttpBody},
+    extract::Request,
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+};
+use futures_util::FutureExt;
+use http::{HeaderValue, StatusCode, Version, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+
+use super::admission::Admission;
+use crate::{
+    app::App,
+    protocol::{
+        error::{ErrorCode, OAuthError},
+        host,
+    },
+    web::{
+        error::{PageError, TokenError},
+        headers,
+    },
+};
+
+/// Largest body, in bytes.
+const BODY: usize = 64 * 1_024;
+/// Longest request target, in bytes.
+pub(super) const URI: usize = 8 * 1_024;
+/// Largest block of headers, in bytes: with the target it fits the read buffer.
+pub(super) const HEADERS: usize = 16 * 1_024;
+/// Most headers.
+pub(super) const HEADER_FIELDS: usize = 64;
+/// Around all routes.
+pub(super) fn around(app: &App, routes: Router) -> Router {
+    let app = app.clone();
+    routes.layer(middleware::from_fn(move |request, next| {
+        every(app.clone(), request, next)
+    }))
+}
+
+/// Every answer comes, in time, whatever its handler does; with the headers that keep browsers safe. What the HTTP library
+/// lets through is refused here: requests for nobody in particular (RFC 9112 §3.2), bodies whose end is not clear (§6.3),
+/// and heads that are too large.
+async fn every(app: App, request: Request, next: Next) -> Response {
+    let is_http_1 = request.version() < Version::HTTP_2;
+    let is_chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
+    let refused = refused(&request);
+    let mut response = match refused {
+        None => answered(&app, request, next).await,
+        Some((status, told)) => {
+            let mut page = PageError::bad_request(&app, "request", told).into_response();
+            *page.status_mut() = status;
+            page
+        }
+    };
+    // What follows a request that is refused, or a chunked body, is not read as a request.
+    if is_http_1 && (refused.is_some() || is_chunked) {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+    }
+    headers::secure(app.config.issuer.is_https(), response.headers_mut());
+    response
+}
+
+async fn answered(app: &App, request: Request, next: Next) -> Response {
+    let longest = Duration::from_secs(app.config.server.request_timeout.get().into());
+    let answer = AssertUnwindSafe(next.run(request)).catch_unwind();
+    let error = match tokio::time::timeout(longest, answer).await {
+        Ok(Ok(response)) => return response,
+        Ok(Err(_)) => OAuthError::internal("a handler panicked"),
+        Err(_) => OAuthError::unavailable("a request took too long"),
+    };
+    TokenError::new(error, false).into_response()
+}
+
+/// Around the endpoints of programs.
+pub(super) async fn machine(
+    places: Arc<Admission>,
+    body_time: Duration,
+    request: Request,
+    next: Next,
+) -> Response {
+    let Some(_place) = places.enter().await else {
+        let error = OAuthError::unavailable("too many requests at a time");
+        return TokenError::new(error.retry_after(1), false).into_response();
+    };
+    machine_shape(whole_body(body_time, request, next).await)
+}
+
+/// Around the pages of people.
+pub(super) async fn person(
+    app: App,
+    places: Arc<Admission>,
+    body_time: Duration,
+    request: Request,
+    next: Next,
+) -> Response {
+    let Some(_place) = places.enter().await else {
+        return PageError::busy(&app, &"too many requests at a time").into_response();
+    };
+    page_shape(&app, whole_body(body_time, request, next).await)
+}
+
+/// Why a request is not even looked at.
+pub(super) fn refused<B>(request: &http::Request<B>) -> Option<(StatusCode, &'static str)> {
+    let (uri, headers) = (request.uri(), request.headers());
+    let target = uri.path_and_query().map_or(0, |it| it.as_str().len());
+    if target > URI {
+        let told = "the address is longer than 8192 bytes";
+        return Some((StatusCode::URI_TOO_LONG, told));
+    }
+    let sizes = headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 4);
+    if sizes.sum::<usize>() > HEADERS || headers.len() > HEADER_FIELDS {
+        let told = "there are more than 64 headers, or more than 16384 bytes of them";
+        return Some((StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, told));
+    }
+    let hosts = headers.get_all(header::HOST).iter();
+    let authority = uri.authority().map(|it| it.as_str());
+    let may_be_absent = request.version() < Version::HTTP_11;
+    if let Err(told) = host::check(hosts.map(|it| it.as_bytes()), authority, may_be_absent) {
+        return Some((StatusCode::BAD_REQUEST, told));
+    }
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let is_plain = match (codings.next(), codings.next()) {
+        (None, _) => true,
+        (Some(coding), None) => coding.as_bytes().eq_ignore_ascii_case(b"chunked"),
+        (Some(_), Some(_)) => false,
+    };
+    let told = "the transfer-encoding is not chunked";
+    (!is_plain).then_some((StatusCode::BAD_REQUEST, told))
+}
+
+/// Bodies are read before anything looks at them: within their size, and in their time.
+async fn whole_body(longest: Duration, request: Request, next: Next) -> Response {
+    if request.body().is_end_stream() {
+        return next.run(request).await;
+    }
+    if request.body().size_hint().lower() > BODY as u64 {
+        return StatusCode::PAYLOAD_TOO_LARGE.into_response();
+    }
+    if request.headers().contains_key(header::CONTENT_ENCODING) {
+        return StatusCode::UNSUPPORTED_MEDIA_TYPE.into_response();
+    }
+    let (parts, body) = request.into_parts();
+    let whole = Limited::new(body, BODY).collect();
+    match tokio::time::timeout(longest, whole).await {
+        Ok(Ok(body)) => {
+            let request = Request::from_parts(parts, Body::from(body.to_bytes()));
+            next.run(request).await
+        }
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            StatusCode::PAYLOAD_TOO_LARGE.into_response()
+        }
+        Ok(Err(_)) => StatusCode::BAD_REQUEST.into_response(),
+        Err(_) => StatusCode::REQUEST_TIMEOUT.into_response(),
+    }
+}
+
+/// Whatever the framework refuses by itself leaves in the RFC's shape.
+fn machine_shape(response: Response) -> Response {
+    let status = response.status();
+    let is_json = response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|value| value == "application/json");
+    if !status.is_client_error() || is_json {
+        return response;
+    }
+    let told = match status {
+        StatusCode::PAYLOAD_TOO_LARGE => "the body is larger than 64 KiB",
+        StatusCode::METHOD_NOT_ALLOWED => "this endpoint does not have this method",
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => "the body must not have a content-encoding",
+        StatusCode::REQUEST_TIMEOUT => "the body did not arrive in time",
+        _ => "the request cannot be read",
+    };
+    let allow = response.headers().get(header::ALLOW).cloned();
+    let mut shaped =
+        TokenError::new(OAuthError::new(ErrorCode::InvalidRequest, told), false).into_response();
+    *shaped.status_mut() = status;
+    if let Some(allow) = allow {
+        shaped.headers_mut().insert(header::ALLOW, allow);
+    }
+    shaped
+}
+
+/// The same for people: a page.
+fn page_shape(app: &App, response: Response) -> Response {
+    let status = response.status();
+    if !status.is_client_error()
+        || response
+            .headers()
+            .contains_key(header::CONTENT_SECURITY_POLICY)
+    {
+        return response;
+    }
+    let (title, happened) = match status {
+        StatusCode::PAYLOAD_TOO_LARGE => ("Too large", "What was sent here is larger than 64 KiB."),
+        StatusCode::METHOD_NOT_ALLOWED => {
+            ("Not this way", "This page cannot be asked for in this way.")
+        }
+        _ => (
+            "This cannot be read",
+            "What was sent here could not be read.",
+        ),
+    };
+    let allow = response.headers().get(header::ALLOW).cloned();
+    let advice = "Go back to the app and start again.";
+    let mut page = PageError::new(app, status, title, happened, advice).into_response();
+    if let Some(allow) = allow {
+        page.headers_mut().insert(header::ALLOW, allow);
+    }
+    page
+}
