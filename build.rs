@@ -21,7 +21,10 @@ fn main() {
 /// The commit of this folder, if it is a checkout of its own and not merely inside somebody else's.
 fn of_checkout() -> Option<String> {
     let git = |arguments: &[&str]| {
-        let told = Command::new("git").arg("rev-parse").args(arguments).output();
+        let told = Command::new("git")
+            .arg("rev-parse")
+            .args(arguments)
+            .output();
         let told = told.ok().filter(|told| told.status.success())?;
         String::from_utf8(told.stdout).ok()
     };

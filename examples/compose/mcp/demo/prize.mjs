@@ -28,8 +28,8 @@ function parameters(particular) {
   return new URLSearchParams(Object.entries(all).filter(([, value]) => value !== undefined));
 }
 
-// Where a browser sees why.
-export const pages = Object.entries(requests).map(([what, particular]) => ({ what, address: `${issuer}/authorize?${parameters(particular)}` }));
+// Where a browser sees why. The last is left out: its way back is the Notebook's own, so the error would go there.
+export const pages = Object.entries(requests).slice(0, 3).map(([what, particular]) => ({ what, address: `${issuer}/authorize?${parameters(particular)}` }));
 
 export async function run() {
   const steps = [];
