@@ -1,4 +1,3 @@
-# syntax=docker/dockerfile:1
 # Wayleave in one image: SQLite in the volume /data (wayleave-data/wayleave.db) unless WAYLEAVE_DATABASE__URL, or
 # WAYLEAVE_DATABASE__URL_FILE, says otherwise. /data/wayleave.toml is read if it is there. The root file system may be
 # read-only, and no capability is needed.
