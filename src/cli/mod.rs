@@ -8,6 +8,7 @@ macro_rules! say {
 mod client;
 mod client_rules;
 mod explain;
+mod healthcheck;
 mod registration;
 mod resource;
 mod serve;
@@ -28,9 +29,12 @@ use crate::{
     store::Store,
 };
 
+/// With the commit, where the build knew it.
+const VERSION: &str = env!("WAYLEAVE_VERSION");
+
 /// An OAuth 2.1 authorization server whose clients need no registration.
 #[derive(Debug, Parser)]
-#[command(version, about)]
+#[command(version = VERSION, about)]
 struct Cli {
     /// The configuration file; wayleave.toml if there is one, else the defaults.
     #[arg(long, global = true, value_name = "FILE")]
@@ -46,6 +50,8 @@ struct Cli {
 enum Command {
     /// Run the server.
     Serve,
+    /// Say whether the server on this machine, with this configuration, is ready.
+    Healthcheck,
     /// Bring the database's schema up to date.
     Migrate,
     /// Accounts.
@@ -115,6 +121,7 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
             log_to_stderr(&config)?;
             runtime.block_on(serve::serve(config))
         }
+        Command::Healthcheck => healthcheck::run(&config),
         Command::Migrate => runtime.block_on(async {
             open(&config).await?.close().await;
             say!("The schema of {} is up to date.", config.database.url);

@@ -460,3 +460,69 @@ fn tls_is_terminated_in_process() {
         "{answer}"
     );
 }
+
+#[test]
+fn a_health_check_asks_the_listener_with_tls_and_without() {
+    for with_tls in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = rcgen::CertificateParams::new(vec!["id.example.com".to_owned()])
+            .unwrap()
+            .self_signed(&key)
+            .unwrap();
+        std::fs::write(folder.path().join("cert.pem"), certificate.pem()).unwrap();
+        std::fs::write(folder.path().join("key.pem"), key.serialize_pem()).unwrap();
+        let port = free_port();
+        let configured = |argument: &str| {
+            let mut command = wayleave(folder.path());
+            command
+                .arg(argument)
+                .env("WAYLEAVE_SERVER__LISTEN", format!("0.0.0.0:{port}"));
+            if with_tls {
+                command
+                    .env("WAYLEAVE_ISSUER", "https://id.example.com")
+                    .env("WAYLEAVE_SERVER__TLS__CERT_FILE", "cert.pem")
+                    .env("WAYLEAVE_SERVER__TLS__KEY_FILE", "key.pem");
+            }
+            command
+        };
+        let asked = run(configured("healthcheck"), None);
+        assert_eq!(asked.status.code(), Some(1), "nobody listens: {asked:?}");
+        assert!(String::from_utf8_lossy(&asked.stderr).contains("no answer from 127.0.0.1:"));
+
+        let mut child = configured("serve").stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        lines.next().unwrap().unwrap();
+        let asked = run(configured("healthcheck"), None);
+        // A plain question to a listener that speaks TLS, and the other way about: not healthy, and no crash.
+        let mut other = configured("healthcheck");
+        if with_tls {
+            other
+                .env_remove("WAYLEAVE_SERVER__TLS__CERT_FILE")
+                .env_remove("WAYLEAVE_SERVER__TLS__KEY_FILE");
+        } else {
+            other
+                .env("WAYLEAVE_ISSUER", "https://id.example.com")
+                .env("WAYLEAVE_SERVER__TLS__CERT_FILE", "cert.pem")
+                .env("WAYLEAVE_SERVER__TLS__KEY_FILE", "key.pem");
+        }
+        let other = run(other, None);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(asked.status.code(), Some(0), "{asked:?}");
+        assert_eq!(other.status.code(), Some(1), "{other:?}");
+    }
+}
+
+#[test]
+fn the_version_is_that_of_the_crate() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = wayleave(folder.path());
+    command.arg("--version");
+    let told = String::from_utf8(run(command, None).stdout).unwrap();
+    let rest = told.strip_prefix(concat!("wayleave ", env!("CARGO_PKG_VERSION")));
+    assert!(
+        rest.is_some_and(|rest| rest == "\n" || rest.starts_with(" (")),
+        "{told}"
+    );
+}

@@ -1,0 +1,149 @@
+//! `wayleave healthcheck`: asks the server of this machine whether it is ready, for containers that have no other client.
+
+use std::{
+    io::{Read, Write},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context, ensure};
+use rustls::{
+    ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, Stream,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    crypto::aws_lc_rs,
+    pki_types::{CertificateDer, ServerName, UnixTime},
+};
+
+use crate::config::Config;
+
+/// For connecting, and for each read and write.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Longer answers are not ours.
+const LONGEST: u64 = 16 * 1_024;
+
+/// Asks `/readyz` at the configured listener.
+pub(super) fn run(config: &Config) -> anyhow::Result<()> {
+    let address = reachable(config.server.listen);
+    let ask = || -> anyhow::Result<String> {
+        let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        if config.server.tls.is_none() {
+            return readyz(stream, config);
+        }
+        let mut tls = tls(config)?;
+        readyz(Stream::new(&mut tls, &mut stream), config)
+    };
+    let status = ask().with_context(|| format!("no answer from {address}"))?;
+    ensure!(
+        status.starts_with("HTTP/1.1 200 "),
+        "not ready: {address} answered {status}"
+    );
+    say!("ready");
+    Ok(())
+}
+
+/// Who listens on every address is asked on the loopback.
+fn reachable(listen: SocketAddr) -> SocketAddr {
+    let ip = match listen.ip() {
+        ip if !ip.is_unspecified() => ip,
+        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    };
+    SocketAddr::new(ip, listen.port())
+}
+
+/// The status line of the answer.
+fn readyz(mut stream: impl Read + Write, config: &Config) -> anyhow::Result<String> {
+    let host = config.issuer.host();
+    write!(
+        stream,
+        "GET /readyz HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+    )?;
+    let mut answer = Vec::new();
+    let read = stream.take(LONGEST).read_to_end(&mut answer);
+    let text = String::from_utf8_lossy(&answer);
+    // However the connection ends: what counts came first.
+    match text.split_once("\r\n") {
+        Some((status, _)) => Ok(status.to_owned()),
+        None => Err(read.err().map_or_else(
+            || anyhow::anyhow!("the connection was closed"),
+            anyhow::Error::from,
+        )),
+    }
+}
+
+/// A connection that takes any certificate: it goes to this machine, tells nothing, and believes one bit.
+fn tls(config: &Config) -> anyhow::Result<ClientConnection> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let client = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(AnyCertificate))
+        .with_no_client_auth();
+    let name = config.issuer.host().trim_matches(['[', ']']).to_owned();
+    Ok(ClientConnection::new(
+        Arc::new(client),
+        ServerName::try_from(name)?,
+    )?)
+}
+
+#[derive(Debug)]
+struct AnyCertificate;
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        aws_lc_rs::default_provider()
+            .signature_verification_algorithms
+            .supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_listens_everywhere_is_asked_on_the_loopback() {
+        let table = [
+            ("0.0.0.0:8080", "127.0.0.1:8080"),
+            ("[::]:443", "[::1]:443"),
+            ("127.0.0.1:8080", "127.0.0.1:8080"),
+            ("192.0.2.1:8080", "192.0.2.1:8080"),
+        ];
+        for (listen, expected) in table {
+            let got = reachable(listen.parse().unwrap());
+            assert_eq!(got, expected.parse().unwrap(), "{listen}");
+        }
+    }
+}
