@@ -215,10 +215,17 @@ fn questions(run: &Arc<Run>, random: &mut Random) -> Vec<Question> {
             .map(Question::Dead),
     );
 
+    // A code that comes back ends its grant: of the spent ones only those whose grant is over, and not asked about.
+    let is_over = |family: Option<usize>| {
+        family.is_none_or(|number| {
+            let family = &model.families[number];
+            family.ended == Sure::Yes && family.touched != kills
+        })
+    };
     let codes = |fresh: bool| {
         let is_wanted = |code: &super::model::Code| match fresh {
             true => code.spent != Sure::Yes && code.issued.elapsed() < CODE,
-            false => code.spent == Sure::Yes && code.issued.elapsed() < REMEMBERED,
+            false => code.spent == Sure::Yes && is_over(code.family),
         };
         keys(model.codes.iter().filter(|(_, code)| is_wanted(code)))
     };

@@ -152,7 +152,6 @@ pub(crate) struct Device {
 /// A client's assertion, whose `jti` serves once.
 #[derive(Clone, Debug)]
 pub(crate) struct Assertion {
-    pub(crate) text: String,
     pub(crate) made: Instant,
     pub(crate) spent: Sure,
     pub(crate) touched: u32,
@@ -208,7 +207,6 @@ pub(crate) struct Model {
 impl Model {
     pub(crate) fn make_assertion(&mut self, text: &str) {
         let assertion = Assertion {
-            text: text.to_owned(),
             made: Instant::now(),
             spent: Sure::No,
             touched: self.kills,

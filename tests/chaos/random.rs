@@ -25,11 +25,13 @@ impl Random {
 
     /// Some of them, at most so many.
     pub(crate) fn some<T: Clone>(&mut self, all: &[T], most: usize) -> Vec<T> {
-        if all.len() <= most {
-            return all.to_vec();
+        let mut all = all.to_vec();
+        let count = all.len().min(most);
+        for place in 0..count {
+            let other = place + self.below((all.len() - place) as u64) as usize;
+            all.swap(place, other);
         }
-        (0..most)
-            .map(|_| all[self.below(all.len() as u64) as usize].clone())
-            .collect()
+        all.truncate(count);
+        all
     }
 }

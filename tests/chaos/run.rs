@@ -30,8 +30,8 @@ const PEOPLE: u64 = 4;
 /// The server is killed after so many milliseconds of load.
 const LEAST: u64 = 10;
 const MOST: u64 = 2_000;
-/// The time to be ready again, S-01.
-const READY: Duration = Duration::from_secs(2);
+/// The time to be ready again, S-01: nineteen times of twenty, since others use this machine, too.
+const READY: u128 = 2_000;
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Settings {
@@ -50,7 +50,7 @@ pub(crate) struct Arena {
     pub(crate) random: Random,
     database: Database,
     /// The ledger lies here: never beside the database.
-    ledger: TempDir,
+    ledger: Option<TempDir>,
     settings: Settings,
     keys: String,
     loaded: Duration,
@@ -101,7 +101,7 @@ impl Arena {
             loops: Vec::new(),
             random: Random::new(settings.seed, u64::MAX),
             database,
-            ledger,
+            ledger: Some(ledger),
             settings,
             keys,
             loaded: Duration::ZERO,
@@ -153,18 +153,15 @@ impl Arena {
     pub(crate) async fn pause(&mut self, look: impl FnOnce()) {
         let run = Arc::clone(&self.run);
         let _alone = run.gate.write().await;
-        let mut server = self.server.take().unwrap();
+        let server = self.server.as_mut().unwrap();
         server.kill();
         look();
         server.start().await.unwrap();
-        self.server = Some(server);
     }
 
-    pub(crate) async fn alone(&self) -> tokio::sync::RwLockWriteGuard<'_, ()> {
-        self.run.gate.write().await
-    }
-
-    fn report(&self) {
+    /// Says what does not hold, and keeps the ledger.
+    pub(crate) fn report(&mut self) {
+        let folder = self.ledger.take().map(TempDir::keep);
         let model = self.run.model();
         for violation in model.violations.iter().take(20) {
             println!(
@@ -176,10 +173,15 @@ impl Arena {
                 println!("  ledger: {line}");
             }
         }
-        println!("chaos: {} violations in all", model.violations.len());
+        println!(
+            "chaos: {} violations in all; the ledger is in {}",
+            model.violations.len(),
+            folder.unwrap_or_default().display()
+        );
     }
 
-    fn sum_up(&self) {
+    /// Says what was seen. False: it was not ready in time.
+    fn sum_up(&self) -> bool {
         let model = self.run.model();
         let answers = self.run.answers.load(Ordering::Relaxed);
         let mut ready = self.ready.clone();
@@ -199,6 +201,7 @@ impl Arena {
             at(95),
             at(100),
         );
+        at(95) <= READY
     }
 }
 
@@ -220,8 +223,7 @@ pub(crate) async fn survives(database: Database, settings: &Settings) -> bool {
             return false;
         }
     }
-    arena.sum_up();
-    true
+    arena.sum_up()
 }
 
 async fn keys(run: &Run) -> String {
