@@ -15,7 +15,7 @@ use super::{
     check::Checker,
     clients::Clients,
     database::Database,
-    fault::Fault,
+    fault::{Fault, copy_files},
     http::Http,
     ledger::Ledger,
     load::Loop,
@@ -159,9 +159,12 @@ impl Arena {
         server.start().await.unwrap();
     }
 
-    /// Says what does not hold, and keeps the ledger.
+    /// Says what does not hold, and keeps the ledger, the server's log and the file of the database.
     pub(crate) fn report(&mut self) {
-        let folder = self.ledger.take().map(TempDir::keep);
+        self.server = None;
+        let folder = self.ledger.take().map(TempDir::keep).unwrap_or_default();
+        copy_files(&self.database.path("w.db"), &folder.join("w.db"));
+        _ = std::fs::copy(self.database.path("server.log"), folder.join("server.log"));
         let model = self.run.model();
         for violation in model.violations.iter().take(20) {
             println!(
@@ -174,9 +177,9 @@ impl Arena {
             }
         }
         println!(
-            "chaos: {} violations in all; the ledger is in {}",
+            "chaos: {} violations in all; {} has the ledger and what the server left",
             model.violations.len(),
-            folder.unwrap_or_default().display()
+            folder.display()
         );
     }
 
