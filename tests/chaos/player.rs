@@ -31,6 +31,8 @@ pub(crate) struct Run {
     /// Is the server being killed, or not ready yet?
     pub(crate) is_down: AtomicBool,
     pub(crate) answers: AtomicU64,
+    /// Operations that a kill cut off.
+    pub(crate) cut_off: AtomicU64,
     pub(crate) clock: Clock,
     /// Held by whoever plays: the controller takes it all to look.
     pub(crate) gate: tokio::sync::RwLock<()>,
@@ -115,6 +117,7 @@ impl Player {
                 let violation = Violation::new("I6", told, &[op.uses()]);
                 model.violations.push(violation);
             }
+            self.run.cut_off.fetch_add(1, Ordering::Relaxed);
             return Err(Cut);
         }
         self.run.answers.fetch_add(1, Ordering::Relaxed);

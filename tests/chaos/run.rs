@@ -84,6 +84,7 @@ impl Arena {
             clients,
             is_down: AtomicBool::new(false),
             answers: AtomicU64::new(0),
+            cut_off: AtomicU64::new(0),
             clock: Clock::system(),
             gate: tokio::sync::RwLock::new(()),
         });
@@ -191,11 +192,12 @@ impl Arena {
         ready.sort_unstable();
         let at = |part: usize| ready[(ready.len() - 1) * part / 100].as_millis();
         println!(
-            "chaos: {:?}: {} kills survived; {:.0} operations a second under load; {} grants, {} codes, {} devices, {} assertions; \
+            "chaos: {:?}: {} kills survived; {:.0} operations a second under load, {} cut off; {} grants, {} codes, {} devices, {} assertions; \
              ready again after {} ms (median), {} ms (95 %), {} ms (most)",
             self.database.kind,
             model.kills,
             answers as f64 / self.loaded.as_secs_f64(),
+            self.run.cut_off.load(Ordering::Relaxed),
             model.families.len(),
             model.codes.len(),
             model.devices.len(),
