@@ -21,6 +21,7 @@ mod clients;
 mod database;
 mod fault;
 mod http;
+mod judge;
 mod ledger;
 mod load;
 mod model;

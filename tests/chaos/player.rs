@@ -14,6 +14,7 @@ use super::{
     browser::Page,
     clients::{Clients, VERIFIER, challenge},
     http::{Http, Lost},
+    judge::Answer,
     ledger::{Ledger, Line},
     model::{Model, Op, Outcome, Violation},
     server::PASSWORD,
@@ -107,7 +108,12 @@ impl Player {
         };
         drop(self.run.ledger.append(&line(Some(outcome.named()))));
         let mut model = self.run.model();
-        model.receive(&op, client_id, before, &outcome);
+        model.receive(&Answer {
+            op: &op,
+            client_id,
+            before,
+            outcome: &outcome,
+        });
         if outcome == Outcome::Lost {
             if !was_down {
                 let told = match played {

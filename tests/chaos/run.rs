@@ -221,11 +221,14 @@ impl Drop for Arena {
 /// The whole of it on one database: so many kills at random moments.
 pub(crate) async fn survives(database: Database, settings: &Settings) -> bool {
     let mut arena = Arena::open(database, *settings).await;
-    for _ in 0..settings.kills {
+    for kill in 1..=settings.kills {
         let after = Duration::from_millis(LEAST + arena.random.below(MOST - LEAST));
         if !arena.strike(&Fault::Kill, after).await {
             arena.report();
             return false;
+        }
+        if kill % 50 == 0 && kill < settings.kills {
+            println!("chaos: {kill} of {} kills", settings.kills);
         }
     }
     arena.sum_up()

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{
     database::Database,
     fault::{Fault, copy_files},
+    judge::Answer,
     model::{Model, Op, Outcome, Sure, Violation, name},
     player::{Cut, Player},
     run::{Arena, Settings},
@@ -117,7 +118,12 @@ const LIES: &[Lie] = &[
 fn say(model: &mut Model, op: Op, truth: &Truth, gives: &str) {
     let before = model.send(&op);
     let outcome = Outcome::Works(gives.to_owned());
-    model.receive(&op, &truth.client_id, before, &outcome);
+    model.receive(&Answer {
+        op: &op,
+        client_id: &truth.client_id,
+        before,
+        outcome: &outcome,
+    });
 }
 
 async fn lies_are_found(settings: &Settings) -> bool {
