@@ -1,5 +1,5 @@
 //! Kills the server again and again while people and clients use it, and checks after each kill that nothing that it
-//! acknowledged is lost, and that nothing served twice. Rows S-01 and S-02.
+//! acknowledged is lost, and that nothing served twice. Rows S-01, S-02 and S-04.
 //!
 //! `CHAOS_KILLS` (50) kills, half of them on SQLite and half on PostgreSQL, if `WAYLEAVE_TEST_POSTGRES` says where one
 //! is. `CHAOS_SEED` decides what is played and when the server is killed; `CHAOS_LOOPS` (16) play at once.
@@ -34,6 +34,7 @@ mod server;
 #[path = "../it/support/signer.rs"]
 #[expect(dead_code, reason = "nobody signs proofs here")]
 mod signer;
+mod sync_order;
 
 use std::process::ExitCode;
 
@@ -80,6 +81,9 @@ fn main() -> ExitCode {
 
 async fn all(settings: run::Settings) -> bool {
     if !self_test::finds_what_is_wrong(&settings).await {
+        return false;
+    }
+    if !sync_order::answers_come_after_the_sync(&settings).await {
         return false;
     }
     let mut databases = vec![Database::sqlite()];

@@ -160,6 +160,10 @@ impl Arena {
         server.start().await.unwrap();
     }
 
+    pub(crate) fn server_id(&self) -> u32 {
+        self.server.as_ref().map_or(0, Server::id)
+    }
+
     /// Says what does not hold, and keeps the ledger, the server's log and the file of the database.
     pub(crate) fn report(&mut self) {
         self.server = None;

@@ -89,6 +89,11 @@ impl Server {
         Err("the server was not ready within 30 seconds".to_owned())
     }
 
+    /// Of the process that runs.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.as_ref().map_or(0, Child::id)
+    }
+
     /// `kill -9`.
     pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
