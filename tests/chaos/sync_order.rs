@@ -23,7 +23,7 @@ pub(crate) async fn answers_come_after_the_sync(settings: &Settings) -> bool {
     let database = Database::sqlite();
     let mut arena = Arena::open(database.clone(), alone).await;
     let trace = database.path("trace");
-    match traced(&mut arena, &trace).await {
+    match traced(&arena, &trace).await {
         Ok(true) => {}
         Ok(false) => {
             println!("chaos: strace is not here, or may not look: the order of syncs is left out");
@@ -51,7 +51,7 @@ pub(crate) async fn answers_come_after_the_sync(settings: &Settings) -> bool {
 }
 
 /// One refresh, traced. False: there is no trace.
-async fn traced(arena: &mut Arena, trace: &Path) -> Result<bool, Cut> {
+async fn traced(arena: &Arena, trace: &Path) -> Result<bool, Cut> {
     let mut player = Player::new(&arena.run, "traced", "person0");
     player.sign_in().await?;
     let client_id = arena.run.clients.public("traced");
