@@ -109,6 +109,7 @@ impl Store {
                     .max_connections(max_connections)
                     .acquire_timeout(ACQUIRE);
                 let pool = pool.connect_with(options).await?;
+                check_commits(&pool).await?;
                 Pool::Postgres(Connections::of(pool))
             }
         };
@@ -257,6 +258,18 @@ async fn check_durability(connection: &mut SqliteConnection) -> Result<(), Store
     Ok(())
 }
 
+/// The same for PostgreSQL, where the database, the role and the URL may each say otherwise.
+async fn check_commits(pool: &sqlx::PgPool) -> Result<(), StoreError> {
+    let (synchronous,): (String,) = sqlx::query_as("SELECT current_setting('synchronous_commit')")
+        .fetch_one(pool)
+        .await?;
+    if synchronous == "off" {
+        let told = "PostgreSQL runs with synchronous_commit=off for this connection; expected on";
+        return Err(StoreError::Unusable(told.to_owned()));
+    }
+    Ok(())
+}
+
 /// The file holds password hashes and keys: nobody else on the machine reads it.
 #[cfg(unix)]
 fn keep_private(path: &Path) -> Result<(), StoreError> {
@@ -269,4 +282,65 @@ fn keep_private(path: &Path) -> Result<(), StoreError> {
 #[cfg(not(unix))]
 fn keep_private(_: &Path) -> Result<(), StoreError> {
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Row S-06.
+    #[tokio::test]
+    async fn every_connection_to_sqlite_syncs_what_it_commits() {
+        const SETTINGS: &str = "SELECT (SELECT journal_mode FROM pragma_journal_mode), \
+                                (SELECT synchronous FROM pragma_synchronous), \
+                                (SELECT foreign_keys FROM pragma_foreign_keys), \
+                                (SELECT timeout FROM pragma_busy_timeout), \
+                                (SELECT trusted_schema FROM pragma_trusted_schema)";
+        type Settings = (String, i64, i64, i64, i64);
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("w.db").display());
+        let store = Store::open(&url.parse().unwrap(), 1).await.unwrap();
+        let expected: Settings = ("wal".to_owned(), 2, 1, 5_000, 0);
+        let Pool::Sqlite { reads, writer } = &store.pool else {
+            panic!("it is SQLite");
+        };
+        let mut held = Vec::new();
+        for _ in 0..reads.pool().options().get_max_connections() {
+            let mut connection = reads.pool().acquire().await.unwrap();
+            let found: Settings = sqlx::query_as(SETTINGS)
+                .fetch_one(&mut *connection)
+                .await
+                .unwrap();
+            assert_eq!(found, expected, "a connection that reads");
+            held.push(connection);
+        }
+        let found = writer.run_bare(|mut connection| {
+            Box::pin(async move {
+                Ok(on_connection!(&mut connection, c => {
+                    sqlx::query_as::<_, Settings>(SETTINGS).fetch_one(c).await?
+                }))
+            })
+        });
+        assert_eq!(found.await.unwrap(), expected, "the one that writes");
+    }
+
+    /// Row S-06.
+    #[tokio::test]
+    async fn postgresql_that_does_not_wait_for_its_log_is_refused() {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the test run says where its PostgreSQL is"
+        )]
+        let Ok(url) = std::env::var("WAYLEAVE_TEST_POSTGRES") else {
+            #[expect(clippy::disallowed_methods, reason = "in CI nothing may be left out")]
+            let ci = std::env::var("CI").is_ok();
+            assert!(!ci, "WAYLEAVE_TEST_POSTGRES is not set");
+            return;
+        };
+        for (setting, is_taken) in [("on", true), ("off", false)] {
+            let url = format!("{url}?options=-csynchronous_commit%3D{setting}");
+            let store = Store::open(&url.parse().unwrap(), 2).await;
+            assert_eq!(store.is_ok(), is_taken, "{setting}: {store:?}");
+        }
+    }
 }

@@ -9,7 +9,7 @@ use scraper::{Html, Selector};
 use tower::ServiceExt;
 
 /// A response, whole.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Page {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
