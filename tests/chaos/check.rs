@@ -5,6 +5,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
+    judge::SURELY_FRESH,
     model::{Outcome, Sure, Violation},
     player::{Cut, Player, Run},
     random::Random,
@@ -15,8 +16,7 @@ use super::{
 const ASKING: usize = 8;
 /// How many older things of each kind are asked about.
 const SAMPLE: usize = 12;
-/// A code lives for 60 seconds, an assertion as long, a device for 600.
-const CODE: Duration = Duration::from_secs(50);
+/// A device lives for 600 seconds.
 const DEVICE: Duration = Duration::from_secs(550);
 /// A spent code is remembered for an hour.
 const REMEMBERED: Duration = Duration::from_secs(3_000);
@@ -123,7 +123,7 @@ async fn look(run: &Arc<Run>, rows: &Rows) {
             continue;
         };
         let known = family.tokens.len() as i64;
-        let may_be_next = i64::from(family.replaced_in_doubt);
+        let may_be_next = i64::from(family.in_doubt.is_some());
         if !(known..=known + may_be_next).contains(generation) {
             wrong.push(told(&format!("generation {generation}, not {known}")));
         }
@@ -224,7 +224,7 @@ fn questions(run: &Arc<Run>, random: &mut Random) -> Vec<Question> {
     };
     let codes = |fresh: bool| {
         let is_wanted = |code: &super::model::Code| match fresh {
-            true => code.spent != Sure::Yes && code.issued.elapsed() < CODE,
+            true => code.spent != Sure::Yes && code.issued.elapsed() < SURELY_FRESH,
             false => code.spent == Sure::Yes && is_over(code.family),
         };
         keys(model.codes.iter().filter(|(_, code)| is_wanted(code)))
@@ -245,10 +245,9 @@ fn questions(run: &Arc<Run>, random: &mut Random) -> Vec<Question> {
     let spent = random.some(&keys(spent), SAMPLE);
     questions.extend(spent.into_iter().map(Question::Device));
 
-    let assertions = model
-        .assertions
-        .iter()
-        .filter(|(_, assertion)| assertion.touched == kills && assertion.made.elapsed() < CODE);
+    let assertions = model.assertions.iter().filter(|(_, assertion)| {
+        assertion.touched == kills && assertion.made.elapsed() < SURELY_FRESH
+    });
     questions.extend(keys(assertions).into_iter().map(Question::Assertion));
     let used = model
         .assertions

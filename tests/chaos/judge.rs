@@ -7,6 +7,9 @@ use super::model::{Device, Model, Op, Outcome, Sure, Violation};
 /// A used refresh token surely gives its successor again within this; the server's grace is 30 seconds.
 const SURELY_GRACE: Duration = Duration::from_secs(20);
 
+/// A code and an assertion live for 60 seconds.
+pub(crate) const SURELY_FRESH: Duration = Duration::from_secs(50);
+
 /// An answer to be judged.
 pub(crate) struct Answer<'a> {
     pub(crate) op: &'a Op,
@@ -107,10 +110,12 @@ impl Model {
             return answer.wrong("I4", "nobody issued this code");
         };
         code.spent = Sure::Yes;
-        let family = code.family;
+        let (family, is_fresh) = (code.family, code.issued.elapsed() < SURELY_FRESH);
         match (answer.before, answer.gives()) {
             (Sure::Yes, Some(_)) => answer.wrong("I2", "a code served twice"),
-            (Sure::No, None) => answer.wrong("I1", "a code that never served is refused"),
+            (Sure::No, None) if is_fresh => {
+                answer.wrong("I1", "a code that never served is refused")
+            }
             (_, Some(token)) => {
                 let family = self.grant(token, answer.client_id, Some(text.to_owned()));
                 if let Some(code) = self.codes.get_mut(text) {
@@ -136,11 +141,13 @@ impl Model {
         // How many came after it.
         let age = last - place.unwrap_or_default();
         let Some(next) = answer.gives() else {
-            let is_sure = ended == Sure::No && !family.replaced_in_doubt;
-            let in_grace = family.rotated.elapsed() < SURELY_GRACE;
+            let is_sure = ended == Sure::No && family.in_doubt.is_none();
+            // The machine may have stood still: a retry that comes too late ends the grant.
+            let is_late = |since: Instant| since.elapsed() >= SURELY_GRACE;
+            let in_grace = !is_late(family.rotated);
             family.ended = Sure::Yes;
             return match age {
-                0 if ended == Sure::No => {
+                0 if ended == Sure::No && !family.in_doubt.is_some_and(is_late) => {
                     answer.wrong("I1", "an acknowledged refresh token is refused")
                 }
                 1 if is_sure && in_grace => {
@@ -157,7 +164,7 @@ impl Model {
             0 => {
                 // It lives: what was in doubt did not end it.
                 family.ended = Sure::No;
-                family.replaced_in_doubt = false;
+                family.in_doubt = None;
                 family.rotated = Instant::now();
                 family.tokens.push(next.to_owned());
                 let number = self.family_of[token];
@@ -236,12 +243,16 @@ impl Model {
     }
 
     fn asserted(&mut self, text: &str, answer: &Answer<'_>) -> Result<(), Violation> {
+        let mut is_fresh = true;
         if let Some(assertion) = self.assertions.get_mut(text) {
             assertion.spent = Sure::Yes;
+            is_fresh = assertion.made.elapsed() < SURELY_FRESH;
         }
         match (answer.before, answer.gives()) {
             (Sure::Yes, Some(_)) => answer.wrong("I2", "an assertion served twice"),
-            (Sure::No, None) => answer.wrong("I1", "an assertion that never served is refused"),
+            (Sure::No, None) if is_fresh => {
+                answer.wrong("I1", "an assertion that never served is refused")
+            }
             _ => Ok(()),
         }
     }

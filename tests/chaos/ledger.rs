@@ -16,6 +16,8 @@ use super::model::{Op, Outcome};
 /// One line.
 #[derive(Serialize)]
 pub(crate) struct Line<'a> {
+    /// Seconds since 1970.
+    pub(crate) at: i64,
     pub(crate) kill: u32,
     pub(crate) by: &'a str,
     #[serde(flatten)]

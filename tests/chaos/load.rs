@@ -126,7 +126,7 @@ impl Loop {
             let first = self.random.below(count as u64) as usize;
             let free = |number: &usize| {
                 let family = &model.families[*number];
-                !family.taken && family.ended == Sure::No && !family.replaced_in_doubt
+                !family.taken && family.ended == Sure::No && family.in_doubt.is_none()
             };
             let Some(number) = (first..count).chain(0..first).find(free) else {
                 return Ok(());

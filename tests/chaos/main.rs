@@ -49,12 +49,7 @@ fn main() -> ExitCode {
         println!("{NAME}: test");
         return ExitCode::SUCCESS;
     }
-    // Whoever filters the tests of all binaries means this one only if it is named.
-    let mut filters = arguments
-        .iter()
-        .filter(|it| !it.starts_with('-'))
-        .peekable();
-    if filters.peek().is_some() && !filters.any(|filter| NAME.contains(filter.as_str())) {
+    if !is_meant(&arguments) {
         return ExitCode::SUCCESS;
     }
     let kills = number("CHAOS_KILLS", 50);
@@ -77,6 +72,27 @@ fn main() -> ExitCode {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     }
+}
+
+/// Whoever filters the tests of all binaries means this one only if it is named. The arguments are those of libtest.
+fn is_meant(arguments: &[String]) -> bool {
+    const WITH_VALUE: &[&str] = &[
+        "--test-threads",
+        "--skip",
+        "--format",
+        "--color",
+        "--logfile",
+    ];
+    let mut filters = Vec::new();
+    let mut arguments = arguments.iter();
+    while let Some(argument) = arguments.next() {
+        if WITH_VALUE.contains(&argument.as_str()) {
+            arguments.next();
+        } else if !argument.starts_with('-') {
+            filters.push(argument);
+        }
+    }
+    filters.is_empty() || filters.iter().any(|filter| NAME.contains(filter.as_str()))
 }
 
 async fn all(settings: run::Settings) -> bool {

@@ -117,7 +117,11 @@ impl Violation {
         Self {
             invariant,
             told: told.into(),
-            about: secrets.iter().map(|secret| name(secret)).collect(),
+            about: secrets
+                .iter()
+                .filter(|secret| !secret.is_empty())
+                .map(|secret| name(secret))
+                .collect(),
         }
     }
 }
@@ -159,8 +163,8 @@ pub(crate) struct Family {
     /// The code that it came from, if it did.
     pub(crate) code: Option<String>,
     pub(crate) tokens: Vec<String>,
-    /// Was the newest sent to be replaced, and no answer came?
-    pub(crate) replaced_in_doubt: bool,
+    /// Since when is the newest perhaps replaced: it was sent, and no answer came?
+    pub(crate) in_doubt: Option<Instant>,
     pub(crate) rotated: Instant,
     pub(crate) ended: Sure,
     pub(crate) touched: u32,
@@ -257,7 +261,9 @@ impl Model {
             Op::Refresh(text) => {
                 if let Some(family) = self.family(text) {
                     family.touched = kills;
-                    family.replaced_in_doubt |= family.newest() == text;
+                    if family.newest() == text {
+                        family.in_doubt.get_or_insert_with(Instant::now);
+                    }
                     let count = family.tokens.len();
                     // What is older than the last but one ends the family.
                     let ends = !family.tokens[count.saturating_sub(2)..].contains(text);
@@ -306,7 +312,7 @@ impl Model {
             client_id: client_id.to_owned(),
             code,
             tokens: vec![token.to_owned()],
-            replaced_in_doubt: false,
+            in_doubt: None,
             rotated: Instant::now(),
             ended: Sure::No,
             touched: self.kills,

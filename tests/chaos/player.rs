@@ -92,7 +92,9 @@ impl Player {
             return Err(Cut);
         }
         let kill = self.run.model().kills;
+        let clock = self.run.clock.clone();
         let line = |outcome: Option<Outcome>| Line {
+            at: clock.now().0,
             kill,
             by: &self.name,
             op: op.named(),
