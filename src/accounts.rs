@@ -3,7 +3,10 @@
 use std::{
     fmt,
     str::FromStr,
-    sync::{Arc, LazyLock},
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -152,6 +155,8 @@ pub enum AccountsError {
 pub struct Accounts {
     store: Store,
     cores: Arc<Semaphore>,
+    /// Sign-ins that hash, or wait for a core.
+    hashes: Arc<AtomicUsize>,
 }
 
 /// 19,456 KiB, two passes, one lane: the cost of every hash.
@@ -163,13 +168,35 @@ static ARGON2: LazyLock<Argon2<'static>> = LazyLock::new(|| {
 /// Verified in place of the hash of an account that does not exist, so that both take as long.
 static NOBODY: LazyLock<String> = LazyLock::new(|| hash_now(&random_id()).unwrap_or_default());
 
+/// One that is counted, until it is dropped.
+struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    fn begin(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Accounts {
+    /// Sign-ins that hash a password, or wait for a core to do so on.
+    pub fn hashes_waiting(&self) -> usize {
+        self.hashes.load(Ordering::Relaxed)
+    }
+
     /// On this store, hashing on as many cores as there are.
     pub fn new(store: Store) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             store,
             cores: Arc::new(Semaphore::new(cores)),
+            hashes: Arc::default(),
         }
     }
 
@@ -302,6 +329,7 @@ impl Accounts {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, AccountsError> {
+        let _counted = Counted::begin(&self.hashes);
         let place = tokio::time::timeout(QUEUE, self.cores.clone().acquire_owned()).await;
         let Ok(Ok(place)) = place else {
             return Err(AccountsError::Busy);

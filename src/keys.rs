@@ -223,6 +223,11 @@ impl Keys {
         (ring.published.clone(), Arc::clone(&ring.etag))
     }
 
+    /// How many keys are published.
+    pub fn count(&self) -> usize {
+        self.ring.load().keys.len()
+    }
+
     /// Has the database been asked about keys in this second?
     pub fn are_noticed(&self, now: UnixTime) -> bool {
         self.noticed_at.load(Ordering::Relaxed) == now.0

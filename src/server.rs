@@ -5,6 +5,7 @@ mod fixed;
 mod framing;
 mod layers;
 mod listener;
+mod metrics;
 mod pace;
 mod tls;
 
@@ -15,7 +16,7 @@ pub use self::{
 
 use std::{sync::Arc, time::Duration};
 
-use self::admission::Admission;
+use self::{admission::Admission, metrics::Requests};
 use axum::{
     Router, middleware,
     response::{IntoResponse, Response},
@@ -44,7 +45,12 @@ const DPOP_NONCE: http::HeaderName = http::HeaderName::from_static("dpop-nonce")
 
 /// Every route of the server, within its layers.
 pub fn router(app: &App) -> Router {
-    layers::around(app, routes(app))
+    counted(app, &Arc::new(Requests::new()))
+}
+
+/// The same, whose requests are counted.
+fn counted(app: &App, requests: &Arc<Requests>) -> Router {
+    layers::around(app, requests, routes(app))
 }
 
 fn routes(app: &App) -> Router {
@@ -226,7 +232,7 @@ mod tests {
         let bad = Router::new()
             .route("/bad", get(panics))
             .with_state(app.clone());
-        let router = layers::around(&app, routes(&app).merge(bad));
+        let router = layers::around(&app, &Arc::new(Requests::new()), routes(&app).merge(bad));
         // More often than the database has connections.
         for _ in 0..20 {
             let (status, headers, body) = ask(&router, "/bad").await;
@@ -244,7 +250,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let app = app(folder.path(), 1).await;
         let never = Router::new().route("/never", get(std::future::pending::<()>));
-        let router = layers::around(&app, routes(&app).merge(never));
+        let router = layers::around(&app, &Arc::new(Requests::new()), routes(&app).merge(never));
         let (status, headers, body) = ask(&router, "/never").await;
         assert_eq!(status, 503);
         assert!(headers.contains_key(header::RETRY_AFTER));

@@ -129,7 +129,7 @@ async fn main() -> anyhow::Result<()> {
         });
     }
 
-    server::serve(app, server_at, None, stop).await?;
+    server::serve(app, server_at, None, None, stop).await?;
     store.close().await;
     folder.close().context("removing the temporary folder")
 }

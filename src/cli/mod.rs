@@ -22,6 +22,7 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 
 use crate::{
     config::{self, Config, ConfigError, DatabaseUrl, Environment, LogFormat},
@@ -31,6 +32,9 @@ use crate::{
 
 /// With the commit, where the build knew it.
 const VERSION: &str = env!("WAYLEAVE_VERSION");
+
+/// Lines of the log that may wait to be written.
+const LINES: usize = 10_000;
 
 /// An OAuth 2.1 authorization server whose clients need no registration.
 #[derive(Debug, Parser)]
@@ -118,7 +122,8 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
         .build()?;
     match cli.command {
         Command::Serve => {
-            log_to_stderr(&config)?;
+            // What is still to be written is written before the process ends.
+            let _log = log_to_stderr(&config)?;
             runtime.block_on(serve::serve(config))
         }
         Command::Healthcheck => healthcheck::run(&config),
@@ -207,7 +212,8 @@ fn print_line(line: fmt::Arguments<'_>) {
     }
 }
 
-fn log_to_stderr(config: &Config) -> Result<(), Usage> {
+/// Logs from a thread of its own: a reader that is slow, or gone, costs lines and holds up no request.
+fn log_to_stderr(config: &Config) -> Result<WorkerGuard, Usage> {
     use io::IsTerminal;
 
     let filter = tracing_subscriber::EnvFilter::builder()
@@ -217,9 +223,12 @@ fn log_to_stderr(config: &Config) -> Result<(), Usage> {
                 "log.filter: expected a filter such as info or wayleave=debug: {error}"
             ))
         })?;
+    let (writer, guard) = NonBlockingBuilder::default()
+        .buffered_lines_limit(LINES)
+        .finish(io::stderr());
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(io::stderr);
+        .with_writer(writer);
     let text = match config.log.format {
         LogFormat::Auto => io::stderr().is_terminal(),
         LogFormat::Text => true,
@@ -230,5 +239,5 @@ fn log_to_stderr(config: &Config) -> Result<(), Usage> {
     } else {
         builder.json().init();
     }
-    Ok(())
+    Ok(guard)
 }

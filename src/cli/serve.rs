@@ -53,11 +53,20 @@ pub(super) async fn serve(config: Config) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("server.listen: cannot listen on {listen}"))?;
 
+    let metrics = match app.config.metrics.listen {
+        Some(listen) => Some(
+            server::bind(listen)
+                .await
+                .with_context(|| format!("metrics.listen: cannot listen on {listen}"))?,
+        ),
+        None => None,
+    };
+
     greet(&app).await?;
     let sweeper = tokio::spawn(sweep(app.clone()));
     let watcher = tokio::spawn(notice_changes(app.clone()));
     tokio::select! {
-        served = server::serve(app.clone(), listener, tls, told(signals.clone(), 1)) => served?,
+        served = server::serve(app.clone(), listener, metrics, tls, told(signals.clone(), 1)) => served?,
         () = told(signals, 2) => {
             tracing::warn!("told twice: ending at once");
             // Not even what a thread of its own computes is waited for.

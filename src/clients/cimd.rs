@@ -7,6 +7,7 @@ use std::{
 };
 
 use moka::sync::Cache;
+use prometheus_client::metrics::{counter::Counter, family::Family};
 use tokio::sync::Semaphore;
 use url::Url;
 
@@ -82,6 +83,8 @@ pub(super) struct Inner {
     pub(super) failures: Cache<ClientUrl, Failure>,
     pub(super) refused: Mutex<VecDeque<Refused>>,
     pub(super) flights: Flights<Arc<Client>>,
+    /// Attempts at documents, by what came of them.
+    pub(super) fetches: Family<[(&'static str, &'static str); 1], Counter>,
     /// Places for those who wait for a host.
     waiting: Semaphore,
     pub(super) key_sets: KeySets,
@@ -141,6 +144,7 @@ impl Clients {
             failures: Cache::new(entries),
             refused: Mutex::default(),
             flights: Flights::new(),
+            fetches: Family::default(),
             waiting: Semaphore::new(WAITING),
             key_sets: KeySets::new(config),
         })))

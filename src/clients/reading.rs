@@ -65,7 +65,10 @@ impl Inner {
             accept: DOCUMENT_ACCEPT,
             max_bytes: self.max_bytes,
         };
-        self.fetcher.get(&url, wanted, charge).await
+        let (wire, fetched) = self.fetcher.get(&url, wanted, charge).await;
+        let result = fetched.as_ref().err().map_or("ok", FetchError::rule);
+        self.fetches.get_or_create(&[("result", result)]).inc();
+        (wire, fetched)
     }
 
     /// Judges what came, and keeps it or backs off.

@@ -7,7 +7,7 @@ pub use self::{
     load::{ConfigError, Environment, load},
     sections::{
         Clients, Danger, Database, DatabaseUrl, Development, Example, Fetch, Fresh, Keys, Limits,
-        Log, LogFormat, Login, Policy, Sensitive, Server, Tls, Tokens,
+        Log, LogFormat, Login, Metrics, Policy, Sensitive, Server, Tls, Tokens,
     },
 };
 
@@ -35,6 +35,7 @@ pub struct Config {
     pub keys: Keys,
     pub limits: Limits,
     pub log: Log,
+    pub metrics: Metrics,
     pub development: Development,
     pub danger: Danger,
     /// The protected resources that tokens are for.
@@ -58,6 +59,7 @@ impl Default for Config {
             keys: Keys::default(),
             limits: Limits::default(),
             log: Log::default(),
+            metrics: Metrics::default(),
             development: Development::default(),
             danger: Danger::default(),
             resources: Catalog::default(),

@@ -273,6 +273,14 @@ section! {
 }
 
 section! {
+    /// `[metrics]`: what monitoring is told.
+    Metrics {
+        /// Where `/metrics` is served, as Prometheus reads it; nowhere unless set.
+        listen: Option<SocketAddr> = None,
+    }
+}
+
+section! {
     /// `[login]`: people's sessions.
     Login {
         /// A session that is not used.

@@ -1,14 +1,18 @@
 //! Answers that are the same for everybody: made once by the routes, then given without passing them.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use axum::{Router, body::Body, response::Response};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::BodyExt;
+use tokio::time::Instant;
 use tower::ServiceExt;
 
-use super::layers::refused;
+use super::{
+    layers::{note, refused},
+    metrics::Requests,
+};
 use crate::{
     app::App,
     protocol::{discovery::locations, etag::is_named},
@@ -16,6 +20,7 @@ use crate::{
 
 pub(super) struct Fixed {
     app: App,
+    requests: Arc<Requests>,
     answers: HashMap<String, Kept>,
     jwks: String,
 }
@@ -28,7 +33,7 @@ struct Kept {
 
 impl Fixed {
     /// Asks the routes for the metadata and the keys.
-    pub(super) async fn of(app: &App, router: &Router) -> Self {
+    pub(super) async fn of(app: &App, router: &Router, requests: &Arc<Requests>) -> Self {
         let base = app.config.issuer.path();
         let jwks = format!("{base}/jwks");
         let paths = locations(&app.config.issuer).into_iter();
@@ -40,6 +45,7 @@ impl Fixed {
         }
         Self {
             app: app.clone(),
+            requests: requests.clone(),
             answers,
             jwks,
         }
@@ -47,6 +53,15 @@ impl Fixed {
 
     /// The answer, if this is a plain question for one of them.
     pub(super) fn answer<B>(&self, request: &Request<B>) -> Option<Response> {
+        let began = Instant::now();
+        let answer = self.find(request)?;
+        let (route, took) = (Some(request.uri().path()), began.elapsed());
+        self.requests.answered(route, answer.status(), took);
+        note(request.method(), route, answer.status(), took);
+        Some(answer)
+    }
+
+    fn find<B>(&self, request: &Request<B>) -> Option<Response> {
         if request.method() != Method::GET || request.uri().query().is_some() {
             return None;
         }

@@ -6,15 +6,16 @@ use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use axum::{
     Router,
     body::{Body, HttpBody},
-    extract::Request,
+    extract::{MatchedPath, Request},
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
 use futures_util::FutureExt;
-use http::{HeaderValue, StatusCode, Version, header};
+use http::{HeaderValue, Method, StatusCode, Version, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use tokio::time::Instant;
 
-use super::admission::Admission;
+use super::{admission::Admission, metrics::Requests};
 use crate::{
     app::App,
     protocol::{
@@ -36,17 +37,20 @@ pub(super) const HEADERS: usize = 16 * 1_024;
 /// Most headers.
 pub(super) const HEADER_FIELDS: usize = 64;
 /// Around all routes.
-pub(super) fn around(app: &App, routes: Router) -> Router {
-    let app = app.clone();
+pub(super) fn around(app: &App, requests: &Arc<Requests>, routes: Router) -> Router {
+    let (app, requests) = (app.clone(), requests.clone());
     routes.layer(middleware::from_fn(move |request, next| {
-        every(app.clone(), request, next)
+        every(app.clone(), requests.clone(), request, next)
     }))
 }
 
 /// Every answer comes, in time, whatever its handler does; with the headers that keep browsers safe. What the HTTP library
 /// lets through is refused here: requests for nobody in particular (RFC 9112 §3.2), bodies whose end is not clear (§6.3),
 /// and heads that are too large.
-async fn every(app: App, request: Request, next: Next) -> Response {
+async fn every(app: App, requests: Arc<Requests>, request: Request, next: Next) -> Response {
+    let began = Instant::now();
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let method = request.method().clone();
     let is_http_1 = request.version() < Version::HTTP_2;
     let is_chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
     let refused = refused(&request);
@@ -64,7 +68,25 @@ async fn every(app: App, request: Request, next: Next) -> Response {
         response.headers_mut().insert(header::CONNECTION, close);
     }
     headers::secure(app.config.issuer.is_https(), response.headers_mut());
+    let (route, took) = (route.as_ref().map(MatchedPath::as_str), began.elapsed());
+    requests.answered(route, response.status(), took);
+    note(&method, route, response.status(), took);
     response
+}
+
+/// The one line of a request: the template of its route, never its address, which may hold secrets.
+pub(super) fn note(method: &Method, route: Option<&str>, status: StatusCode, took: Duration) {
+    let (status, us) = (status.as_u16(), took.as_micros());
+    // Whatever is not of HTTP's own methods is a stranger's text.
+    let method = if method.as_str().len() <= 7 {
+        method.as_str()
+    } else {
+        "other"
+    };
+    match route {
+        Some("/healthz" | "/readyz") => tracing::debug!(method, route, status, us, "request"),
+        _ => tracing::info!(method, route, status, us, "request"),
+    }
 }
 
 async fn answered(app: &App, request: Request, next: Next) -> Response {

@@ -25,10 +25,11 @@ use tokio::{
 use tower::Service;
 
 use super::{
+    counted,
     fixed::Fixed,
     layers::{HEADER_FIELDS, HEADERS, URI},
+    metrics::{self, Metrics, Requests},
     pace::{Pace, Times, Watched},
-    router,
     tls::Tls,
 };
 use crate::{app::App, config, limits::network};
@@ -51,7 +52,7 @@ pub async fn bind(listen: SocketAddr) -> std::io::Result<TcpListener> {
     TcpListener::bind(listen).await
 }
 
-/// Serves until `stop` is ready. Then readiness goes off, and connections are still accepted while whoever sends them
+/// Serves until `stop` is ready, and tells metrics on a listener of their own, if there is one. Then readiness goes off, and connections are still accepted while whoever sends them
 /// notices; then the requests under way finish.
 ///
 /// # Errors
@@ -60,12 +61,21 @@ pub async fn bind(listen: SocketAddr) -> std::io::Result<TcpListener> {
 pub async fn serve(
     app: App,
     listener: TcpListener,
+    metrics_listener: Option<TcpListener>,
     tls: Option<Tls>,
     stop: impl Future<Output = ()>,
 ) -> std::io::Result<()> {
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Places::new(&app.config.server));
-    let door = Arc::new(Door::new(&app, tls).await);
+    let requests = Arc::new(Requests::new());
+    let door = Arc::new(Door::new(&app, &requests, tls).await);
+    let told = match metrics_listener {
+        Some(listener) => {
+            let metrics = Arc::new(Metrics::new(&app, &requests));
+            Some(tokio::spawn(metrics::serve(metrics, listener)))
+        }
+        None => None,
+    };
     let watch = {
         let door = door.clone();
         tokio::spawn(async move {
@@ -106,6 +116,9 @@ pub async fn serve(
     }
     drop(listener);
     watch.abort();
+    if let Some(told) = told {
+        told.abort();
+    }
     if tokio::time::timeout(DRAIN, graceful.shutdown())
         .await
         .is_err()
@@ -212,12 +225,13 @@ struct Door {
 }
 
 impl Door {
-    async fn new(app: &App, tls: Option<Tls>) -> Self {
+    async fn new(app: &App, requests: &Arc<Requests>, tls: Option<Tls>) -> Self {
         let seconds = |value: std::num::NonZeroU32| Duration::from_secs(value.get().into());
         let server = &app.config.server;
-        let router = router(app);
+        let router = counted(app, requests);
         Self {
-            fixed: Arc::new(Fixed::of(app, &router).await),
+            // Asked once at the start, by nobody: that does not count.
+            fixed: Arc::new(Fixed::of(app, &super::router(app), requests).await),
             router,
             tls,
             times: Times {

@@ -156,6 +156,14 @@ impl Store {
         }
     }
 
+    /// Units of work that wait for SQLite's one writer.
+    pub fn writes_waiting(&self) -> usize {
+        match &self.pool {
+            Pool::Sqlite { writer, .. } => writer.waiting(),
+            Pool::Postgres(_) => 0,
+        }
+    }
+
     /// Does the database answer?
     ///
     /// # Errors

@@ -30,6 +30,7 @@ statements! {
             WHERE family = $1 AND client_id = $2 AND revoked_at IS NULL AND idle_until > $3 AND ends_at > $3 \
             AND EXISTS (SELECT 1 FROM users u WHERE u.subject = grants.subject AND u.disabled_at IS NULL)";
     REVOKE = "UPDATE grants SET revoked_at = $2, revoked_because = $3 WHERE id = $1 AND revoked_at IS NULL";
+    LIVE = "SELECT COUNT(*) FROM grants WHERE revoked_at IS NULL AND ends_at > $1 AND idle_until > $1";
     REVOKE_FAMILY = "UPDATE grants SET revoked_at = $3, revoked_because = $4 \
                      WHERE family = $1 AND client_id = $2 AND revoked_at IS NULL AND $5 LIKE '%' || auth_method || '%'";
 }
@@ -131,6 +132,14 @@ impl Store {
         Ok(on_reads!(self, c => {
             sqlx::query_as(FIND).bind(family.as_str()).bind(client_id.as_str()).bind(now.0).fetch_optional(c).await?
         }))
+    }
+
+    /// How many grants have not ended.
+    pub async fn live_grants(&self, now: UnixTime) -> Result<i64, StoreError> {
+        let (count,): (i64,) = on_reads!(self, c => {
+            sqlx::query_as(LIVE).bind(now.0).fetch_one(c).await?
+        });
+        Ok(count)
     }
 
     /// Replaces a refresh token by its successor, in one statement; another one, if that finds nothing to replace, may end

@@ -71,6 +71,11 @@ impl Writer {
         answered.await.map_err(|_| StoreError::WriterGone)?
     }
 
+    /// Units of work that wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.0.max_capacity() - self.0.capacity()
+    }
+
     /// Finishes what is waiting and closes the connection.
     pub(super) async fn stop(&self) {
         let (done, stopped) = oneshot::channel();

@@ -1299,3 +1299,38 @@ fn w_17_metadata_and_keys_lie_ready_and_are_not_sent_twice() {
     let posted = ask(server.address, "POST", "/jwks", "", "");
     assert_eq!(statuses(&posted), ["405"]);
 }
+
+#[test]
+fn what_is_counted_has_names_of_ours_only() {
+    let metrics = free_port();
+    let at = format!("127.0.0.1:{metrics}");
+    let server = start(&[("WAYLEAVE_METRICS__LISTEN", at.as_str())]);
+    for n in 0..200 {
+        let odd = format!("/odd-{n}/%7Bx%7D?secret=s-{n}");
+        assert_eq!(statuses(&get(server.address, &odd)), ["404"]);
+    }
+    get(server.address, "/jwks");
+    get(server.address, "/.well-known/openid-configuration");
+    ask(server.address, "POST", "/token", FORM, "grant_type=x");
+    let told = get(at.parse().unwrap(), "/metrics");
+    assert_eq!(statuses(&told), ["200"]);
+    for line in [
+        "wayleave_requests_total{endpoint=\"other\",status=\"4xx\"} 200",
+        "wayleave_requests_total{endpoint=\"/token\",status=\"4xx\"} 1",
+        "wayleave_requests_total{endpoint=\"/.well-known/openid-configuration\",status=\"2xx\"} 1",
+        "wayleave_request_duration_seconds_count{endpoint=\"/token\"} 1",
+        "wayleave_live_grants 0",
+        "wayleave_signing_keys 1",
+        "wayleave_build_info{version=\"",
+        "# EOF",
+    ] {
+        assert!(told.contains(line), "{line}: {told}");
+    }
+    assert!(!told.contains("odd") && !told.contains("secret"), "{told}");
+    assert_eq!(statuses(&get(at.parse().unwrap(), "/")), ["404"]);
+    assert_eq!(
+        statuses(&get(server.address, "/metrics")),
+        ["404"],
+        "not where everybody can ask"
+    );
+}
