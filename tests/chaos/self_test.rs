@@ -12,7 +12,11 @@ use super::{
 };
 
 /// Time for some flows.
-const A_WHILE: Duration = Duration::from_millis(500);
+const A_WHILE: [Duration; 3] = [
+    Duration::from_millis(500),
+    Duration::from_secs(2),
+    Duration::from_secs(8),
+];
 
 /// False when the checker overlooks something.
 pub(crate) async fn finds_what_is_wrong(settings: &Settings) -> bool {
@@ -192,28 +196,31 @@ async fn play(arena: &Arena) -> Result<Option<Truth>, Cut> {
     }))
 }
 
-/// The database is put back by half a second: as if the server acknowledged before it committed.
+/// The database is put back by a while: as if the server acknowledged before it committed. Longer, where the machine is
+/// so busy that nothing was acknowledged in that time.
 async fn lost_commits_are_found(settings: &Settings) -> bool {
-    let database = Database::sqlite();
-    let mut arena = Arena::open(database.clone(), *settings).await;
-    if !arena.strike(&Fault::Kill, A_WHILE).await {
-        arena.report();
-        return false;
+    for a_while in A_WHILE {
+        let database = Database::sqlite();
+        let mut arena = Arena::open(database.clone(), *settings).await;
+        if !arena.strike(&Fault::Kill, a_while).await {
+            arena.report();
+            return false;
+        }
+        let (copy, path) = (database.path("copy"), database.path("w.db"));
+        arena.pause(|| copy_files(&path, &copy)).await;
+        let fault = Fault::LostCommits {
+            copy,
+            database: path,
+        };
+        let holds = arena.strike(&fault, a_while).await;
+        let violations = arena.run.model().violations.clone();
+        let found = |part: fn(&Violation) -> bool| violations.iter().any(part);
+        let asked = found(|it| it.invariant == "I1" && !it.told.starts_with("in the database"));
+        let looked = found(|it| it.told.starts_with("in the database"));
+        if !holds && asked && looked {
+            return true;
+        }
     }
-    let (copy, path) = (database.path("copy"), database.path("w.db"));
-    arena.pause(|| copy_files(&path, &copy)).await;
-    let fault = Fault::LostCommits {
-        copy,
-        database: path,
-    };
-    let holds = arena.strike(&fault, A_WHILE).await;
-    let violations = arena.run.model().violations.clone();
-    let found = |part: fn(&Violation) -> bool| violations.iter().any(part);
-    let asked = found(|it| it.invariant == "I1" && !it.told.starts_with("in the database"));
-    let looked = found(|it| it.told.starts_with("in the database"));
-    let all = !holds && asked && looked;
-    if !all {
-        println!("chaos: the checker overlooked lost commits: {violations:#?}");
-    }
-    all
+    println!("chaos: the checker overlooked lost commits");
+    false
 }
