@@ -15,7 +15,8 @@ fn main() {
     // Only a release asks git: every other build would be made anew with every commit.
     let commit = variable("WAYLEAVE_COMMIT").or_else(|| is_release.then(of_checkout).flatten());
     let version = commit.map_or_else(|| version.clone(), |commit| format!("{version} ({commit})"));
-    println!("cargo:rustc-env=WAYLEAVE_VERSION={version}");
+    // Not named as a variable of the configuration: cargo also sets it for what it runs.
+    println!("cargo:rustc-env=VERSION_AND_COMMIT={version}");
 }
 
 /// The commit of this folder, if it is a checkout of its own and not merely inside somebody else's.

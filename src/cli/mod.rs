@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// With the commit, where the build knew it.
-const VERSION: &str = env!("WAYLEAVE_VERSION");
+const VERSION: &str = env!("VERSION_AND_COMMIT");
 
 /// Lines of the log that may wait to be written.
 const LINES: usize = 10_000;

@@ -178,11 +178,12 @@ fn cautions(
         }
         Some(HostWarning::NotReadable) | None => {}
     }
+    // Whom the administrator knows imitates nobody.
+    if standing.tier > Tier::Unknown {
+        return cautions;
+    }
     let listed = app.clients.standings().listed_hosts();
-    let is_stranger = standing.tier <= Tier::Unknown;
-    if let Some(known) =
-        known_names::resembles(host, app.config.issuer.host(), &listed).filter(|_| is_stranger)
-    {
+    if let Some(known) = known_names::resembles(host, app.config.issuer.host(), &listed) {
         let text = "It is another host than the one that it resembles:";
         add(
             true,
@@ -192,7 +193,7 @@ fn cautions(
         );
     }
     let name = client.metadata.client_name.as_deref().unwrap_or_default();
-    if let Some(borrowed) = known_names::borrowed_name(name, host).filter(|_| is_stranger) {
+    if let Some(borrowed) = known_names::borrowed_name(name, host) {
         let text = format!(
             "It calls itself after {borrowed}, but its host does not belong to that name. Go by the host."
         );

@@ -121,7 +121,7 @@ struct Gauges {
 impl Metrics {
     pub(super) fn new(app: &App, requests: &Requests) -> Self {
         let mut registry = Registry::with_prefix("wayleave");
-        let build = Info::new([("version", env!("WAYLEAVE_VERSION"))]);
+        let build = Info::new([("version", env!("VERSION_AND_COMMIT"))]);
         registry.register("build", "The version that runs", build);
         let started: Gauge = Gauge::default();
         started.set(app.clock.now().0);
