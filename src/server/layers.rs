@@ -1,12 +1,12 @@
 //! What holds for every request and every answer of a kind. One function each: layers within layers cost more than what
 //! they do.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{net::SocketAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use axum::{
     Router,
     body::{Body, HttpBody},
-    extract::{MatchedPath, Request},
+    extract::{ConnectInfo, MatchedPath, Request},
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
@@ -51,6 +51,11 @@ async fn every(app: App, requests: Arc<Requests>, request: Request, next: Next) 
     let began = Instant::now();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let method = request.method().clone();
+    // Not one of our own, who asks once at the start.
+    let is_of_somebody = request
+        .extensions()
+        .get::<ConnectInfo<SocketAddr>>()
+        .is_some();
     let is_http_1 = request.version() < Version::HTTP_2;
     let is_chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
     let refused = refused(&request);
@@ -70,13 +75,16 @@ async fn every(app: App, requests: Arc<Requests>, request: Request, next: Next) 
     headers::secure(app.config.issuer.is_https(), response.headers_mut());
     let (route, took) = (route.as_ref().map(MatchedPath::as_str), began.elapsed());
     requests.answered(route, response.status(), took);
-    note(&method, route, response.status(), took);
+    if is_of_somebody {
+        note(&method, route, response.status(), took);
+    }
     response
 }
 
 /// The one line of a request: the template of its route, never its address, which may hold secrets.
 pub(super) fn note(method: &Method, route: Option<&str>, status: StatusCode, took: Duration) {
-    let (status, us) = (status.as_u16(), took.as_micros());
+    let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+    let status = status.as_u16();
     // Whatever is not of HTTP's own methods is a stranger's text.
     let method = if method.as_str().len() <= 7 {
         method.as_str()
