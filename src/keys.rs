@@ -2,6 +2,7 @@
 //! RFC 7515, RFC 7517.
 
 mod pair;
+mod rotation;
 mod wrap;
 
 use std::{
@@ -19,17 +20,19 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
+pub use self::rotation::Described;
 use self::{pair::Pair, wrap::Wrap};
 use crate::{
     config::Config,
+    policy::key_rotation::{Schedule, signer},
     protocol::{
         etag::etag,
-        id_token::SigningAlg,
+        id_token::{self, SigningAlg},
         jws::Jws,
         key_set::{self, KeySet},
     },
     secret::random,
-    store::{NewKey, Store, StoreError, StoredKey},
+    store::{KeyMark, NewKey, Store, StoreError, StoredKey},
     time::UnixTime,
 };
 
@@ -48,6 +51,8 @@ pub enum KeyError {
     Damaged(String),
     #[error("there is no key for {0}")]
     Missing(&'static str),
+    #[error("there is no signing key {0}")]
+    Unknown(String),
     #[error("signing failed")]
     Signing,
     #[error(transparent)]
@@ -60,10 +65,14 @@ impl From<aws_lc_rs::error::Unspecified> for KeyError {
     }
 }
 
+/// Seconds after which a process that could not look for other processes' keys does not sign before it has.
+const SIGHT: i64 = 60;
+
 /// The keys of this server. Every process on the database has the same ones.
 pub struct Keys {
     store: Store,
     wrap: Wrap,
+    schedule: Schedule,
     ring: ArcSwap<Ring>,
     /// Held while a key is made: of many requests that need one, one makes it.
     making: Mutex<()>,
@@ -72,20 +81,22 @@ pub struct Keys {
     root: [u8; 32],
     /// When the database was last asked for the keys of other processes, in seconds since 1970.
     noticed_at: AtomicI64,
+    /// When it last answered.
+    seen_at: AtomicI64,
 }
 
 /// All keys, as this process knows them.
 struct Ring {
-    /// The newest last. Of each algorithm only the newest signs; the others verify what they signed.
+    /// Oldest first. Of each algorithm one signs; the others wait, or verify what they signed.
     keys: Vec<OurKey>,
     published: Bytes,
     etag: Arc<str>,
 }
 
 struct OurKey {
-    generation: i64,
+    mark: KeyMark,
     alg: SigningAlg,
-    kid: String,
+    created_at: UnixTime,
     pair: Pair,
     public: key_set::Key,
 }
@@ -114,7 +125,12 @@ impl Keys {
             making: Mutex::default(),
             reading: Mutex::default(),
             root,
+            schedule: Schedule {
+                signs_for: config.keys.rotate_after.get().into(),
+                longest_token: i64::from(config.tokens.access.get()).max(id_token::LIFETIME),
+            },
             noticed_at: AtomicI64::default(),
+            seen_at: AtomicI64::new(now.0),
         };
         keys.have(SigningAlg::Es256, now).await?;
         Ok(keys)
@@ -122,35 +138,33 @@ impl Keys {
 
     /// Is there a key that signs with this algorithm?
     pub fn has(&self, alg: SigningAlg) -> bool {
-        self.ring.load().newest(alg).is_some()
+        self.ring.load().of(alg).next().is_some()
     }
 
-    /// Sees to it that there is a key for this algorithm: another process's, or else a new one.
+    /// Sees to it that there is a key for this algorithm, another process's or else a new one, and that what is known of
+    /// the keys is no older than a minute.
     ///
     /// # Errors
     ///
     /// When it can neither be read nor made.
     pub async fn have(&self, alg: SigningAlg, now: UnixTime) -> Result<(), KeyError> {
+        // Whoever was stopped for hours, or cut off from the database, may have missed that a key is no more.
+        if (now.0).abs_diff(self.seen_at.load(Ordering::Relaxed)) > SIGHT.unsigned_abs() {
+            self.notice(now).await?;
+        }
         if self.has(alg) {
             return Ok(());
         }
         let _making = self.making.lock().await;
-        self.notice().await?;
+        self.notice(now).await?;
         // Two new keys of different algorithms may want the same place; one of them asks once more.
         for _ in 0..SigningAlg::ALL.len() {
             if self.has(alg) {
                 return Ok(());
             }
-            let made = tokio::task::spawn_blocking(move || make(alg)).await;
-            let (kid, document) = made.map_err(|_| KeyError::Signing)??;
-            let private_key = self.wrap.wrap(&document, &kid)?;
-            let key = NewKey {
-                alg,
-                kid,
-                private_key,
-            };
-            self.store.add_first_signing_key(key, now).await?;
-            self.notice().await?;
+            let key = self.make(alg, now).await?;
+            self.store.add_signing_key(key, None, now).await?;
+            self.notice(now).await?;
         }
         match self.has(alg) {
             true => Ok(()),
@@ -158,18 +172,32 @@ impl Keys {
         }
     }
 
+    /// A fresh key, wrapped.
+    async fn make(&self, alg: SigningAlg, signs_from: UnixTime) -> Result<NewKey, KeyError> {
+        let made = tokio::task::spawn_blocking(move || make(alg)).await;
+        let (kid, document) = made.map_err(|_| KeyError::Signing)??;
+        let private_key = self.wrap.wrap(&document, &kid)?;
+        Ok(NewKey {
+            alg,
+            kid,
+            private_key,
+            signs_from,
+        })
+    }
+
     /// Reads the keys anew if another process changed them.
     ///
     /// # Errors
     ///
     /// When the database fails, or a key cannot be read.
-    pub async fn notice(&self) -> Result<(), KeyError> {
-        let generations = self.store.key_generations().await?;
-        if !self.ring.load().is_of(&generations) {
+    pub async fn notice(&self, now: UnixTime) -> Result<(), KeyError> {
+        let marks = self.store.key_marks().await?;
+        if !self.ring.load().is_of(&marks) {
             let _reading = self.reading.lock().await;
             let ring = Ring::read(&self.store, &self.wrap).await?;
             self.ring.store(ring.into());
         }
+        self.seen_at.store(now.0, Ordering::Relaxed);
         Ok(())
     }
 
@@ -181,11 +209,11 @@ impl Keys {
     pub async fn notice_at_times(&self, now: UnixTime) -> Result<(), KeyError> {
         match self.noticed_at.swap(now.0, Ordering::Relaxed) == now.0 {
             true => Ok(()),
-            false => self.notice().await,
+            false => self.notice(now).await,
         }
     }
 
-    /// A token of these claims: a JWS in compact form, RFC 7515 §3.1, signed by the newest key of the algorithm.
+    /// A token of these claims: a JWS in compact form, RFC 7515 §3.1, signed by the key of the algorithm whose time it is.
     ///
     /// # Errors
     ///
@@ -195,10 +223,13 @@ impl Keys {
         alg: SigningAlg,
         typ: &str,
         claims: &impl Serialize,
+        now: UnixTime,
     ) -> Result<String, KeyError> {
         let ring = self.ring.load();
-        let key = ring.newest(alg).ok_or(KeyError::Missing(alg.as_str()))?;
-        let header = json!({ "typ": typ, "alg": alg.as_str(), "kid": key.kid });
+        let key = ring
+            .signer(alg, now)
+            .ok_or(KeyError::Missing(alg.as_str()))?;
+        let header = json!({ "typ": typ, "alg": alg.as_str(), "kid": key.mark.kid });
         let payload = serde_json::to_vec(claims).map_err(|_| KeyError::Signing)?;
         let mut token = BASE64_URL_SAFE_NO_PAD.encode(header.to_string());
         token.push('.');
@@ -213,8 +244,7 @@ impl Keys {
     pub fn signed(&self, token: &Jws<'_>) -> Option<bool> {
         let ring = self.ring.load();
         let kid = token.header().kid.as_deref()?;
-        let key = ring.keys.iter().find(|key| key.kid == kid)?;
-        Some(token.verify(&key.public))
+        Some(token.verify(&ring.find(kid)?.public))
     }
 
     /// The public keys, RFC 7517 §5, as JSON; and the tag that names them, RFC 9110 §8.8.3.
@@ -263,13 +293,21 @@ impl Ring {
     }
 
     /// Are these the keys there are?
-    fn is_of(&self, generations: &[i64]) -> bool {
-        let known = self.keys.iter().map(|key| key.generation);
-        known.eq(generations.iter().copied())
+    fn is_of(&self, marks: &[KeyMark]) -> bool {
+        self.keys.iter().map(|key| &key.mark).eq(marks)
     }
 
-    fn newest(&self, alg: SigningAlg) -> Option<&OurKey> {
-        self.keys.iter().rev().find(|key| key.alg == alg)
+    fn of(&self, alg: SigningAlg) -> impl Iterator<Item = &OurKey> {
+        self.keys.iter().filter(move |key| key.alg == alg)
+    }
+
+    fn find(&self, kid: &str) -> Option<&OurKey> {
+        self.keys.iter().find(|key| key.mark.kid == kid)
+    }
+
+    fn signer(&self, alg: SigningAlg, now: UnixTime) -> Option<&OurKey> {
+        let place = signer(self.of(alg).map(|key| key.mark.signs_from), now)?;
+        self.of(alg).nth(place)
     }
 }
 
@@ -303,9 +341,12 @@ fn read(stored: &StoredKey, document: &[u8]) -> Option<(OurKey, Value)> {
     jwk["use"] = "sig".into();
     jwk["alg"] = stored.alg.as_str().into();
     let key = OurKey {
-        generation: stored.generation,
+        mark: KeyMark {
+            kid: stored.kid.clone(),
+            signs_from: stored.signs_from,
+        },
         alg: stored.alg,
-        kid: stored.kid.clone(),
+        created_at: stored.created_at,
         public: public(&jwk)?,
         pair,
     };
@@ -335,6 +376,8 @@ mod tests {
                 kid: kid.clone(),
                 private_key: String::new(),
                 alg,
+                created_at: UnixTime(0),
+                signs_from: UnixTime(0),
             };
             let (key, jwk) = read(&stored, &document).unwrap();
             assert_eq!(

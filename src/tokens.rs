@@ -87,9 +87,13 @@ pub async fn issue(
         jkt: granted.jkt.as_deref(),
     };
     let claims = access_token::claims(&app.config.issuer, &about, now, now + lifetime);
+    app.keys
+        .have(SigningAlg::Es256, now)
+        .await
+        .map_err(key_failed)?;
     let access_token = app
         .keys
-        .sign(SigningAlg::Es256, access_token::TYP, &claims)
+        .sign(SigningAlg::Es256, access_token::TYP, &claims, now)
         .map_err(key_failed)?;
     let id_token = match &granted.signed_in {
         Some(signed_in) if granted.scope.contains(OPENID) => {
@@ -131,7 +135,7 @@ async fn id_token(
     };
     let claims = id_token::claims(&about, now);
     app.keys
-        .sign(alg, id_token::TYP, &claims)
+        .sign(alg, id_token::TYP, &claims, now)
         .map_err(key_failed)
 }
 

@@ -9,6 +9,7 @@ mod client;
 mod client_rules;
 mod explain;
 mod healthcheck;
+mod key;
 mod registration;
 mod resource;
 mod serve;
@@ -64,6 +65,9 @@ enum Command {
     /// Clients: what is known of them, and whom to trust.
     #[command(subcommand)]
     Client(client::Command),
+    /// Our signing keys.
+    #[command(subcommand)]
+    Key(key::Command),
     /// Protected resources.
     #[command(subcommand)]
     Resource(resource::Command),
@@ -134,6 +138,7 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
         }),
         Command::User(command) => runtime.block_on(user::run(command, &config, cli.json)),
         Command::Client(command) => runtime.block_on(client::run(command, &config, cli.json)),
+        Command::Key(command) => runtime.block_on(key::run(command, &config, cli.json)),
         Command::Resource(command) => resource::run(&command, &config, cli.json),
         Command::Explain { url } => runtime.block_on(explain::run(&url, &config, cli.json)),
         Command::Config(ConfigCommand::Show) => {

@@ -25,6 +25,9 @@ use crate::{
 /// How often expired rows are looked for.
 const SWEEP: Duration = Duration::from_secs(30);
 
+/// How often it is looked whether a signing key is due.
+const TURN: Duration = Duration::from_secs(60);
+
 /// How often changes by other processes are looked for.
 const NOTICE: Duration = Duration::from_millis(500);
 
@@ -65,6 +68,7 @@ pub(super) async fn serve(config: Config) -> anyhow::Result<()> {
     greet(&app).await?;
     let sweeper = tokio::spawn(sweep(app.clone()));
     let watcher = tokio::spawn(notice_changes(app.clone()));
+    let turner = tokio::spawn(turn_keys(app.clone()));
     tokio::select! {
         served = server::serve(app.clone(), listener, metrics, tls, told(signals.clone(), 1)) => served?,
         () = told(signals, 2) => {
@@ -75,6 +79,7 @@ pub(super) async fn serve(config: Config) -> anyhow::Result<()> {
     }
     sweeper.abort();
     watcher.abort();
+    turner.abort();
     app.store.close().await;
     tracing::info!("stopped");
     Ok(())
@@ -169,19 +174,35 @@ async fn sweep(app: App) {
     }
 }
 
-/// What other processes change about clients is seen here within a second.
+/// Signing keys come and go by the clock.
+async fn turn_keys(app: App) {
+    let mut tick = tokio::time::interval(TURN);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        if let Err(error) = app.keys.turn(app.clock.now()).await {
+            tracing::error!(%error, "could not see to the signing keys");
+        }
+    }
+}
+
+/// What other processes change about clients and keys is seen here within a second.
 async fn notice_changes(app: App) {
     let mut tick = tokio::time::interval(NOTICE);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut failing = false;
     loop {
         tick.tick().await;
-        match app.clients.notice_changes().await {
+        let noticed = async {
+            app.clients.notice_changes().await?;
+            app.keys.notice_at_times(app.clock.now()).await
+        };
+        match noticed.await {
             Ok(()) => failing = false,
             // Once, not every second.
             Err(error) if !failing => {
                 failing = true;
-                tracing::error!(%error, "could not look for changes of the rules about clients");
+                tracing::error!(%error, "could not look for what other processes changed");
             }
             Err(_) => {}
         }

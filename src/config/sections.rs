@@ -345,6 +345,31 @@ section! {
         /// A file with such a key.
         #[serde(skip_serializing_if = "Option::is_none")]
         encryption_key_file: Option<PathBuf> = None,
+        /// How long a key signs before another one does. The next one is published a day earlier.
+        rotate_after: RotateAfter = RotateAfter(90 * 86_400),
+    }
+}
+
+/// Seconds, two days or more: a key waits for a day before it signs.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(try_from = "u32")]
+pub struct RotateAfter(u32);
+
+impl RotateAfter {
+    /// Seconds.
+    pub fn get(self) -> u32 {
+        self.0
+    }
+}
+
+impl TryFrom<u32> for RotateAfter {
+    type Error = &'static str;
+
+    fn try_from(seconds: u32) -> Result<Self, Self::Error> {
+        match seconds {
+            172_800.. => Ok(Self(seconds)),
+            _ => Err("expected 172800 seconds (two days) or more"),
+        }
     }
 }
 

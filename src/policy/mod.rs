@@ -4,6 +4,7 @@ pub mod catalog;
 pub mod client_rules;
 pub mod client_url;
 pub mod host_view;
+pub mod key_rotation;
 pub mod known_names;
 pub mod metadata_change;
 pub mod registration;

@@ -9,11 +9,20 @@ use super::{
 use crate::{protocol::id_token::SigningAlg, time::UnixTime};
 
 statements! {
-    LIST = "SELECT generation, kid, private_key, alg FROM signing_keys ORDER BY generation";
-    GENERATIONS = "SELECT generation FROM signing_keys ORDER BY generation";
-    INSERT_FIRST = "INSERT INTO signing_keys (generation, kid, private_key, created_at, alg) \
-                    SELECT (SELECT COALESCE(MAX(k.generation), 0) + 1 FROM signing_keys k), $1, $2, CAST($3 AS BIGINT), $4 \
-                    WHERE NOT EXISTS (SELECT 1 FROM signing_keys k WHERE k.alg = $4) ON CONFLICT DO NOTHING";
+    LIST = "SELECT generation, kid, private_key, alg, created_at, signs_from FROM signing_keys ORDER BY generation";
+    MARKS = "SELECT kid, signs_from FROM signing_keys ORDER BY generation";
+    // The generation is the key of the table: of several processes one adds the next.
+    INSERT_AFTER = "INSERT INTO signing_keys (generation, kid, private_key, created_at, alg, signs_from) \
+                    SELECT (SELECT COALESCE(MAX(k.generation), 0) + 1 FROM signing_keys k), $1, $2, CAST($3 AS BIGINT), $4, CAST($5 AS BIGINT) \
+                    WHERE NOT EXISTS (SELECT 1 FROM signing_keys k WHERE k.alg = $4 AND k.signs_from > $6) ON CONFLICT DO NOTHING";
+    ADVANCE = "UPDATE signing_keys SET signs_from = $2 WHERE signs_from > $2 AND alg = $1 \
+               AND NOT EXISTS (SELECT 1 FROM signing_keys k WHERE k.alg = $1 AND k.signs_from > $2 AND k.generation < signing_keys.generation)";
+    DELETE = "DELETE FROM signing_keys WHERE kid = $1 RETURNING alg, signs_from, generation";
+    DELETE_OVER = "DELETE FROM signing_keys WHERE EXISTS (SELECT 1 FROM signing_keys k WHERE k.alg = signing_keys.alg \
+                   AND (k.signs_from > signing_keys.signs_from OR (k.signs_from = signing_keys.signs_from AND k.generation > signing_keys.generation)) \
+                   AND k.signs_from <= $1)";
+    SUCCEEDED = "SELECT generation FROM signing_keys WHERE alg = $1 AND signs_from <= $4 \
+                 AND (signs_from > $2 OR (signs_from = $2 AND generation > $3))";
     REPLACE = "UPDATE signing_keys SET private_key = $2 WHERE kid = $1";
     SECRET = "SELECT value FROM server_secrets WHERE name = $1";
     INSERT_SECRET = "INSERT INTO server_secrets (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING";
@@ -27,6 +36,8 @@ row! {
         kid: String,
         private_key: String,
         alg: SigningAlg,
+        created_at: UnixTime,
+        signs_from: UnixTime,
     }
 }
 
@@ -36,6 +47,14 @@ pub struct NewKey {
     pub alg: SigningAlg,
     pub kid: String,
     pub private_key: String,
+    pub signs_from: UnixTime,
+}
+
+/// Which key, and from when on it signs: what tells two states of the keys apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyMark {
+    pub kid: String,
+    pub signs_from: UnixTime,
 }
 
 impl Store {
@@ -48,27 +67,98 @@ impl Store {
         Ok(on_reads!(self, c => sqlx::query_as(LIST).fetch_all(c).await?))
     }
 
-    /// Which signing keys there are, oldest first.
-    pub async fn key_generations(&self) -> Result<Vec<i64>, StoreError> {
-        let rows: Vec<(i64,)> =
-            on_reads!(self, c => sqlx::query_as(GENERATIONS).fetch_all(c).await?);
-        Ok(rows.into_iter().map(|(generation,)| generation).collect())
+    /// Which signing keys there are, and from when on they sign, oldest first.
+    pub async fn key_marks(&self) -> Result<Vec<KeyMark>, StoreError> {
+        let rows: Vec<(String, i64)> =
+            on_reads!(self, c => sqlx::query_as(MARKS).fetch_all(c).await?);
+        let marks = rows.into_iter().map(|(kid, signs_from)| KeyMark {
+            kid,
+            signs_from: UnixTime(signs_from),
+        });
+        Ok(marks.collect())
     }
 
-    /// Adds a key unless there is one of its algorithm: of several processes that need one at once, one makes it. Of
-    /// two of different algorithms one may be left out, and has to be added again.
-    pub async fn add_first_signing_key(
+    /// Adds a key unless there is one of its algorithm that signs from later than `after` (`None`: at all). Of several
+    /// processes that want one at once, one adds it; of two of different algorithms one may be left out, and has to be
+    /// added again. Says whether it was added.
+    pub async fn add_signing_key(
         &self,
         key: NewKey,
+        after: Option<UnixTime>,
         now: UnixTime,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
+        let after = after.map_or(i64::MIN, |after| after.0);
         self.write_one(move |mut connection| {
             Box::pin(async move {
-                on_connection!(&mut connection, c => {
-                    sqlx::query(INSERT_FIRST).bind(&key.kid).bind(&key.private_key).bind(now.0).bind(key.alg.as_str())
-                        .execute(c).await?;
+                let added = on_connection!(&mut connection, c => {
+                    sqlx::query(INSERT_AFTER).bind(&key.kid).bind(&key.private_key).bind(now.0).bind(key.alg.as_str())
+                        .bind(key.signs_from.0).bind(after).execute(c).await?.rows_affected()
                 });
-                Ok(())
+                Ok(added > 0)
+            })
+        })
+        .await
+    }
+
+    /// Has the next key of an algorithm sign from now on. False: none waits.
+    pub async fn advance_signing_key(
+        &self,
+        alg: SigningAlg,
+        now: UnixTime,
+    ) -> Result<bool, StoreError> {
+        self.write_one(move |mut connection| {
+            Box::pin(async move {
+                let advanced = on_connection!(&mut connection, c => {
+                    sqlx::query(ADVANCE).bind(alg.as_str()).bind(now.0).execute(c).await?.rows_affected()
+                });
+                Ok(advanced > 0)
+            })
+        })
+        .await
+    }
+
+    /// Deletes a key. If it is the one that signs, the next one does from now on: the one that waits, else `replacement`.
+    /// False: there is no such key.
+    pub async fn delete_signing_key(
+        &self,
+        kid: String,
+        replacement: NewKey,
+        now: UnixTime,
+    ) -> Result<bool, StoreError> {
+        self.write(move |mut connection| {
+            Box::pin(async move {
+                on_connection!(&mut connection, c => {
+                    let gone: Option<(SigningAlg, UnixTime, i64)> =
+                        sqlx::query_as(DELETE).bind(&kid).fetch_optional(&mut *c).await?;
+                    let Some((alg, signed_from, generation)) = gone else { return Ok(false) };
+                    let succeeded: Option<(i64,)> = sqlx::query_as(SUCCEEDED).bind(alg.as_str()).bind(signed_from.0)
+                        .bind(generation).bind(now.0).fetch_optional(&mut *c).await?;
+                    if signed_from > now || succeeded.is_some() {
+                        return Ok(true);
+                    }
+                    let advanced = sqlx::query(ADVANCE).bind(alg.as_str()).bind(now.0).execute(&mut *c).await?;
+                    if advanced.rows_affected() == 0 {
+                        let added = sqlx::query(INSERT_AFTER).bind(&replacement.kid).bind(&replacement.private_key).bind(now.0)
+                            .bind(alg.as_str()).bind(now.0).bind(signed_from.0).execute(&mut *c).await?;
+                        // Another process added a key of another algorithm at the same time: nothing of this is kept.
+                        if added.rows_affected() == 0 {
+                            return Err(StoreError::Unusable("another process changed the keys in this moment".to_owned()));
+                        }
+                    }
+                    Ok(true)
+                })
+            })
+        })
+        .await
+    }
+
+    /// Deletes the keys whose successors signed at `over`, or before.
+    pub async fn delete_signing_keys_over(&self, over: UnixTime) -> Result<u64, StoreError> {
+        self.write_one(move |mut connection| {
+            Box::pin(async move {
+                Ok(on_connection!(&mut connection, c => {
+                    sqlx::query(DELETE_OVER).bind(over.0).execute(c).await?.rows_affected()
+                }))
             })
         })
         .await

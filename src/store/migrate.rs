@@ -27,6 +27,11 @@ const STEPS: &[(i64, &str, &str)] = &[
         "confidential_clients",
         include_str!("../../migrations/0003_confidential_clients.sql"),
     ),
+    (
+        4,
+        "key_rotation",
+        include_str!("../../migrations/0004_key_rotation.sql"),
+    ),
 ];
 
 fn migrator() -> Migrator {

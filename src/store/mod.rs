@@ -33,7 +33,7 @@ pub use self::{
     dialect::Store,
     grants::{Approved, GrantRow, NewGrant, RotateRequest, Rotated},
     interactions::{Answer, Asked, Interaction, NewInteraction},
-    keys::{NewKey, StoredKey},
+    keys::{KeyMark, NewKey, StoredKey},
     logos::{ClientLogo, NewLogo},
     pushed_requests::{NewPushed, Pushed},
     sessions::SessionRow,

@@ -29,7 +29,7 @@ pub struct Live {
 ///
 /// When the database fails.
 pub async fn live(app: &App, text: &str, now: UnixTime) -> Result<Option<Live>, OAuthError> {
-    let Some(claims) = ours(app, text).await? else {
+    let Some(claims) = ours(app, text, now).await? else {
         return Ok(None);
     };
     if claims.iss != app.config.issuer.as_str() || claims.exp <= now.0 {
@@ -58,7 +58,7 @@ pub async fn live(app: &App, text: &str, now: UnixTime) -> Result<Option<Live>, 
 }
 
 /// The claims of an access token that we signed.
-async fn ours(app: &App, text: &str) -> Result<Option<Claims>, OAuthError> {
+async fn ours(app: &App, text: &str, now: UnixTime) -> Result<Option<Claims>, OAuthError> {
     let token = match Jws::parse(text) {
         Ok(token) if token.header().typ.as_deref() == Some(access_token::TYP) => token,
         _ => return Ok(None),
@@ -66,7 +66,7 @@ async fn ours(app: &App, text: &str) -> Result<Option<Claims>, OAuthError> {
     let mut signed = app.keys.signed(&token);
     if signed.is_none() {
         // Another process may have made the key a moment ago.
-        app.keys.notice().await.map_err(key_failed)?;
+        app.keys.notice(now).await.map_err(key_failed)?;
         signed = app.keys.signed(&token);
     }
     Ok(Claims::read(token.claims()).filter(|_| signed == Some(true)))

@@ -11,6 +11,7 @@ mod client_policy;
 mod coverage;
 mod discovery;
 mod fuzz_seeds;
+mod keys;
 mod layers;
 mod login;
 mod other_clients;

@@ -217,7 +217,7 @@ on_both! {
         let own = |typ: &str, more: Value| {
             let mut claims = claims(&access);
             claims.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-            server.app.keys.sign(SigningAlg::Es256, typ, &claims).unwrap()
+            server.app.keys.sign(SigningAlg::Es256, typ, &claims, server.app.clock.now()).unwrap()
         };
         assert_eq!(introspect(&server, "api", &own("at+jwt", json!({}))).await.json()["active"], true);
         let table = [

@@ -1,0 +1,119 @@
+//! `wayleave key`: our signing keys, also while the server runs. It notices within a second.
+
+use clap::{Subcommand, ValueEnum};
+use serde_json::{Value, json};
+
+use super::open;
+use crate::{
+    config::Config,
+    keys::{Described, Keys},
+    policy::key_rotation::{CACHED, Duty},
+    protocol::id_token::SigningAlg,
+    time::{Clock, in_rfc_3339, in_words},
+};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// List the keys, and what each is for.
+    List,
+    /// Publish the next key before its time. It signs a day later, when everybody has seen it.
+    Rotate {
+        /// The algorithm whose key it is
+        #[arg(long, value_enum, default_value_t, ignore_case = true)]
+        alg: Alg,
+        /// Sign with it at once: whoever keeps our keys for an hour may refuse its tokens for so long.
+        #[arg(long)]
+        now: bool,
+    },
+    /// Take a key out at once, because somebody else may have it: what it signed is refused. Another one signs.
+    Revoke {
+        /// The key's `kid`, as `wayleave key list` shows it
+        kid: String,
+    },
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub(super) enum Alg {
+    #[default]
+    Es256,
+    Rs256,
+    #[value(name = "eddsa")]
+    EdDsa,
+}
+
+impl From<Alg> for SigningAlg {
+    fn from(alg: Alg) -> Self {
+        match alg {
+            Alg::Es256 => Self::Es256,
+            Alg::Rs256 => Self::Rs256,
+            Alg::EdDsa => Self::EdDsa,
+        }
+    }
+}
+
+pub(super) async fn run(command: Command, config: &Config, as_json: bool) -> anyhow::Result<()> {
+    let now = Clock::system().now();
+    let store = open(config).await?;
+    let keys = Keys::load(config, &store, now).await?;
+    match command {
+        Command::List => {
+            let all = keys.described(now);
+            if as_json {
+                let all: Vec<_> = all.iter().map(entry).collect();
+                say!("{}", serde_json::to_string_pretty(&all)?);
+            } else {
+                for key in &all {
+                    say!("{}", line(key));
+                }
+            }
+        }
+        Command::Rotate { alg, now: at_once } => {
+            let key = keys.rotate(alg.into(), at_once, now).await?;
+            match as_json {
+                true => say!("{}", entry(&key)),
+                false => say!("{}", line(&key)),
+            }
+        }
+        Command::Revoke { kid } => {
+            keys.revoke(&kid, now).await?;
+            if as_json {
+                say!("{}", json!({ "kid": kid, "done": "revoked" }));
+            } else {
+                say!(
+                    "{kid}: revoked. Whoever keeps our keys believes it for another {}.",
+                    in_words(CACHED)
+                );
+                for key in keys.described(now) {
+                    say!("{}", line(&key));
+                }
+            }
+        }
+    }
+    store.close().await;
+    Ok(())
+}
+
+fn line(key: &Described) -> String {
+    let duty = match key.duty {
+        Duty::Waits(from) => format!("published; signs from {}", in_rfc_3339(from)),
+        Duty::Signs => format!("signs since {}", in_rfc_3339(key.signs_from)),
+        Duty::Verifies(until) => format!("verifies what it signed, until {}", in_rfc_3339(until)),
+    };
+    format!("{}  {:<5}  {duty}", key.kid, key.alg.as_str())
+}
+
+fn entry(key: &Described) -> Value {
+    let (state, until) = match key.duty {
+        Duty::Waits(_) => ("waits", None),
+        Duty::Signs => ("signs", None),
+        Duty::Verifies(until) => ("verifies", Some(until.0)),
+    };
+    let mut entry = json!({
+        "kid": key.kid, "alg": key.alg.as_str(), "state": state,
+        "created_at": key.created_at.0, "signs_from": key.signs_from.0,
+    });
+    if let Some(until) = until {
+        entry["until"] = until.into();
+    }
+    entry
+}
