@@ -1,10 +1,12 @@
-//! How often: requests of one network, and wrong guesses. In memory of one process; `limits.scale` multiplies each.
+//! How often: requests of one network, and what fails. In memory of one process; `limits.scale` multiplies each.
+
+mod failures;
+mod sign_ins;
 
 use std::{
-    collections::{HashMap, VecDeque},
     net::{IpAddr, Ipv6Addr},
     num::NonZeroU32,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
@@ -15,6 +17,10 @@ use governor::{
 
 use moka::sync::Cache;
 
+pub use self::{
+    failures::{Failures, Guess, Guesses},
+    sign_ins::SignIns,
+};
 use crate::{
     config::Config,
     protocol::device::Pace,
@@ -37,6 +43,10 @@ pub struct Limits {
     pub pushed_requests: Rate,
     /// User codes that are wrong, RFC 8628 §5.1.
     pub user_codes: Guesses,
+    /// People who sign in.
+    pub sign_ins: SignIns,
+    /// Requests for tokens that one client fails with from one network.
+    pub token_failures: Failures,
 }
 
 impl Limits {
@@ -49,6 +59,8 @@ impl Limits {
             devices: Devices::new(scale, clock),
             pushed_requests: Rate::new(Quota::per_minute(ten.saturating_mul(scale)), clock),
             user_codes: Guesses::new(scale, clock),
+            sign_ins: SignIns::new(scale, clock),
+            token_failures: Failures::new(30, 60, scale, clock),
         }
     }
 }
@@ -168,116 +180,6 @@ impl Rate {
     }
 }
 
-/// Wrong guesses at something that people type: of one network, of one person, and of all.
-#[derive(Debug)]
-pub struct Guesses {
-    by_network: Failures,
-    by_person: Failures,
-    of_all: Failures,
-}
-
-/// A guess under way. It counts as a wrong one unless it [was right](Guess::was_right).
-#[derive(Debug)]
-#[must_use]
-pub struct Guess<'a>(Vec<(&'a Failures, String, Duration)>);
-
-impl Guesses {
-    /// Of one network and of one person five in ten minutes, of all sixty in an hour.
-    fn new(scale: NonZeroU32, clock: &Clock) -> Self {
-        let failures = |most: u32, span| Failures {
-            most: usize::try_from(scale.get().saturating_mul(most)).unwrap_or(usize::MAX),
-            span: Duration::from_secs(span),
-            clock: clock.clone(),
-            of: Mutex::default(),
-        };
-        Self {
-            by_network: failures(5, 600),
-            by_person: failures(5, 600),
-            of_all: failures(60, 3_600),
-        }
-    }
-
-    /// Begins a guess; guesses at the same time cannot all pass before the first of them has failed.
-    ///
-    /// # Errors
-    ///
-    /// How long to wait, when too many were wrong.
-    pub fn begin(&self, source: IpAddr, person: &str) -> Result<Guess<'_>, Duration> {
-        let mut guess = Guess(Vec::new());
-        let keys = [
-            (&self.of_all, String::new()),
-            (&self.by_network, network(source).to_string()),
-            (&self.by_person, person.to_owned()),
-        ];
-        for (failures, key) in keys {
-            match failures.take(&key) {
-                Ok(at) => guess.0.push((failures, key, at)),
-                Err(wait) => {
-                    guess.was_right();
-                    return Err(wait);
-                }
-            }
-        }
-        Ok(guess)
-    }
-}
-
-impl Guess<'_> {
-    /// It was no wrong guess: nothing is counted.
-    pub fn was_right(self) {
-        for (failures, key, at) in self.0 {
-            failures.give_back(&key, at);
-        }
-    }
-}
-
-/// Failures of each key within a span of time.
-#[derive(Debug)]
-struct Failures {
-    most: usize,
-    span: Duration,
-    clock: Clock,
-    of: Mutex<HashMap<String, VecDeque<Duration>>>,
-}
-
-impl Failures {
-    /// Counts a failure before it is one, and says when that was.
-    fn take(&self, key: &str) -> Result<Duration, Duration> {
-        let now = self.clock.monotonic();
-        let is_recent = |at: &Duration| now.saturating_sub(*at) < self.span;
-        let mut of = self.lock();
-        if of.len() > KEYS {
-            of.retain(|_, times| times.back().is_some_and(is_recent));
-        }
-        let times = of.entry(key.to_owned()).or_default();
-        times.retain(is_recent);
-        match times.front() {
-            Some(first) if times.len() >= self.most => {
-                Err((*first + self.span).saturating_sub(now))
-            }
-            _ => {
-                times.push_back(now);
-                Ok(now)
-            }
-        }
-    }
-
-    fn give_back(&self, key: &str, at: Duration) {
-        let mut of = self.lock();
-        let Some(times) = of.get_mut(key) else { return };
-        if let Some(position) = times.iter().position(|time| *time == at) {
-            times.remove(position);
-        }
-        if times.is_empty() {
-            of.remove(key);
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, VecDeque<Duration>>> {
-        self.of.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -306,53 +208,6 @@ mod tests {
                 .charge("192.0.2.2".to_owned())
                 .is_ok()
         );
-    }
-
-    #[test]
-    fn v_02_five_wrong_guesses_of_one_network_or_one_person_are_enough() {
-        let (limits, clock) = limits();
-        let wrong = |source: IpAddr, person: &str| limits.user_codes.begin(source, person).is_ok();
-        assert!((0..5).all(|n| wrong(address(1), &format!("person {n}"))));
-        assert!(!wrong(address(1), "another"));
-        assert!((0..5).all(|n| wrong(address(10 + n), "ada")));
-        assert!(!wrong(address(100), "ada"));
-        assert!(wrong(address(100), "grace"));
-        clock.advance(599);
-        assert!(!wrong(address(1), "another") && !wrong(address(100), "ada"));
-        clock.advance(1);
-        assert!(wrong(address(1), "another") && wrong(address(100), "ada"));
-    }
-
-    #[test]
-    fn v_02_a_thousand_networks_have_sixty_wrong_guesses_an_hour_together() {
-        let (limits, clock) = limits();
-        let wrong = |n: u32| {
-            let guess = limits.user_codes.begin(address(n), &n.to_string());
-            guess.is_ok()
-        };
-        assert_eq!((0..1_000).filter(|n| wrong(*n)).count(), 60);
-        clock.advance(3_599);
-        assert!(!wrong(5_000));
-        clock.advance(1);
-        assert_eq!((0..1_000).filter(|n| wrong(*n)).count(), 60);
-    }
-
-    #[test]
-    fn what_is_right_counts_nowhere() {
-        let (limits, _) = limits();
-        for _ in 0..100 {
-            limits
-                .user_codes
-                .begin(address(1), "ada")
-                .unwrap()
-                .was_right();
-        }
-        assert!(limits.user_codes.of_all.lock().is_empty());
-        // Guesses at the same time: each has its place before any is judged.
-        let under_way: Vec<_> = (0..6)
-            .map(|_| limits.user_codes.begin(address(1), "ada"))
-            .collect();
-        assert_eq!(under_way.iter().filter(|guess| guess.is_ok()).count(), 5);
     }
 
     #[test]

@@ -43,6 +43,8 @@ kinds! {
     DeviceCode = "wl_dc_";
     /// A request that was pushed, RFC 9126 §2.2.
     PushedRequest = "wl_pr_";
+    /// A name that somebody typed to sign in: perhaps a password, by mistake.
+    TypedName = "";
     /// The root of one family of refresh tokens; never leaves the server as such.
     RefreshFamily = "";
 }
@@ -78,6 +80,13 @@ impl<K: Kind> Secret<K> {
             text: BASE64_URL_SAFE_NO_PAD.encode(sha256(self.text.as_bytes())),
             kind: PhantomData,
         }
+    }
+}
+
+impl TypedName {
+    /// What is stored of a name, however it is written.
+    pub fn hash(typed: &str) -> SecretHash<Self> {
+        SecretHash::of_bytes(typed.trim().to_lowercase().as_bytes())
     }
 }
 

@@ -101,6 +101,17 @@ pub fn in_words(seconds: i64) -> String {
     counted(count, unit)
 }
 
+/// A wait in words, for pages: never too short, and no more precise than anybody needs.
+pub fn roughly(seconds: u64) -> String {
+    let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
+    let up_to = |unit: i64| (seconds / unit + i64::from(seconds % unit > 0)).saturating_mul(unit);
+    in_words(match seconds {
+        ..=90 => seconds,
+        91..=5_400 => up_to(60),
+        _ => up_to(3_600),
+    })
+}
+
 /// A day as people read it, UTC.
 pub fn in_date(at: UnixTime) -> String {
     match time::OffsetDateTime::from_unix_timestamp(at.0) {

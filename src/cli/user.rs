@@ -10,6 +10,8 @@ use super::{Usage, open};
 use crate::{
     accounts::{Accounts, EmailAddress, FullName, Password, Username},
     config::Config,
+    policy::sign_in::{Trial, trial},
+    secret::TypedName,
     store::{Account, Description, Profile, Store},
     time::{Clock, UnixTime},
 };
@@ -34,8 +36,10 @@ pub(super) enum Command {
     },
     /// List the accounts.
     List,
-    /// Give an account another password, and end its sessions.
+    /// Give an account another password, unlock it, and end its sessions.
     Passwd(Who),
+    /// Let a name sign in again for which too many passwords were wrong.
+    Unlock { name: String },
     /// Disable an account: its sessions and its apps' access end at once.
     Disable { name: String },
 }
@@ -108,6 +112,8 @@ pub(super) async fn run(command: Command, config: &Config, as_json: bool) -> any
             let changed = Accounts::new(store.clone())
                 .set_password(&name, password)
                 .await?;
+            let typed = TypedName::hash(name.as_str());
+            store.forget_sign_in_failures(typed).await?;
             store.close().await;
             if !changed {
                 bail!("there is no account named {}", name.as_str());
@@ -124,16 +130,40 @@ pub(super) async fn run(command: Command, config: &Config, as_json: bool) -> any
             }
             report(as_json, &name, "account disabled");
         }
+        Command::Unlock { name } => {
+            let name = parse(&name)?;
+            let store = open(config).await?;
+            let typed = TypedName::hash(name.as_str());
+            let forgotten = store.forget_sign_in_failures(typed).await?;
+            store.close().await;
+            if !forgotten {
+                bail!(
+                    "no password was wrong for {} since it last signed in",
+                    name.as_str()
+                );
+            }
+            report(as_json, &name, "unlocked");
+        }
         Command::List => {
             let store = open(config).await?;
             let accounts = store.accounts().await?;
             let profiles = store.profiles().await?;
+            let mut locked = Vec::new();
+            for account in &accounts {
+                let typed = TypedName::hash(&account.username);
+                let failures = store.sign_in_failures(&typed).await?;
+                let scale = config.limits.scale.get();
+                let trial = failures.map(|failures| trial(failures, scale, now));
+                locked.push(trial == Some(Trial::Locked));
+            }
             store.close().await;
+            let accounts = accounts.iter().zip(locked);
             if as_json {
-                let all: Vec<_> = accounts.iter().map(|a| entry(a, &profiles)).collect();
+                let all: Vec<_> = accounts.map(|(a, l)| entry(a, &profiles, l)).collect();
                 say!("{}", serde_json::to_string_pretty(&all)?);
             } else {
-                for account in accounts {
+                for (account, locked) in accounts {
+                    let locked = if locked { "  locked" } else { "" };
                     let admin = if account.is_admin {
                         "  administrator"
                     } else {
@@ -144,7 +174,7 @@ pub(super) async fn run(command: Command, config: &Config, as_json: bool) -> any
                     } else {
                         ""
                     };
-                    say!("{}{admin}{disabled}", account.username);
+                    say!("{}{admin}{disabled}{locked}", account.username);
                 }
             }
         }
@@ -153,10 +183,11 @@ pub(super) async fn run(command: Command, config: &Config, as_json: bool) -> any
 }
 
 /// An account as JSON, without what is not known.
-fn entry(account: &Account, profiles: &[Profile]) -> Value {
+fn entry(account: &Account, profiles: &[Profile], locked: bool) -> Value {
     let mut entry = json!({
         "username": account.username, "subject": account.subject, "admin": account.is_admin,
         "created_at": account.created_at.0, "disabled": account.disabled_at.is_some(),
+        "locked": locked,
     });
     let profile = profiles.iter().find(|p| p.subject == account.subject);
     if let Some(name) = profile.and_then(|profile| profile.name.as_ref()) {

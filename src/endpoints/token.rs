@@ -12,8 +12,12 @@ use crate::{
     app::App,
     clients::LookUp,
     grants::{self, Request},
+    limits::network,
+    protocol::error::ErrorCode,
     web::{
+        client_ip::client_ip,
         error::TokenError,
+        forms,
         machine::{Call, Endpoint},
     },
 };
@@ -42,9 +46,15 @@ pub(crate) async fn token(
         extensions,
         body,
     };
-    let incoming = TOKEN.read(&app, &call).await?;
+    redeem(&app, &call)
+        .await
+        .map_err(|error| counted(&app, &call, error))
+}
+
+async fn redeem(app: &App, call: &Call) -> Result<Response, TokenError> {
+    let incoming = TOKEN.read(app, call).await?;
     let request = Request {
-        app: &app,
+        app,
         client: &incoming.client,
         params: &incoming.params,
         jkt: incoming.jkt.as_deref(),
@@ -55,4 +65,25 @@ pub(crate) async fn token(
         .await
         .map_err(|error| TokenError::new(error, tried_header))?;
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(response)).into_response())
+}
+
+/// A failure counts for the client, as it calls itself, and the network it asks from: one that never stops failing is
+/// told to wait. What would succeed is never held up: secrets here are far too long to be guessed.
+fn counted(app: &App, call: &Call, error: TokenError) -> TokenError {
+    if !matches!(
+        error.code(),
+        ErrorCode::InvalidClient | ErrorCode::InvalidGrant
+    ) {
+        return error;
+    }
+    let params = forms::read(&call.headers, &call.body).ok();
+    let client_id = params.as_ref().and_then(|it| it.optional("client_id"));
+    let trusted = &app.config.server.trusted_proxies;
+    let source = client_ip(&call.extensions, &call.headers, trusted);
+    let client_id: String = client_id.unwrap_or_default().chars().take(2_048).collect();
+    let key = format!("{} {client_id}", network(source));
+    match app.limits.token_failures.take(&key) {
+        Ok(_) => error,
+        Err(wait) => error.too_often(wait),
+    }
 }

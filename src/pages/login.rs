@@ -1,17 +1,28 @@
 //! `/login`: a person signs in, and goes on to the request that sent them here.
 
+use std::time::Duration;
+
 use axum::{
     body::Bytes,
     extract::State,
-    response::{IntoResponse, Response},
+    response::{AppendHeaders, IntoResponse, Response},
 };
-use http::{HeaderMap, StatusCode, Uri, header};
+use http::{Extensions, HeaderMap, StatusCode, Uri, header};
 
 use crate::{
     app::App,
     protocol::{client_id::ClientId, params::Params, pushed, redirect_uri::RedirectUri},
     secret::{Secret, Visitor},
-    web::{callback::see_other, cookies, error::PageError, forms, html, session, views::Login},
+    time::roughly,
+    web::{
+        callback::see_other,
+        client_ip::client_ip,
+        cookies,
+        error::PageError,
+        forms, html, session,
+        sign_in::{self, Attempt, Outcome},
+        views::Login,
+    },
 };
 
 const FORM: &str = "login";
@@ -30,6 +41,7 @@ pub(crate) async fn show(
 pub(crate) async fn submit(
     State(app): State<App>,
     headers: HeaderMap,
+    extensions: Extensions,
     body: Bytes,
 ) -> Result<Response, PageError> {
     let now = app.clock.now();
@@ -42,20 +54,31 @@ pub(crate) async fn submit(
     }
     let username = params.optional("username").unwrap_or_default();
     let password = params.optional("password").unwrap_or_default();
-    let account = app
-        .accounts
-        .sign_in(username, password)
+    let attempt = Attempt {
+        username,
+        password,
+        headers: &headers,
+        source: client_ip(&extensions, &headers, &app.config.server.trusted_proxies),
+    };
+    let outcome = sign_in::attempt(&app, attempt, now)
         .await
         .map_err(|error| PageError::accounts(&app, &error))?;
-    let Some(account) = account else {
-        tracing::info!(username = %username.chars().take(64).collect::<String>().escape_debug(), "sign-in refused");
-        return Ok(page(&app, &headers, &request, Some(username)).await);
+    let account = match outcome {
+        Outcome::SignedIn(account) => account,
+        refused => {
+            let name: String = username.chars().take(64).collect();
+            let (username, source) = (name.escape_debug(), attempt.source);
+            tracing::info!(%username, %source, why = refused.as_str(), "sign-in refused");
+            return Ok(page(&app, &headers, &request, Some((&name, &refused))).await);
+        }
     };
+    let known = sign_in::remember_browser(&app, &account.username);
     let cookie = session::start(&app, &headers, account.subject, now)
         .await
         .map_err(|error| PageError::store(&app, &error))?;
     let next = next(&app, &request);
-    Ok(([(header::SET_COOKIE, cookie)], see_other(&next)).into_response())
+    let cookies = AppendHeaders([(header::SET_COOKIE, cookie), (header::SET_COOKIE, known)]);
+    Ok((cookies, see_other(&next)).into_response())
 }
 
 /// Where the person goes on.
@@ -92,8 +115,36 @@ async fn meant(app: &App, request: &Params, client_id: Option<&ClientId>) -> Opt
     Params::parse(row.request.as_bytes()).ok()
 }
 
-/// The page; `failed` is the name that did not sign in.
-async fn page(app: &App, headers: &HeaderMap, request: &Params, failed: Option<&str>) -> Response {
+/// What somebody who is not signed in reads, and after how many seconds they may try again.
+fn told(outcome: &Outcome) -> (String, Option<u64>) {
+    let again = |what: &str, wait: Duration| {
+        let seconds = wait.as_secs().max(1);
+        let told = format!("{what} Wait {}, and try again.", roughly(seconds));
+        (told, Some(seconds))
+    };
+    match outcome {
+        Outcome::NameWaits(wait) => again("Too many passwords were wrong for this name.", *wait),
+        Outcome::NameLocked => {
+            let told = "Too many passwords were wrong for this name, so it is locked. Ask the administrator of this server to unlock it.";
+            (told.to_owned(), None)
+        }
+        Outcome::NetworkWaits(wait) => {
+            again("Too many sign-ins from your network went wrong.", *wait)
+        }
+        Outcome::SignedIn(_) | Outcome::Wrong => (
+            "The user name or the password is not right.".to_owned(),
+            None,
+        ),
+    }
+}
+
+/// The page; `failed` is the name that did not sign in, and why.
+async fn page(
+    app: &App,
+    headers: &HeaderMap,
+    request: &Params,
+    failed: Option<(&str, &Outcome)>,
+) -> Response {
     let known = cookies::read::<Visitor>(app, headers, cookies::VISITOR);
     let visitor = known.clone().unwrap_or_else(Secret::generate);
     let client_id = request
@@ -111,22 +162,27 @@ async fn page(app: &App, headers: &HeaderMap, request: &Params, failed: Option<&
         request: request.encode(),
         client_host: client_id.map(|id| id.host_or_name().to_owned()),
         username: failed
+            .map(|(name, _)| name)
             .or_else(|| asked.optional("login_hint"))
             .unwrap_or_default()
             .chars()
             .take(64)
             .collect(),
-        failed: failed.map(|_| "The user name or the password is not right.".to_owned()),
+        failed: failed.map(|(_, outcome)| told(outcome).0),
         notice: landing(request)
             .filter(|(to, _)| *to == forms::TO_DEVICE)
             .map(|_| "After that you compare the code that your device shows.".to_owned()),
     };
-    let status = if failed.is_some() {
-        StatusCode::UNPROCESSABLE_ENTITY
-    } else {
-        StatusCode::OK
+    let status = match failed {
+        None => StatusCode::OK,
+        Some((_, Outcome::Wrong)) => StatusCode::UNPROCESSABLE_ENTITY,
+        Some(_) => StatusCode::TOO_MANY_REQUESTS,
     };
     let mut response = html::page(status, &login, target.as_ref());
+    if let Some(seconds) = failed.and_then(|(_, outcome)| told(outcome).1) {
+        let headers = response.headers_mut();
+        headers.insert(header::RETRY_AFTER, seconds.into());
+    }
     if known.is_none() {
         response.headers_mut().append(
             header::SET_COOKIE,

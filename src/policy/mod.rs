@@ -8,6 +8,7 @@ pub mod key_rotation;
 pub mod known_names;
 pub mod metadata_change;
 pub mod registration;
+pub mod sign_in;
 
 use crate::{
     protocol::{

@@ -32,6 +32,11 @@ const STEPS: &[(i64, &str, &str)] = &[
         "key_rotation",
         include_str!("../../migrations/0004_key_rotation.sql"),
     ),
+    (
+        5,
+        "sign_in_failures",
+        include_str!("../../migrations/0005_sign_in_failures.sql"),
+    ),
 ];
 
 fn migrator() -> Migrator {

@@ -18,6 +18,7 @@ mod migrate;
 mod pushed_requests;
 mod registered_clients;
 mod sessions;
+mod sign_in_failures;
 mod sweep;
 mod used_once;
 mod writer;
@@ -167,6 +168,7 @@ mod tests {
             pushed_requests::STATEMENTS,
             registered_clients::STATEMENTS,
             sessions::STATEMENTS,
+            sign_in_failures::STATEMENTS,
             sweep::STATEMENTS,
             used_once::STATEMENTS,
         ]

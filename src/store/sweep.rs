@@ -15,6 +15,10 @@ const DEVICES: i64 = 30;
 /// Seconds an ended grant is remembered: longer than any access token of it lives.
 const GRANTS: i64 = 86_400;
 
+/// Seconds after which wrong passwords are forgotten, if nobody tried another one, and the same for names that are locked.
+const FAILURES: i64 = 86_400;
+const LOCKED: i64 = 90 * 86_400;
+
 /// Seconds a client is remembered that nobody has any use for, and its history with it.
 const CLIENTS: i64 = 90 * 86_400;
 /// Seconds a version of a document is kept that nothing refers to.
@@ -53,6 +57,10 @@ statements! {
                   (SELECT hash FROM pushed_requests WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)";
     DEVICES_OUT = "DELETE FROM device_codes WHERE hash IN \
                    (SELECT hash FROM device_codes WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)";
+    FAILURES_OUT = "DELETE FROM sign_in_failures WHERE name IN \
+                    (SELECT name FROM sign_in_failures WHERE failed_at < $1 AND failures < 100 ORDER BY failed_at LIMIT $2)";
+    LOCKED_OUT = "DELETE FROM sign_in_failures WHERE name IN \
+                  (SELECT name FROM sign_in_failures WHERE failed_at < $1 ORDER BY failed_at LIMIT $2)";
     LINKS_OUT = "DELETE FROM setup_links WHERE hash IN (SELECT hash FROM setup_links WHERE expires_at < $1 LIMIT $2)";
 }
 
@@ -70,6 +78,8 @@ impl Store {
             (CONSENTS_OUT, 0),
             (GRANTS_OUT, GRANTS),
             (LINKS_OUT, 0),
+            (FAILURES_OUT, FAILURES),
+            (LOCKED_OUT, LOCKED),
             (USED_ONCE_OUT, 0),
             (PUSHED_OUT, PUSHED),
             (DEVICES_OUT, DEVICES),

@@ -12,6 +12,9 @@ pub(crate) const SESSION: &str = "wayleave_session";
 /// The cookie of a browser that is not.
 pub(crate) const VISITOR: &str = "wayleave_visitor";
 
+/// The cookie of a browser in which somebody has signed in before.
+pub(crate) const KNOWN: &str = "wayleave_known";
+
 /// `__Host-` wants TLS; a server on loopback without TLS goes without.
 fn full_name(app: &App, name: &str) -> String {
     if app.config.issuer.is_https() {
@@ -21,8 +24,13 @@ fn full_name(app: &App, name: &str) -> String {
     }
 }
 
-/// The secret in a cookie. Of two cookies of one name neither is believed.
+/// The secret in a cookie.
 pub(crate) fn read<K: Kind>(app: &App, headers: &HeaderMap, name: &str) -> Option<Secret<K>> {
+    text(app, headers, name)?.parse().ok()
+}
+
+/// The text of a cookie. Of two cookies of one name neither is believed.
+pub(crate) fn text<'h>(app: &App, headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     let name = full_name(app, name);
     let pairs = headers
         .get_all(header::COOKIE)
@@ -33,7 +41,7 @@ pub(crate) fn read<K: Kind>(app: &App, headers: &HeaderMap, name: &str) -> Optio
         .filter_map(|pair| pair.trim().split_once('='))
         .filter(|(known, _)| *known == name);
     match (values.next(), values.next()) {
-        (Some((_, value)), None) => value.parse().ok(),
+        (Some((_, value)), None) => Some(value),
         _ => None,
     }
 }
@@ -41,6 +49,11 @@ pub(crate) fn read<K: Kind>(app: &App, headers: &HeaderMap, name: &str) -> Optio
 /// The header that sets a cookie until the browser is closed or the server forgets it.
 pub(crate) fn set<K: Kind>(app: &App, name: &str, secret: &Secret<K>) -> HeaderValue {
     header_value(app, name, secret.expose(), "")
+}
+
+/// The header that sets a cookie for so many seconds.
+pub(crate) fn keep(app: &App, name: &str, text: &str, seconds: i64) -> HeaderValue {
+    header_value(app, name, text, &format!("; Max-Age={seconds}"))
 }
 
 /// The header that removes a cookie.

@@ -30,6 +30,8 @@ pub(crate) struct TokenError {
     tried_header: bool,
     /// RFC 9449 §8: for the next proof.
     nonce: Option<String>,
+    /// RFC 6585 §4: it has failed too often, and should wait.
+    too_often: bool,
 }
 
 impl TokenError {
@@ -38,7 +40,22 @@ impl TokenError {
             error,
             tried_header,
             nonce: None,
+            too_often: false,
         }
+    }
+
+    /// What the client is told.
+    pub(crate) fn code(&self) -> ErrorCode {
+        self.error.code
+    }
+
+    /// The same, to one that has failed so often that it should wait.
+    #[must_use]
+    pub(crate) fn too_often(mut self, wait: Duration) -> Self {
+        let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX);
+        self.error.retry_after = Some(seconds.saturating_add(1));
+        self.too_often = true;
+        self
     }
 
     /// Brings a nonce along, where that is what is missing.
@@ -61,8 +78,11 @@ impl IntoResponse for TokenError {
             Some(cause) => tracing::warn!(code, %cause, "request refused"),
             None => tracing::info!(code, told = %error.description, "request refused"),
         }
-        let status =
-            StatusCode::from_u16(error.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let status = match self.too_often {
+            true => StatusCode::TOO_MANY_REQUESTS,
+            false => StatusCode::from_u16(error.code.status())
+                .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+        };
         let body = Json(json!({ "error": code, "error_description": error.description }));
         let mut response = (status, [(header::CACHE_CONTROL, "no-store")], body).into_response();
         if let Some(seconds) = error.retry_after {

@@ -10,4 +10,5 @@ pub(crate) mod headers;
 pub(crate) mod html;
 pub(crate) mod machine;
 pub(crate) mod session;
+pub(crate) mod sign_in;
 pub(crate) mod views;

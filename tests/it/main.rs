@@ -32,6 +32,7 @@ mod rows_tls;
 mod rows_token;
 mod rows_tokens;
 mod rows_url;
+mod sign_in_limits;
 mod store;
 mod support;
 mod token;

@@ -68,6 +68,8 @@ pub(crate) struct Browser {
     router: Router,
     pub(crate) origin: String,
     pub(crate) cookies: BTreeMap<String, String>,
+    /// Where a proxy says it is.
+    pub(crate) address: Option<String>,
 }
 
 impl Browser {
@@ -76,6 +78,7 @@ impl Browser {
             router,
             origin: origin.to_owned(),
             cookies: BTreeMap::new(),
+            address: None,
         }
     }
 
@@ -90,6 +93,10 @@ impl Browser {
             request
                 .headers_mut()
                 .insert(header::COOKIE, cookies.join("; ").parse().unwrap());
+        }
+        if let Some(address) = &self.address {
+            let address = address.parse().unwrap();
+            request.headers_mut().insert("x-forwarded-for", address);
         }
         let host = self.origin.split_once("://").unwrap().1.parse().unwrap();
         request.headers_mut().entry(header::HOST).or_insert(host);

@@ -1,0 +1,72 @@
+//! Rows of wrong passwords in a row.
+
+use super::{
+    Store, StoreError,
+    dialect::{on_connection, on_reads},
+    statements,
+};
+use crate::{
+    policy::sign_in::Failures,
+    secret::{SecretHash, TypedName},
+    time::UnixTime,
+};
+
+statements! {
+    FIND = "SELECT failures, failed_at FROM sign_in_failures WHERE name = $1";
+    COUNT = "INSERT INTO sign_in_failures (name, failures, failed_at) VALUES ($1, 1, $2) \
+             ON CONFLICT (name) DO UPDATE SET failures = sign_in_failures.failures + 1, failed_at = excluded.failed_at";
+    FORGET = "DELETE FROM sign_in_failures WHERE name = $1";
+}
+
+impl Store {
+    /// The wrong passwords in a row for a name, if there were any.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails, as for every method here.
+    pub async fn sign_in_failures(
+        &self,
+        name: &SecretHash<TypedName>,
+    ) -> Result<Option<Failures>, StoreError> {
+        let row: Option<(i64, i64)> = on_reads!(self, c => {
+            sqlx::query_as(FIND).bind(name.as_str()).fetch_optional(c).await?
+        });
+        Ok(row.map(|(count, last)| Failures {
+            count,
+            last: UnixTime(last),
+        }))
+    }
+
+    /// One more.
+    pub async fn count_sign_in_failure(
+        &self,
+        name: SecretHash<TypedName>,
+        now: UnixTime,
+    ) -> Result<(), StoreError> {
+        self.write_one(move |mut connection| {
+            Box::pin(async move {
+                on_connection!(&mut connection, c => {
+                    sqlx::query(COUNT).bind(name.as_str()).bind(now.0).execute(c).await?;
+                });
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// None any more. False: there were none.
+    pub async fn forget_sign_in_failures(
+        &self,
+        name: SecretHash<TypedName>,
+    ) -> Result<bool, StoreError> {
+        self.write_one(move |mut connection| {
+            Box::pin(async move {
+                let forgotten = on_connection!(&mut connection, c => {
+                    sqlx::query(FORGET).bind(name.as_str()).execute(c).await?.rows_affected()
+                });
+                Ok(forgotten > 0)
+            })
+        })
+        .await
+    }
+}
