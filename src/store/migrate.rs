@@ -37,6 +37,11 @@ const STEPS: &[(i64, &str, &str)] = &[
         "sign_in_failures",
         include_str!("../../migrations/0005_sign_in_failures.sql"),
     ),
+    (
+        6,
+        "fewer_device_indexes",
+        include_str!("../../migrations/0006_fewer_device_indexes.sql"),
+    ),
 ];
 
 fn migrator() -> Migrator {

@@ -139,21 +139,29 @@ async fn work_off(mut connection: SqliteConnection, mut receiver: mpsc::Receiver
                 return;
             }
         };
+        // Whoever is about to hand in work does so now, and shares the commit.
+        tokio::task::yield_now().await;
         if let Err(error) = connection.execute("BEGIN IMMEDIATE").await {
             refuse(job, error.to_string()).await(Ok(()));
             continue;
         }
         let mut replies = vec![run_one(&mut connection, savepoint, job).await];
+        let mut waited = false;
         while replies.len() < BATCH {
             match receiver.try_recv() {
                 Ok(Message::Work { savepoint, job }) => {
-                    replies.push(run_one(&mut connection, savepoint, job).await)
+                    replies.push(run_one(&mut connection, savepoint, job).await);
+                    waited = false;
                 }
                 Ok(later) => {
                     next = Some(later);
                     break;
                 }
-                Err(_) => break,
+                Err(_) if waited => break,
+                Err(_) => {
+                    waited = true;
+                    tokio::task::yield_now().await;
+                }
             }
         }
         let committed = connection
