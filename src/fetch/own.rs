@@ -5,6 +5,7 @@
 
 use std::{
     net::IpAddr,
+    path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -15,7 +16,7 @@ use rustls::{
         WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     },
-    pki_types::{CertificateDer, ServerName, UnixTime as TlsTime},
+    pki_types::{CertificateDer, ServerName, UnixTime as TlsTime, pem::PemObject},
 };
 
 use super::{FetchError, FetcherError, LOOP_MARKER, Resolver, Step, check_head, connector, roots};
@@ -99,6 +100,14 @@ impl Own {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// When the first certificate in a PEM file ends.
+    pub fn certificate_in(&self, file: &Path) -> Option<UnixTime> {
+        let first = CertificateDer::pem_file_iter(file).ok()?.next()?.ok()?;
+        let name = self.issuer.host().trim_matches(['[', ']']).to_owned();
+        let name = ServerName::try_from(name).ok()?;
+        self.certificate.end_of(&first, &[], &name)
+    }
+
     async fn ask(&self, path: &str, sight: &mut Sight) -> Result<(), FetchError> {
         let host = self.issuer.host();
         let limit = Duration::from_secs(self.limits.dns_timeout.get().into());
@@ -157,6 +166,27 @@ struct Certificate {
     ends: Mutex<Option<UnixTime>>,
 }
 
+impl Certificate {
+    /// At a time when no certificate is good, the library says when this one ceased to be.
+    fn end_of(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+    ) -> Option<UnixTime> {
+        let later = TlsTime::since_unix_epoch(Duration::from_secs(LATER));
+        let judged = self
+            .real
+            .verify_server_cert(end_entity, intermediates, name, &[], later);
+        let Err(Error::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. })) =
+            judged
+        else {
+            return None;
+        };
+        i64::try_from(not_after.as_secs()).ok().map(UnixTime)
+    }
+}
+
 impl ServerCertVerifier for Certificate {
     fn verify_server_cert(
         &self,
@@ -166,15 +196,10 @@ impl ServerCertVerifier for Certificate {
         ocsp_response: &[u8],
         now: TlsTime,
     ) -> Result<ServerCertVerified, Error> {
-        let later = TlsTime::since_unix_epoch(Duration::from_secs(LATER));
-        let judge = |at| {
-            self.real
-                .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, at)
-        };
-        // At a time when no certificate is good, the library says when this one ceased to be.
-        let ends = judge(later).err().and_then(|error| ends(&error));
+        let ends = self.end_of(end_entity, intermediates, server_name);
         *self.ends.lock().unwrap_or_else(PoisonError::into_inner) = ends;
-        judge(now)
+        let real = &self.real;
+        real.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
     }
 
     fn verify_tls12_signature(
@@ -198,12 +223,4 @@ impl ServerCertVerifier for Certificate {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.real.supported_verify_schemes()
     }
-}
-
-fn ends(error: &Error) -> Option<UnixTime> {
-    let Error::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. }) = error
-    else {
-        return None;
-    };
-    i64::try_from(not_after.as_secs()).ok().map(UnixTime)
 }

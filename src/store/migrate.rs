@@ -106,31 +106,44 @@ impl Store {
             sqlx::query_as("SELECT version, checksum, success FROM _sqlx_migrations ORDER BY version")
                 .fetch_all(c).await?
         });
-        Ok(compare(&steps))
+        let made = steps.into_iter().map(|(number, checksum, is_whole)| Made {
+            number,
+            checksum,
+            is_whole,
+        });
+        Ok(compare(&made.collect::<Vec<_>>()))
     }
 }
 
-/// What steps that were made, with their checksums and whether they were made to their end, are to ours.
-fn compare(made: &[(i64, Vec<u8>, bool)]) -> Schema {
+/// A step that was made, perhaps not to its end.
+#[derive(Clone, Debug)]
+struct Made {
+    number: i64,
+    checksum: Vec<u8>,
+    is_whole: bool,
+}
+
+/// What the steps that were made are to ours.
+fn compare(made: &[Made]) -> Schema {
     let ours = migrator();
     let ours: Vec<_> = ours.iter().collect();
     let newest = ours.last().map_or(0, |step| step.version);
-    let Some((last, ..)) = made.last() else {
+    let Some(last) = made.last().map(|step| step.number) else {
         return Schema::Absent;
     };
-    let broken = made.iter().find(|(number, checksum, done)| {
-        let own = ours.iter().find(|step| step.version == *number);
-        !done || own.is_some_and(|step| *step.checksum != **checksum)
-    });
-    if let Some((number, ..)) = broken {
-        return Schema::Other(*number);
+    let is_ours = |made: &&Made| {
+        let own = ours.iter().find(|step| step.version == made.number);
+        made.is_whole && own.is_none_or(|step| *step.checksum == *made.checksum)
+    };
+    if let Some(other) = made.iter().find(|step| !is_ours(step)) {
+        return Schema::Other(other.number);
     }
-    let is_made = |number: i64| made.iter().any(|(known, ..)| *known == number);
+    let is_made = |number: i64| made.iter().any(|known| known.number == number);
     let missing = ours.iter().find(|step| !is_made(step.version));
     match missing {
-        _ if *last > newest => Schema::Newer(*last, newest),
+        _ if last > newest => Schema::Newer(last, newest),
         None => Schema::Current(newest),
-        Some(_) if *last < newest => Schema::Older(*last, newest),
+        Some(_) if last < newest => Schema::Older(last, newest),
         Some(step) => Schema::Other(step.version),
     }
 }
@@ -141,29 +154,41 @@ mod tests {
 
     #[test]
     fn a_schema_is_known_by_its_steps() {
-        let ours: Vec<_> = migrator()
+        let made = |number, checksum: &[u8]| Made {
+            number,
+            checksum: checksum.to_vec(),
+            is_whole: true,
+        };
+        let ours = migrator();
+        let ours: Vec<_> = ours
             .iter()
-            .map(|step| (step.version, step.checksum.to_vec(), true))
+            .map(|step| made(step.version, &step.checksum))
             .collect();
-        let newest = ours.last().unwrap().0;
-        let changed = |change: fn(&mut Vec<(i64, Vec<u8>, bool)>)| {
+        let newest = ours.last().unwrap().number;
+        let changed = |change: &dyn Fn(&mut Vec<Made>)| {
             let mut steps = ours.clone();
             change(&mut steps);
             compare(&steps)
         };
         assert_eq!(compare(&[]), Schema::Absent);
-        assert_eq!(changed(|_| {}), Schema::Current(newest));
+        assert_eq!(changed(&|_| {}), Schema::Current(newest));
         assert_eq!(
-            changed(|steps| drop(steps.pop())),
+            changed(&|steps| drop(steps.pop())),
             Schema::Older(newest - 1, newest)
         );
         assert_eq!(
-            changed(|steps| steps.push((99, vec![1], true))),
+            changed(&|steps| steps.push(made(99, &[1]))),
             Schema::Newer(99, newest)
         );
-        assert_eq!(changed(|steps| steps[0].1 = vec![1]), Schema::Other(1));
-        assert_eq!(changed(|steps| steps[1].2 = false), Schema::Other(2));
-        assert_eq!(changed(|steps| drop(steps.remove(1))), Schema::Other(2));
+        assert_eq!(
+            changed(&|steps| steps[0].checksum = vec![1]),
+            Schema::Other(1)
+        );
+        assert_eq!(
+            changed(&|steps| steps[1].is_whole = false),
+            Schema::Other(2)
+        );
+        assert_eq!(changed(&|steps| drop(steps.remove(1))), Schema::Other(2));
     }
 
     #[test]
