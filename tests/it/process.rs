@@ -61,7 +61,7 @@ impl Running {
         self.child.id()
     }
 
-    fn get(&self, path: &str) -> (u16, String) {
+    pub(crate) fn get(&self, path: &str) -> (u16, String) {
         request(
             self.address,
             &format!(
