@@ -1,6 +1,7 @@
 //! Our own signing keys: made once for all processes, kept (encrypted when a key is configured), used to sign, published.
 //! RFC 7515, RFC 7517.
 
+mod inspect;
 mod pair;
 mod rotation;
 mod wrap;
@@ -20,7 +21,10 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
-pub use self::rotation::Described;
+pub use self::{
+    inspect::{Inspected, inspect},
+    rotation::Described,
+};
 use self::{pair::Pair, wrap::Wrap};
 use crate::{
     config::Config,
@@ -35,6 +39,9 @@ use crate::{
     store::{KeyMark, NewKey, Store, StoreError, StoredKey},
     time::UnixTime,
 };
+
+/// The name of the secret that other keys are derived from.
+const ROOT: &str = "root";
 
 /// Why our keys cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -312,17 +319,16 @@ impl Ring {
 }
 
 async fn load_root(store: &Store, wrap: &Wrap) -> Result<[u8; 32], KeyError> {
-    const NAME: &str = "root";
-    let offered = wrap.wrap(&random::<32>(), NAME)?;
-    let stored = store.server_secret(NAME, offered).await?;
-    let (root, rewrap) = wrap.unwrap(&stored, NAME)?;
+    let offered = wrap.wrap(&random::<32>(), ROOT)?;
+    let stored = store.server_secret(ROOT, offered).await?;
+    let (root, rewrap) = wrap.unwrap(&stored, ROOT)?;
     if rewrap {
         store
-            .rewrap(NAME.to_owned(), wrap.wrap(&root, NAME)?, false)
+            .rewrap(ROOT.to_owned(), wrap.wrap(&root, ROOT)?, false)
             .await?;
     }
     root.try_into()
-        .map_err(|_| KeyError::Damaged(NAME.to_owned()))
+        .map_err(|_| KeyError::Damaged(ROOT.to_owned()))
 }
 
 /// A fresh key: its thumbprint (RFC 7638), which is its `kid`, and its PKCS #8 document.

@@ -18,7 +18,9 @@ use std::{sync::Arc, time::Duration};
 
 use self::{admission::Admission, metrics::Requests};
 use axum::{
-    Router, middleware,
+    Router,
+    extract::State,
+    middleware,
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -127,6 +129,7 @@ fn routes(app: &App) -> Router {
     };
 
     let page_app = app.clone();
+    let readiness = Arc::<health::Readiness>::default();
     Router::new()
         .merge(machines)
         .merge(people)
@@ -134,7 +137,10 @@ fn routes(app: &App) -> Router {
         .route(&at("/logos/{name}"), get(logo))
         .route(&at("/dev-clients/{name}"), get(development::serve))
         .route("/healthz", get(health::healthz))
-        .route("/readyz", get(health::readyz))
+        .route(
+            "/readyz",
+            get(move |State(app): State<App>| health::readyz(app, readiness.clone())),
+        )
         .fallback(move || not_found(page_app.clone()))
         .with_state(app.clone())
 }
@@ -187,7 +193,7 @@ async fn not_found(app: App) -> Response {
 
 #[cfg(test)]
 mod tests {
-    use axum::{body::Body, extract::State};
+    use axum::body::Body;
     use http_body_util::BodyExt;
     use tower::ServiceExt as _;
 

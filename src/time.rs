@@ -57,6 +57,11 @@ impl Clock {
         })
     }
 
+    /// Is it the machine's own, which can be compared with those of other machines?
+    pub fn is_of_this_machine(&self) -> bool {
+        matches!(self.0, Source::System { .. })
+    }
+
     /// The wall clock, for everything that is written down or sent.
     pub fn now(&self) -> UnixTime {
         match &self.0 {

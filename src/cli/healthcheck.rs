@@ -22,8 +22,20 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// Longer answers are not ours.
 const LONGEST: u64 = 16 * 1_024;
 
-/// Asks `/readyz` at the configured listener.
+/// Says whether the server is ready.
 pub(super) fn run(config: &Config) -> anyhow::Result<()> {
+    let status = ask(config)?;
+    let address = reachable(config.server.listen);
+    ensure!(
+        status.starts_with("HTTP/1.1 200 "),
+        "not ready: {address} answered {status}"
+    );
+    say!("ready");
+    Ok(())
+}
+
+/// Asks `/readyz` at the configured listener: the status line of its answer.
+pub(super) fn ask(config: &Config) -> anyhow::Result<String> {
     let address = reachable(config.server.listen);
     let ask = || -> anyhow::Result<String> {
         let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
@@ -35,13 +47,7 @@ pub(super) fn run(config: &Config) -> anyhow::Result<()> {
         let mut tls = tls(config)?;
         readyz(Stream::new(&mut tls, &mut stream), config)
     };
-    let status = ask().with_context(|| format!("no answer from {address}"))?;
-    ensure!(
-        status.starts_with("HTTP/1.1 200 "),
-        "not ready: {address} answered {status}"
-    );
-    say!("ready");
-    Ok(())
+    ask().with_context(|| format!("no answer from {address}"))
 }
 
 /// Who listens on every address is asked on the loopback.

@@ -7,6 +7,7 @@ macro_rules! say {
 
 mod client;
 mod client_rules;
+mod doctor;
 mod explain;
 mod healthcheck;
 mod key;
@@ -57,6 +58,8 @@ enum Command {
     Serve,
     /// Say whether the server on this machine, with this configuration, is ready.
     Healthcheck,
+    /// Check what the installation needs, and say what to do about it. Changes nothing.
+    Doctor(doctor::Options),
     /// Bring the database's schema up to date.
     Migrate,
     /// Accounts.
@@ -131,6 +134,12 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
             runtime.block_on(serve::serve(config))
         }
         Command::Healthcheck => healthcheck::run(&config),
+        Command::Doctor(options) => runtime.block_on(doctor::run(
+            &options,
+            &config,
+            cli.config.as_deref(),
+            cli.json,
+        )),
         Command::Migrate => runtime.block_on(async {
             open(&config).await?.close().await;
             say!("The schema of {} is up to date.", config.database.url);

@@ -6,7 +6,7 @@ use toml::{Table, Value};
 
 use super::Config;
 
-const PREFIX: &str = "WAYLEAVE_";
+pub(super) const PREFIX: &str = "WAYLEAVE_";
 const DEFAULT_FILE: &str = "wayleave.toml";
 
 /// The environment variables that concern us.
@@ -36,6 +36,12 @@ impl Environment {
         variables.sort();
         Self(variables)
     }
+
+    /// The value of a variable.
+    pub(super) fn value(&self, name: &str) -> Option<&str> {
+        let known = self.0.iter().find(|(known, _)| known == name);
+        known.map(|(_, value)| value.as_str())
+    }
 }
 
 /// A configuration that cannot be used: says where, which key, and what was expected.
@@ -52,8 +58,7 @@ pub struct ConfigError {
 ///
 /// The first thing that is wrong.
 pub fn load(path: Option<&Path>, environment: &Environment) -> Result<Config, ConfigError> {
-    let default = Path::new(DEFAULT_FILE);
-    let path = path.or_else(|| default.exists().then_some(default));
+    let path = in_use(path);
     let place = path.map_or_else(
         || "configuration".to_owned(),
         |path| path.display().to_string(),
@@ -101,6 +106,12 @@ pub fn load(path: Option<&Path>, environment: &Environment) -> Result<Config, Co
     Ok(config)
 }
 
+/// The file that is read: the one that is named, else the default one if it is there.
+pub(super) fn in_use(path: Option<&Path>) -> Option<&Path> {
+    let default = Path::new(DEFAULT_FILE);
+    path.or_else(|| default.exists().then_some(default))
+}
+
 /// A key's path before the message, unless the message is about the whole.
 fn tell(key: &str, message: &str) -> String {
     let first_line = message.lines().next().unwrap_or(message);
@@ -111,7 +122,7 @@ fn tell(key: &str, message: &str) -> String {
     }
 }
 
-fn read(path: &Path) -> Result<Table, ConfigError> {
+pub(super) fn read(path: &Path) -> Result<Table, ConfigError> {
     let place = path.display().to_string();
     let text = fs::read_to_string(path).map_err(|error| ConfigError {
         place: place.clone(),
@@ -167,7 +178,7 @@ fn overlay(
 }
 
 /// Keys that may come from a file named by `WAYLEAVE_…_FILE`.
-const SECRETS: &[&str] = &["database.url", "keys.encryption_key"];
+pub(super) const SECRETS: &[&str] = &["database.url", "keys.encryption_key"];
 
 fn secret_file(path: &Path, place: &str, key: &str) -> Result<String, ConfigError> {
     let text = fs::read_to_string(path).map_err(|error| ConfigError {

@@ -1,10 +1,12 @@
 //! The configuration: a TOML file overlaid by `WAYLEAVE_…` environment variables. Parsing is validation.
 
 mod load;
+mod secrets;
 mod sections;
 
 pub use self::{
     load::{ConfigError, Environment, load},
+    secrets::{SecretFile, config_file, secret_files},
     sections::{
         Clients, Danger, Database, DatabaseUrl, Development, Example, Fetch, Fresh, Keys, Limits,
         Log, LogFormat, Login, Metrics, Policy, Sensitive, Server, Tls, Tokens,

@@ -12,11 +12,7 @@ use rustls::ClientConfig;
 use super::FetchError;
 use crate::config::Fetch;
 
-/// A client for one request.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "fetch/ is the one place that opens outbound connections"
-)]
+/// A client for one request to a stranger.
 pub(super) fn client(
     tls: ClientConfig,
     host: &str,
@@ -24,6 +20,23 @@ pub(super) fn client(
     limits: &Fetch,
     user_agent: &str,
 ) -> reqwest::Result<reqwest::Client> {
+    builder(tls, host, addresses, limits, user_agent)
+        .https_only(true)
+        .build()
+}
+
+/// The same, as far as it holds for our own issuer, too, which may be http on this machine.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "fetch/ is the one place that opens outbound connections"
+)]
+pub(super) fn builder(
+    tls: ClientConfig,
+    host: &str,
+    addresses: &[IpAddr],
+    limits: &Fetch,
+    user_agent: &str,
+) -> reqwest::ClientBuilder {
     reqwest::Client::builder()
         .dns_resolver(Pinned {
             host: host.to_owned(),
@@ -34,7 +47,6 @@ pub(super) fn client(
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
         .referer(false)
-        .https_only(true)
         .http1_only()
         .http1_max_headers(64)
         .pool_max_idle_per_host(0)
@@ -44,7 +56,6 @@ pub(super) fn client(
         .no_zstd()
         .connect_timeout(Duration::from_secs(limits.connect_timeout.get().into()))
         .user_agent(user_agent)
-        .build()
 }
 
 #[derive(Debug)]

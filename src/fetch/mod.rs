@@ -5,6 +5,7 @@
 
 mod budget;
 mod connector;
+mod own;
 mod resolve;
 mod wire;
 
@@ -19,6 +20,7 @@ use url::Url;
 
 pub use self::{
     budget::{Budgets, OverBudget},
+    own::{Own, Sight},
     resolve::Resolver,
     wire::{Step, Tls, Wire},
 };
@@ -307,6 +309,25 @@ pub enum Charge {
     Stranger,
     /// The administrator, who wants to see.
     Administrator,
+}
+
+/// How many authorities are known: of this machine, and of `fetch.extra_ca_file`.
+///
+/// # Errors
+///
+/// When that file cannot be read, or there are none at all.
+pub fn authorities(config: &Config) -> Result<(usize, usize), FetcherError> {
+    let all = roots(config)?.len();
+    let mut system = RootCertStore::empty();
+    let native = rustls_native_certs::load_native_certs();
+    system.add_parsable_certificates(native.certs);
+    if all == 0 {
+        let why = native.errors.iter().map(ToString::to_string).next();
+        return Err(FetcherError::NoRoots(
+            why.unwrap_or_else(|| "there are none".to_owned()),
+        ));
+    }
+    Ok((system.len(), all - system.len()))
 }
 
 fn roots(config: &Config) -> Result<RootCertStore, FetcherError> {

@@ -51,8 +51,31 @@ impl Resolver {
         }
     }
 
+    /// Who is asked, for an administrator.
+    ///
+    /// # Errors
+    ///
+    /// Why the system does not say.
+    pub fn servers(&self) -> Result<Vec<String>, String> {
+        match self {
+            Self::System => match read_system_conf() {
+                Ok((config, _)) => {
+                    let servers = config.name_servers().iter();
+                    Ok(servers.map(|server| server.ip.to_string()).collect())
+                }
+                Err(error) => Err(error.to_string()),
+            },
+            Self::Servers(servers) => Ok(servers.iter().map(ToString::to_string).collect()),
+            Self::Table(_) => Ok(Vec::new()),
+        }
+    }
+
     /// All addresses of a name, in order, each once. One question per address family.
-    async fn addresses(&self, host: &str, limit: Duration) -> Result<Vec<IpAddr>, FetchError> {
+    ///
+    /// # Errors
+    ///
+    /// When there are none, too many, or nobody says in time.
+    pub async fn addresses(&self, host: &str, limit: Duration) -> Result<Vec<IpAddr>, FetchError> {
         let mut addresses = match self {
             Self::Table(table) => table.get(host).cloned().unwrap_or_default(),
             // RFC 6761 §6.3: nobody else is asked.

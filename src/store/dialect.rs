@@ -113,11 +113,15 @@ impl Store {
                 Pool::Postgres(Connections::of(pool))
             }
         };
+        Ok(Self::of(pool))
+    }
+
+    pub(super) fn of(pool: Pool) -> Self {
         let issued = Cache::builder()
             .max_capacity(10_000)
             .time_to_live(Duration::from_secs(60))
             .build();
-        Ok(Self { pool, issued })
+        Self { pool, issued }
     }
 
     /// One unit of work: all of it is durable when this returns, or none of it ever was.

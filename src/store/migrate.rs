@@ -7,7 +7,7 @@ use sqlx::{
 
 use super::{
     Store, StoreError,
-    dialect::{Connection, Pool},
+    dialect::{Connection, Pool, on_held, on_reads},
 };
 
 /// Number, name and text of each step.
@@ -83,9 +83,128 @@ impl Store {
     }
 }
 
+/// Which schema a database has, beside the one that this program has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Schema {
+    /// None: the database is new.
+    Absent,
+    /// This program's, of this number.
+    Current(i64),
+    /// Of an older program: the last step of its, and of ours.
+    Older(i64, i64),
+    /// Of a newer program.
+    Newer(i64, i64),
+    /// Of a program that made this step in another way, or not to its end.
+    Other(i64),
+}
+
+impl Store {
+    /// Which schema the database has. Changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub async fn schema(&self) -> Result<Schema, StoreError> {
+        let (known,): (bool,) = match &self.pool {
+            Pool::Postgres(connections) => on_held!(connections, c => {
+                sqlx::query_as("SELECT to_regclass('_sqlx_migrations') IS NOT NULL").fetch_one(c).await?
+            }),
+            Pool::Sqlite { reads, .. } => on_held!(reads, c => {
+                sqlx::query_as("SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = '_sqlx_migrations')")
+                    .fetch_one(c).await?
+            }),
+        };
+        if !known {
+            return Ok(Schema::Absent);
+        }
+        let steps: Vec<(i64, Vec<u8>, bool)> = on_reads!(self, c => {
+            sqlx::query_as("SELECT version, checksum, success FROM _sqlx_migrations ORDER BY version")
+                .fetch_all(c).await?
+        });
+        let made = steps.into_iter().map(|(number, checksum, is_whole)| Made {
+            number,
+            checksum,
+            is_whole,
+        });
+        Ok(compare(&made.collect::<Vec<_>>()))
+    }
+}
+
+/// A step that was made, perhaps not to its end.
+#[derive(Clone, Debug)]
+struct Made {
+    number: i64,
+    checksum: Vec<u8>,
+    is_whole: bool,
+}
+
+/// What the steps that were made are to ours.
+fn compare(made: &[Made]) -> Schema {
+    let ours = migrator();
+    let ours: Vec<_> = ours.iter().collect();
+    let newest = ours.last().map_or(0, |step| step.version);
+    let Some(last) = made.last().map(|step| step.number) else {
+        return Schema::Absent;
+    };
+    let is_ours = |made: &&Made| {
+        let own = ours.iter().find(|step| step.version == made.number);
+        made.is_whole && own.is_none_or(|step| *step.checksum == *made.checksum)
+    };
+    if let Some(other) = made.iter().find(|step| !is_ours(step)) {
+        return Schema::Other(other.number);
+    }
+    let is_made = |number: i64| made.iter().any(|known| known.number == number);
+    let missing = ours.iter().find(|step| !is_made(step.version));
+    match missing {
+        _ if last > newest => Schema::Newer(last, newest),
+        None => Schema::Current(newest),
+        Some(_) if last < newest => Schema::Older(last, newest),
+        Some(step) => Schema::Other(step.version),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_schema_is_known_by_its_steps() {
+        let made = |number, checksum: &[u8]| Made {
+            number,
+            checksum: checksum.to_vec(),
+            is_whole: true,
+        };
+        let ours = migrator();
+        let ours: Vec<_> = ours
+            .iter()
+            .map(|step| made(step.version, &step.checksum))
+            .collect();
+        let newest = ours.last().unwrap().number;
+        let changed = |change: &dyn Fn(&mut Vec<Made>)| {
+            let mut steps = ours.clone();
+            change(&mut steps);
+            compare(&steps)
+        };
+        assert_eq!(compare(&[]), Schema::Absent);
+        assert_eq!(changed(&|_| {}), Schema::Current(newest));
+        assert_eq!(
+            changed(&|steps| drop(steps.pop())),
+            Schema::Older(newest - 1, newest)
+        );
+        assert_eq!(
+            changed(&|steps| steps.push(made(99, &[1]))),
+            Schema::Newer(99, newest)
+        );
+        assert_eq!(
+            changed(&|steps| steps[0].checksum = vec![1]),
+            Schema::Other(1)
+        );
+        assert_eq!(
+            changed(&|steps| steps[1].is_whole = false),
+            Schema::Other(2)
+        );
+        assert_eq!(changed(&|steps| drop(steps.remove(1))), Schema::Other(2));
+    }
 
     #[test]
     fn every_migration_file_is_embedded_under_its_number_and_name() {

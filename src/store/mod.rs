@@ -11,6 +11,7 @@ mod dev_clients;
 mod device_codes;
 mod dialect;
 mod grants;
+mod inspect;
 mod interactions;
 mod keys;
 mod logos;
@@ -33,9 +34,11 @@ pub use self::{
     device_codes::{ClaimedDevice, DeviceAnswer, NewDevice, Polled, WaitingDevice},
     dialect::Store,
     grants::{Approved, GrantRow, NewGrant, RotateRequest, Rotated},
+    inspect::{InspectedKey, PostgresFacts},
     interactions::{Answer, Asked, Interaction, NewInteraction},
     keys::{KeyMark, NewKey, StoredKey},
     logos::{ClientLogo, NewLogo},
+    migrate::Schema,
     pushed_requests::{NewPushed, Pushed},
     sessions::SessionRow,
     used_once::{Kind as OnceKind, Once},
@@ -162,6 +165,7 @@ mod tests {
             dev_clients::STATEMENTS,
             device_codes::STATEMENTS,
             grants::STATEMENTS,
+            inspect::STATEMENTS,
             interactions::STATEMENTS,
             keys::STATEMENTS,
             logos::STATEMENTS,

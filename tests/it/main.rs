@@ -10,6 +10,7 @@ mod client_document;
 mod client_policy;
 mod coverage;
 mod discovery;
+mod doctor;
 mod fuzz_seeds;
 mod keys;
 mod layers;
