@@ -333,10 +333,15 @@ async fn load_root(store: &Store, wrap: &Wrap) -> Result<[u8; 32], KeyError> {
 
 /// A fresh key: its thumbprint (RFC 7638), which is its `kid`, and its PKCS #8 document.
 fn make(alg: SigningAlg) -> Result<(String, Vec<u8>), KeyError> {
-    let document = Pair::generate(alg)?;
-    let pair = Pair::read(alg, &document).ok_or(KeyError::Signing)?;
-    let public = public(&pair.jwk()).ok_or(KeyError::Signing)?;
-    Ok((public.thumbprint, document))
+    loop {
+        let document = Pair::generate(alg)?;
+        let pair = Pair::read(alg, &document).ok_or(KeyError::Signing)?;
+        let public = public(&pair.jwk()).ok_or(KeyError::Signing)?;
+        // One that looks like an option of the command line is a nuisance to those who type it.
+        if !public.thumbprint.starts_with('-') {
+            return Ok((public.thumbprint, document));
+        }
+    }
 }
 
 /// A stored key, and what is published of it.

@@ -28,6 +28,7 @@ pub(super) enum Command {
     /// Take a key out at once, because somebody else may have it: what it signed is refused. Another one signs.
     Revoke {
         /// The key's `kid`, as `wayleave key list` shows it
+        #[arg(allow_hyphen_values = true)]
         kid: String,
     },
 }

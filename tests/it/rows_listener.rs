@@ -851,6 +851,8 @@ fn w_09_only_trusted_proxies_say_whom_they_speak_for() {
             let headers = format!("{FORM}X-Forwarded-For: 198.51.100.{n}\r\n");
             ask(at, "POST", "/par", &headers, body);
         }
+        // The log is whole when the process has ended.
+        assert_eq!(server.running.stop(), Some(0));
         let log = std::fs::read_to_string(log.path()).unwrap();
         let is_limited = log.contains("too many requests of one network");
         assert_eq!(is_limited, trusted == "[]", "{log}");
