@@ -9,6 +9,7 @@ mod client;
 mod client_rules;
 mod doctor;
 mod explain;
+mod grant;
 mod healthcheck;
 mod key;
 mod registration;
@@ -68,6 +69,9 @@ enum Command {
     /// Clients: what is known of them, and whom to trust.
     #[command(subcommand)]
     Client(client::Command),
+    /// What people have allowed clients.
+    #[command(subcommand)]
+    Grant(grant::Command),
     /// Our signing keys.
     #[command(subcommand)]
     Key(key::Command),
@@ -147,6 +151,7 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
         }),
         Command::User(command) => runtime.block_on(user::run(command, &config, cli.json)),
         Command::Client(command) => runtime.block_on(client::run(command, &config, cli.json)),
+        Command::Grant(command) => runtime.block_on(grant::run(command, &config, cli.json)),
         Command::Key(command) => runtime.block_on(key::run(command, &config, cli.json)),
         Command::Resource(command) => resource::run(&command, &config, cli.json),
         Command::Explain { url } => runtime.block_on(explain::run(&url, &config, cli.json)),

@@ -93,15 +93,23 @@ pub fn load(path: Option<&Path>, environment: &Environment) -> Result<Config, Co
         place: said_by(key),
         told: format!("{key}: expected {expected}"),
     })?;
-    if config.keys.encryption_key.is_none()
-        && let Some(file) = &config.keys.encryption_key_file
-    {
-        let text = secret_file(
-            file,
-            &said_by("keys.encryption_key_file"),
+    let keys = &mut config.keys;
+    for (key, text, file) in [
+        (
             "keys.encryption_key_file",
-        )?;
-        config.keys.encryption_key = Value::String(text).try_into().ok();
+            &mut keys.encryption_key,
+            &keys.encryption_key_file,
+        ),
+        (
+            "keys.old_encryption_key_file",
+            &mut keys.old_encryption_key,
+            &keys.old_encryption_key_file,
+        ),
+    ] {
+        if let (None, Some(file)) = (&text, file) {
+            let secret = secret_file(file, &said_by(key), key)?;
+            *text = Value::String(secret).try_into().ok();
+        }
     }
     Ok(config)
 }
@@ -178,7 +186,11 @@ fn overlay(
 }
 
 /// Keys that may come from a file named by `WAYLEAVE_…_FILE`.
-pub(super) const SECRETS: &[&str] = &["database.url", "keys.encryption_key"];
+pub(super) const SECRETS: &[&str] = &[
+    "database.url",
+    "keys.encryption_key",
+    "keys.old_encryption_key",
+];
 
 fn secret_file(path: &Path, place: &str, key: &str) -> Result<String, ConfigError> {
     let text = fs::read_to_string(path).map_err(|error| ConfigError {

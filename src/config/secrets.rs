@@ -30,7 +30,8 @@ fn has_secret(table: &Table) -> bool {
     let has_password = |url: url::Url| {
         url.password().is_some() || url.query_pairs().any(|(name, _)| name == "password")
     };
-    url.is_some_and(has_password) || at("keys", "encryption_key").is_some()
+    let of_keys = ["encryption_key", "old_encryption_key"];
+    url.is_some_and(has_password) || of_keys.iter().any(|key| at("keys", key).is_some())
 }
 
 /// The other files with secrets in them: keys, certificates' keys, and the database if it is one.
@@ -48,6 +49,9 @@ pub fn secret_files(config: &Config, environment: &Environment) -> Vec<SecretFil
     }
     if let Some(path) = &config.keys.encryption_key_file {
         files.push(of("keys.encryption_key_file", path));
+    }
+    if let Some(path) = &config.keys.old_encryption_key_file {
+        files.push(of("keys.old_encryption_key_file", path));
     }
     // The other keys that name files are keys of the configuration, and stand above.
     for key in super::load::SECRETS {

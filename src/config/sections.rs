@@ -345,6 +345,12 @@ section! {
         /// A file with such a key.
         #[serde(skip_serializing_if = "Option::is_none")]
         encryption_key_file: Option<PathBuf> = None,
+        /// The one before it: what is encrypted with it is encrypted anew when the server starts.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        old_encryption_key: Option<Sensitive> = None,
+        /// A file with that one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        old_encryption_key_file: Option<PathBuf> = None,
         /// How long a key signs before another one does. The next one is published a day earlier.
         rotate_after: RotateAfter = RotateAfter(90 * 86_400),
     }

@@ -31,6 +31,15 @@ statements! {
             AND EXISTS (SELECT 1 FROM users u WHERE u.subject = grants.subject AND u.disabled_at IS NULL)";
     REVOKE = "UPDATE grants SET revoked_at = $2, revoked_because = $3 WHERE id = $1 AND revoked_at IS NULL";
     LIVE = "SELECT COUNT(*) FROM grants WHERE revoked_at IS NULL AND ends_at > $1 AND idle_until > $1";
+    LIST = "SELECT g.id, g.client_id, u.username, g.scope, g.resources, g.created_at, g.rotated_at, g.idle_until, g.ends_at \
+            FROM grants g JOIN users u ON u.subject = g.subject \
+            WHERE g.revoked_at IS NULL AND g.ends_at > $1 AND g.idle_until > $1 \
+            AND (CAST($2 AS TEXT) IS NULL OR g.id = $2) AND (CAST($3 AS TEXT) IS NULL OR u.username = $3) \
+            AND (CAST($4 AS TEXT) IS NULL OR g.client_id = $4) ORDER BY g.created_at DESC, g.id LIMIT $5";
+    REVOKE_THESE = "UPDATE grants SET revoked_at = $1, revoked_because = $2 WHERE revoked_at IS NULL \
+                    AND (CAST($3 AS TEXT) IS NULL OR id = $3) \
+                    AND (CAST($4 AS TEXT) IS NULL OR subject = (SELECT u.subject FROM users u WHERE u.username = $4)) \
+                    AND (CAST($5 AS TEXT) IS NULL OR client_id = $5)";
     REVOKE_FAMILY = "UPDATE grants SET revoked_at = $3, revoked_because = $4 \
                      WHERE family = $1 AND client_id = $2 AND revoked_at IS NULL AND $5 LIKE '%' || auth_method || '%'";
 }
@@ -81,6 +90,29 @@ row! {
         jkt: Option<String>,
         sid: Option<String>,
     }
+}
+
+row! {
+    /// A live grant, as administrators see it.
+    ListedGrant {
+        id: String,
+        client_id: ClientId,
+        username: String,
+        scope: Scope,
+        resources: Resources,
+        created_at: UnixTime,
+        rotated_at: UnixTime,
+        idle_until: UnixTime,
+        ends_at: UnixTime,
+    }
+}
+
+/// Which grants: those that fit everything that is said.
+#[derive(Clone, Debug, Default)]
+pub struct Which {
+    pub id: Option<String>,
+    pub username: Option<String>,
+    pub client_id: Option<ClientId>,
 }
 
 impl GrantRow {
@@ -140,6 +172,39 @@ impl Store {
             sqlx::query_as(LIVE).bind(now.0).fetch_one(c).await?
         });
         Ok(count)
+    }
+
+    /// Live grants, the newest first, so many at most.
+    pub async fn grants(
+        &self,
+        which: &Which,
+        most: u32,
+        now: UnixTime,
+    ) -> Result<Vec<ListedGrant>, StoreError> {
+        let client_id = which.client_id.as_ref().map(ClientId::as_str);
+        Ok(on_reads!(self, c => {
+            sqlx::query_as(LIST).bind(now.0).bind(&which.id).bind(&which.username).bind(client_id).bind(i64::from(most))
+                .fetch_all(c).await?
+        }))
+    }
+
+    /// Ends grants; says how many.
+    pub async fn revoke_grants(
+        &self,
+        which: Which,
+        because: &'static str,
+        now: UnixTime,
+    ) -> Result<u64, StoreError> {
+        self.write_one(move |mut connection| {
+            Box::pin(async move {
+                let client_id = which.client_id.as_ref().map(ClientId::as_str);
+                Ok(on_connection!(&mut connection, c => {
+                    sqlx::query(REVOKE_THESE).bind(now.0).bind(because).bind(&which.id).bind(&which.username).bind(client_id)
+                        .execute(c).await?.rows_affected()
+                }))
+            })
+        })
+        .await
     }
 
     /// Replaces a refresh token by its successor, in one statement; another one, if that finds nothing to replace, may end

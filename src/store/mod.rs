@@ -33,7 +33,7 @@ pub use self::{
     dev_clients::{DevClient, NewDevClient},
     device_codes::{ClaimedDevice, DeviceAnswer, NewDevice, Polled, WaitingDevice},
     dialect::Store,
-    grants::{Approved, GrantRow, NewGrant, RotateRequest, Rotated},
+    grants::{Approved, GrantRow, ListedGrant, NewGrant, RotateRequest, Rotated, Which},
     inspect::{InspectedKey, PostgresFacts},
     interactions::{Answer, Asked, Interaction, NewInteraction},
     keys::{KeyMark, NewKey, StoredKey},
