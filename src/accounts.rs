@@ -12,10 +12,12 @@ use std::{
 
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
 use tokio::sync::Semaphore;
+use tracing::Instrument;
 use unicode_normalization::UnicodeNormalization;
 
 use crate::{
     secret::{Secret, SecretHash, Setup, random_id},
+    spans::span,
     store::{Account, AccountError, Store, StoreError},
     time::UnixTime,
 };
@@ -338,7 +340,8 @@ impl Accounts {
             let _place = place;
             work()
         });
-        done.await
+        done.instrument(span!("hash password"))
+            .await
             .map_err(|error| AccountsError::Hash(error.to_string()))
     }
 }

@@ -24,6 +24,7 @@ pub mod policy;
 pub mod protocol;
 pub mod secret;
 pub mod server;
+pub mod spans;
 pub mod store;
 pub mod time;
 pub mod tokens;

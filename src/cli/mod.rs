@@ -12,6 +12,7 @@ mod explain;
 mod grant;
 mod healthcheck;
 mod key;
+mod log;
 mod registration;
 mod resource;
 mod serve;
@@ -25,19 +26,15 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 
 use crate::{
-    config::{self, Config, ConfigError, DatabaseUrl, Environment, LogFormat},
+    config::{self, Config, ConfigError, DatabaseUrl, Environment},
     policy::client_rules::standing,
     store::Store,
 };
 
 /// With the commit, where the build knew it.
 const VERSION: &str = env!("VERSION_AND_COMMIT");
-
-/// Lines of the log that may wait to be written.
-const LINES: usize = 10_000;
 
 /// An OAuth 2.1 authorization server whose clients need no registration.
 #[derive(Debug, Parser)]
@@ -134,7 +131,7 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Serve => {
             // What is still to be written is written before the process ends.
-            let _log = log_to_stderr(&config)?;
+            let _log = log::begin(&config, runtime.handle())?;
             runtime.block_on(serve::serve(config))
         }
         Command::Healthcheck => healthcheck::run(&config),
@@ -229,34 +226,4 @@ fn print_line(line: fmt::Arguments<'_>) {
         }
         _ => {}
     }
-}
-
-/// Logs from a thread of its own: a reader that is slow, or gone, costs lines and holds up no request.
-fn log_to_stderr(config: &Config) -> Result<WorkerGuard, Usage> {
-    use io::IsTerminal;
-
-    let filter = tracing_subscriber::EnvFilter::builder()
-        .parse(&config.log.filter)
-        .map_err(|error| {
-            Usage(format!(
-                "log.filter: expected a filter such as info or wayleave=debug: {error}"
-            ))
-        })?;
-    let (writer, guard) = NonBlockingBuilder::default()
-        .buffered_lines_limit(LINES)
-        .finish(io::stderr());
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(writer);
-    let text = match config.log.format {
-        LogFormat::Auto => io::stderr().is_terminal(),
-        LogFormat::Text => true,
-        LogFormat::Json => false,
-    };
-    if text {
-        builder.with_ansi(io::stderr().is_terminal()).init();
-    } else {
-        builder.json().init();
-    }
-    Ok(guard)
 }

@@ -10,6 +10,7 @@ use futures_util::{
     FutureExt,
     future::{BoxFuture, Shared},
 };
+use tracing::Instrument;
 
 use super::refusal::{Refusal, RefusalKind};
 
@@ -37,13 +38,15 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
             return flight.clone();
         }
         let (all, own, work) = (Arc::clone(&self.0), key.to_owned(), work());
-        let task = tokio::spawn(async move {
+        let work = async move {
             let result = AssertUnwindSafe(work).catch_unwind().await;
             all.lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .remove(&own);
             result.unwrap_or_else(|_| Err(failed("reading it panicked")))
-        });
+        };
+        // For a collector it belongs to whoever asked first.
+        let task = tokio::spawn(work.in_current_span());
         let flight = async move {
             task.await
                 .unwrap_or_else(|error| Err(failed(&error.to_string())))

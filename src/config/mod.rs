@@ -9,7 +9,7 @@ pub use self::{
     secrets::{SecretFile, config_file, secret_files},
     sections::{
         Clients, Danger, Database, DatabaseUrl, Development, Example, Fetch, Fresh, Keys, Limits,
-        Log, LogFormat, Login, Metrics, Policy, Sensitive, Server, Tls, Tokens,
+        Log, LogFormat, Login, Metrics, Policy, Sensitive, Server, Tls, Tokens, Traces,
     },
 };
 
@@ -38,6 +38,7 @@ pub struct Config {
     pub limits: Limits,
     pub log: Log,
     pub metrics: Metrics,
+    pub traces: Traces,
     pub development: Development,
     pub danger: Danger,
     /// The protected resources that tokens are for.
@@ -62,6 +63,7 @@ impl Default for Config {
             limits: Limits::default(),
             log: Log::default(),
             metrics: Metrics::default(),
+            traces: Traces::default(),
             development: Development::default(),
             danger: Danger::default(),
             resources: Catalog::default(),

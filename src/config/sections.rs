@@ -281,6 +281,43 @@ section! {
 }
 
 section! {
+    /// `[traces]`: what a collector is told of each request, by OTLP over HTTP.
+    Traces {
+        /// The collector's URL, such as `http://127.0.0.1:4318/v1/traces`; nobody is told unless set.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        endpoint: Option<CollectorUrl> = None,
+        /// Of so many in a thousand requests.
+        per_thousand: u32 = 1_000,
+        /// Go on with the trace that a request's `traceparent` names, and sample as it says. Only behind a proxy that sets it:
+        /// otherwise strangers decide.
+        follow: bool = false,
+    }
+}
+
+/// An http or https URL of a collector.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
+#[serde(try_from = "String")]
+pub struct CollectorUrl(String);
+
+impl CollectorUrl {
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for CollectorUrl {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        match url::Url::parse(&text) {
+            Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(Self(text)),
+            _ => Err("expected an http or https URL, such as http://127.0.0.1:4318/v1/traces"),
+        }
+    }
+}
+
+section! {
     /// `[login]`: people's sessions.
     Login {
         /// A session that is not used.

@@ -4,6 +4,7 @@
 //! follows nothing, decodes nothing, and reads no more than the limit.
 
 mod budget;
+mod collector;
 mod connector;
 mod own;
 mod resolve;
@@ -16,10 +17,12 @@ use rustls::{
     client::{WebPkiServerVerifier, danger::ServerCertVerifier},
     pki_types::{CertificateDer, pem::PemObject},
 };
+use tracing::Instrument;
 use url::Url;
 
 pub use self::{
     budget::{Budgets, OverBudget},
+    collector::Collector,
     own::{Own, Sight},
     resolve::Resolver,
     wire::{Step, Tls, Wire},
@@ -28,7 +31,7 @@ use self::{
     resolve::Guard,
     wire::{Observer, Running, Stopwatch},
 };
-use crate::{config::Config, time::Clock};
+use crate::{config::Config, spans::span, time::Clock};
 
 /// Sent with every request: who sees it twice fetches from itself. RFC 8586.
 pub const LOOP_MARKER: &str = "wayleave";
@@ -207,8 +210,9 @@ impl Fetcher {
         let seconds = self.limits.timeout.get();
         let mut wire = Wire::default();
         let whole = Duration::from_secs(seconds.into());
-        let result =
-            tokio::time::timeout(whole, self.get_unbounded(url, wanted, charge, &mut wire)).await;
+        let asked = self.get_unbounded(url, wanted, charge, &mut wire);
+        let asked = asked.instrument(span!("fetch"));
+        let result = tokio::time::timeout(whole, asked).await;
         let result = result.unwrap_or_else(|_| Err(FetchError::Timeout(wire.last_step(), seconds)));
         (wire, result)
     }

@@ -14,6 +14,7 @@ use futures_util::FutureExt;
 use http::{HeaderValue, Method, StatusCode, Version, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use super::{admission::Admission, metrics::Requests};
 use crate::{
@@ -22,6 +23,7 @@ use crate::{
         error::{ErrorCode, OAuthError},
         host,
     },
+    spans,
     web::{
         error::{PageError, TokenError},
         headers,
@@ -58,9 +60,12 @@ async fn every(app: App, requests: Arc<Requests>, request: Request, next: Next) 
         .is_some();
     let is_http_1 = request.version() < Version::HTTP_2;
     let is_chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
+    let follow = app.config.traces.follow;
+    let template = route.as_ref().map(MatchedPath::as_str);
+    let span = spans::of_request(&method, template, request.headers(), follow);
     let refused = refused(&request);
     let mut response = match refused {
-        None => answered(&app, request, next).await,
+        None => answered(&app, request, next).instrument(span.clone()).await,
         Some((status, told)) => {
             let mut page = PageError::bad_request(&app, "request", told).into_response();
             *page.status_mut() = status;
@@ -73,6 +78,7 @@ async fn every(app: App, requests: Arc<Requests>, request: Request, next: Next) 
         response.headers_mut().insert(header::CONNECTION, close);
     }
     headers::secure(app.config.issuer.is_https(), response.headers_mut());
+    spans::answered(&span, response.status().as_u16());
     let (route, took) = (route.as_ref().map(MatchedPath::as_str), began.elapsed());
     requests.answered(route, response.status(), took);
     if is_of_somebody {

@@ -9,13 +9,14 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
+use tracing::Instrument;
 
 use super::{
     IssuedCode, StoreError,
     connections::{ACQUIRE, Connections},
     writer::Writer,
 };
-use crate::config::DatabaseUrl;
+use crate::{config::DatabaseUrl, spans::span};
 
 /// The state of the server. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -74,11 +75,12 @@ macro_rules! on_reads {
 macro_rules! on_held {
     ($connections:expr, $c:ident => $body:expr) => {{
         let mut held = $connections.take().await?;
-        let done: Result<_, $crate::store::StoreError> = async {
+        let read = async {
             let $c = &mut *held;
             Ok($body)
-        }
-        .await;
+        };
+        let done: Result<_, $crate::store::StoreError> =
+            ::tracing::Instrument::instrument(read, $crate::spans::span!("store read")).await;
         let done = done?;
         held.worked();
         done
@@ -130,17 +132,20 @@ impl Store {
         T: Send + 'static,
         W: for<'c> FnOnce(Connection<'c>) -> BoxFuture<'c, Result<T, StoreError>> + Send + 'static,
     {
-        match &self.pool {
-            Pool::Sqlite { writer, .. } => writer.run(true, work).await,
-            Pool::Postgres(connections) => {
-                let mut held = connections.take().await?;
-                let mut transaction = held.begin().await?;
-                let result = work(Connection::Postgres(&mut transaction)).await?;
-                transaction.commit().await?;
-                held.worked();
-                Ok(result)
+        let written = async {
+            match &self.pool {
+                Pool::Sqlite { writer, .. } => writer.run(true, work).await,
+                Pool::Postgres(connections) => {
+                    let mut held = connections.take().await?;
+                    let mut transaction = held.begin().await?;
+                    let result = work(Connection::Postgres(&mut transaction)).await?;
+                    transaction.commit().await?;
+                    held.worked();
+                    Ok(result)
+                }
             }
-        }
+        };
+        written.instrument(span!("store write")).await
     }
 
     /// A unit of work that is one statement, which is all-or-nothing by itself.
@@ -149,15 +154,18 @@ impl Store {
         T: Send + 'static,
         W: for<'c> FnOnce(Connection<'c>) -> BoxFuture<'c, Result<T, StoreError>> + Send + 'static,
     {
-        match &self.pool {
-            Pool::Sqlite { writer, .. } => writer.run(false, work).await,
-            Pool::Postgres(connections) => {
-                let mut held = connections.take().await?;
-                let result = work(Connection::Postgres(&mut held)).await?;
-                held.worked();
-                Ok(result)
+        let written = async {
+            match &self.pool {
+                Pool::Sqlite { writer, .. } => writer.run(false, work).await,
+                Pool::Postgres(connections) => {
+                    let mut held = connections.take().await?;
+                    let result = work(Connection::Postgres(&mut held)).await?;
+                    held.worked();
+                    Ok(result)
+                }
             }
-        }
+        };
+        written.instrument(span!("store write")).await
     }
 
     /// Units of work that wait for SQLite's one writer.

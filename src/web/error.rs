@@ -394,7 +394,9 @@ impl IntoResponse for PageError {
             .collect();
         let (status, reference) = (page.status, page.reference.as_str());
         let cause = cause.escape_debug();
-        if status >= 500 && status != 503 {
+        if status == 503 {
+            tracing::warn!(status, reference, %cause, detail = detail.join(" "), "page of refusal");
+        } else if status >= 500 {
             tracing::error!(status, reference, %cause, detail = detail.join(" "), "page of refusal");
         } else {
             tracing::info!(status, reference, %cause, detail = detail.join(" "), "page of refusal");

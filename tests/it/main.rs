@@ -38,3 +38,4 @@ mod sign_in_limits;
 mod store;
 mod support;
 mod token;
+mod traces;

@@ -101,7 +101,7 @@ impl Drop for Running {
     }
 }
 
-fn request(address: SocketAddr, text: &str) -> (u16, String) {
+pub(crate) fn request(address: SocketAddr, text: &str) -> (u16, String) {
     use std::io::Read;
     let mut stream = std::net::TcpStream::connect(address).unwrap();
     stream.write_all(text.as_bytes()).unwrap();
