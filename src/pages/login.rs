@@ -10,6 +10,7 @@ use axum::{
 use http::{Extensions, HeaderMap, StatusCode, Uri, header};
 
 use crate::{
+    accounts::Username,
     app::App,
     protocol::{client_id::ClientId, params::Params, pushed, redirect_uri::RedirectUri},
     secret::{Secret, Visitor},
@@ -67,8 +68,18 @@ pub(crate) async fn submit(
         Outcome::SignedIn(account) => account,
         refused => {
             let name: String = username.chars().take(64).collect();
-            let (username, source) = (name.escape_debug(), attempt.source);
-            tracing::info!(%username, %source, why = refused.as_str(), "sign-in refused");
+            // What nobody is called may be a password that was typed into the wrong field.
+            let is_known = match name.parse::<Username>() {
+                Ok(name) => app
+                    .store
+                    .account(name.as_str())
+                    .await
+                    .is_ok_and(|it| it.is_some()),
+                Err(_) => false,
+            };
+            let username = if is_known { name.as_str() } else { "of nobody" };
+            let (source, why) = (attempt.source, refused.as_str());
+            tracing::info!(username, %source, why, "sign-in refused");
             return Ok(page(&app, &headers, &request, Some((&name, &refused))).await);
         }
     };

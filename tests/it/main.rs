@@ -28,6 +28,7 @@ mod rows_dpop;
 mod rows_http;
 mod rows_keys;
 mod rows_listener;
+mod rows_log;
 mod rows_pushed;
 mod rows_redirect;
 mod rows_tls;
