@@ -11,11 +11,12 @@ use std::{
 };
 
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::Instant};
 use tracing::Instrument;
 use unicode_normalization::UnicodeNormalization;
 
 use crate::{
+    counts::seconds,
     secret::{Secret, SecretHash, Setup, random_id},
     spans::span,
     store::{Account, AccountError, Store, StoreError},
@@ -332,6 +333,7 @@ impl Accounts {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, AccountsError> {
         let _counted = Counted::begin(&self.hashes);
+        let began = Instant::now();
         let place = tokio::time::timeout(QUEUE, self.cores.clone().acquire_owned()).await;
         let Ok(Ok(place)) = place else {
             return Err(AccountsError::Busy);
@@ -340,9 +342,12 @@ impl Accounts {
             let _place = place;
             work()
         });
-        done.instrument(span!("hash password"))
-            .await
-            .map_err(|error| AccountsError::Hash(error.to_string()))
+        let counts = &self.store.counts;
+        counts.hash_waits.observe(seconds(began.elapsed()));
+        let began = Instant::now();
+        let done = done.instrument(span!("hash password")).await;
+        counts.hashes.observe(seconds(began.elapsed()));
+        done.map_err(|error| AccountsError::Hash(error.to_string()))
     }
 }
 

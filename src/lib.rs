@@ -14,6 +14,7 @@ pub mod app;
 pub mod cli;
 pub mod clients;
 pub mod config;
+pub mod counts;
 mod endpoints;
 pub mod fetch;
 pub mod grants;

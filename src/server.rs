@@ -62,8 +62,12 @@ fn routes(app: &App) -> Router {
     let most = app.config.server.max_requests.get();
     // People also wait for hosts of clients, which costs us nothing but a place.
     let (for_machines, for_people) = (
-        Arc::new(Admission::new(most)),
-        Arc::new(Admission::new(most.saturating_mul(8))),
+        Arc::new(Admission::new(most, "programs", &app.store.counts)),
+        Arc::new(Admission::new(
+            most.saturating_mul(8),
+            "browsers",
+            &app.store.counts,
+        )),
     );
     let body_time = Duration::from_secs(app.config.server.body_timeout.get().into());
 

@@ -9,7 +9,7 @@ use opentelemetry_sdk::{
     trace::{Sampler, SdkTracerProvider},
 };
 use tokio::runtime::Handle;
-use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
     EnvFilter, Layer, Registry,
     filter::{FilterExt, filter_fn},
@@ -30,6 +30,8 @@ const LINES: usize = 10_000;
 /// When it goes, what is still to be written or sent is.
 pub(super) struct Guard {
     _log: WorkerGuard,
+    /// Lines that are lost, because nobody takes them in time.
+    pub(super) lost: ErrorCounter,
     traces: Option<SdkTracerProvider>,
 }
 
@@ -54,6 +56,7 @@ pub(super) fn begin(config: &Config, runtime: &Handle) -> anyhow::Result<Guard> 
     let (writer, log) = NonBlockingBuilder::default()
         .buffered_lines_limit(LINES)
         .finish(io::stderr());
+    let lost = writer.error_counter();
     let Some(traces) = provider(config, runtime)? else {
         let lines = lines(config, writer);
         tracing_subscriber::registry()
@@ -62,6 +65,7 @@ pub(super) fn begin(config: &Config, runtime: &Handle) -> anyhow::Result<Guard> 
             .init();
         return Ok(Guard {
             _log: log,
+            lost,
             traces: None,
         });
     };
@@ -80,6 +84,7 @@ pub(super) fn begin(config: &Config, runtime: &Handle) -> anyhow::Result<Guard> 
         .init();
     Ok(Guard {
         _log: log,
+        lost,
         traces: Some(traces),
     })
 }

@@ -131,8 +131,8 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Serve => {
             // What is still to be written is written before the process ends.
-            let _log = log::begin(&config, runtime.handle())?;
-            runtime.block_on(serve::serve(config))
+            let log = log::begin(&config, runtime.handle())?;
+            runtime.block_on(serve::serve(config, log.lost.clone()))
         }
         Command::Healthcheck => healthcheck::run(&config),
         Command::Doctor(options) => runtime.block_on(doctor::run(

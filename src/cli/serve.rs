@@ -11,6 +11,7 @@ use anyhow::{Context, bail};
 #[cfg(unix)]
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tracing_appender::non_blocking::ErrorCounter;
 
 use super::{Usage, open};
 use crate::{
@@ -32,13 +33,14 @@ const TURN: Duration = Duration::from_secs(60);
 const NOTICE: Duration = Duration::from_millis(500);
 
 /// Runs until it is told to stop.
-pub(super) async fn serve(config: Config) -> anyhow::Result<()> {
+pub(super) async fn serve(config: Config, lost: ErrorCounter) -> anyhow::Result<()> {
     let tls = server::tls(&config.server).map_err(Usage)?;
     let _only_one = match &config.database.url {
         DatabaseUrl::Sqlite(path) => Some(lock(path)?),
         DatabaseUrl::Postgres(_) => None,
     };
     let store = open(&config).await?;
+    _ = store.counts.log.set(lost);
     let listen = config.server.listen;
     let resolver = Resolver::of(&config);
     let app = App::new(config, store, Clock::system(), resolver)
@@ -156,6 +158,10 @@ async fn sweep(app: App) {
         loop {
             match app.store.sweep(app.clock.now()).await {
                 Ok((gone, more)) => {
+                    let counts = &app.store.counts;
+                    counts.rows_swept.inc_by(gone);
+                    counts.sweeps.add("ok");
+                    counts.last_sweep.set(app.clock.now().0);
                     if gone > 0 {
                         tracing::debug!(gone, "expired rows deleted");
                     }
@@ -166,6 +172,7 @@ async fn sweep(app: App) {
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
                 Err(error) => {
+                    app.store.counts.sweeps.add("failed");
                     tracing::error!(%error, "could not delete expired rows");
                     break;
                 }

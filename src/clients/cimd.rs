@@ -7,7 +7,6 @@ use std::{
 };
 
 use moka::sync::Cache;
-use prometheus_client::metrics::{counter::Counter, family::Family};
 use tokio::sync::Semaphore;
 use url::Url;
 
@@ -83,8 +82,6 @@ pub(super) struct Inner {
     pub(super) failures: Cache<ClientUrl, Failure>,
     pub(super) refused: Mutex<VecDeque<Refused>>,
     pub(super) flights: Flights<Arc<Client>>,
-    /// Attempts at documents, by what came of them.
-    pub(super) fetches: Family<[(&'static str, &'static str); 1], Counter>,
     /// Places for those who wait for a host.
     waiting: Semaphore,
     pub(super) key_sets: KeySets,
@@ -144,7 +141,6 @@ impl Clients {
             failures: Cache::new(entries),
             refused: Mutex::default(),
             flights: Flights::new(),
-            fetches: Family::default(),
             waiting: Semaphore::new(WAITING),
             key_sets: KeySets::new(config),
         })))
@@ -300,13 +296,19 @@ impl Clients {
         } else {
             match self.0.at_hand(client_id, now).await? {
                 Some(cached) => {
+                    if cached.fresh_until <= now {
+                        self.0.store.counts.clients.add("stale");
+                    }
                     if cached.refresh_from <= now && cached.fresh_until > now {
                         // Nobody waits for it.
                         drop(self.flight(client_id, source));
                     }
                     cached.client
                 }
-                None => self.fetched(client_id, source).await?,
+                None => {
+                    self.0.store.counts.clients.add("host");
+                    self.fetched(client_id, source).await?
+                }
             }
         };
         self.standing(&id, &client.metadata.thumbprints())?;
@@ -556,8 +558,10 @@ impl Inner {
     /// The last good copy, from memory or else from the database.
     pub(super) async fn last_good(&self, client_id: &ClientUrl) -> Result<Option<Cached>, Refusal> {
         if let Some(cached) = self.memory.get(client_id) {
+            self.store.counts.clients.add("memory");
             return Ok(Some(cached));
         }
+        self.store.counts.clients.add("database");
         let Some(kept) = self.store.client(client_id).await? else {
             return Ok(None);
         };

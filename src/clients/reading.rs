@@ -67,7 +67,7 @@ impl Inner {
         };
         let (wire, fetched) = self.fetcher.get(&url, wanted, charge).await;
         let result = fetched.as_ref().err().map_or("ok", FetchError::rule);
-        self.fetches.get_or_create(&[("result", result)]).inc();
+        self.store.counts.document_fetches.add(result);
         (wire, fetched)
     }
 

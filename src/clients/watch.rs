@@ -2,8 +2,6 @@
 
 use std::sync::PoisonError;
 
-use prometheus_client::metrics::{counter::Counter, family::Family};
-
 use super::{Clients, Refusal};
 use crate::{protocol::client_url::ClientUrl, time::UnixTime};
 
@@ -62,11 +60,6 @@ impl Clients {
     /// Documents that are being read.
     pub fn flights(&self) -> usize {
         self.0.flights.len()
-    }
-
-    /// Documents that hosts were asked for, by the rule that refused, or `ok`.
-    pub fn fetches(&self) -> &Family<[(&'static str, &'static str); 1], Counter> {
-        &self.0.fetches
     }
 
     /// Clients in memory.

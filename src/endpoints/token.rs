@@ -70,6 +70,7 @@ async fn redeem(app: &App, call: &Call) -> Result<Response, TokenError> {
 /// A failure counts for the client, as it calls itself, and the network it asks from: one that never stops failing is
 /// told to wait. What would succeed is never held up: secrets here are far too long to be guessed.
 fn counted(app: &App, call: &Call, error: TokenError) -> TokenError {
+    app.store.counts.token_errors.add(error.code().as_str());
     if !matches!(
         error.code(),
         ErrorCode::InvalidClient | ErrorCode::InvalidGrant

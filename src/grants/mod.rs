@@ -91,7 +91,12 @@ pub async fn redeem(request: Request<'_>) -> Result<TokenResponse, OAuthError> {
             "this server does not have this grant_type",
         ));
     };
-    (grant.redeem)(request).await
+    let counts = &request.app.store.counts;
+    let redeemed = (grant.redeem)(request).await;
+    if redeemed.is_ok() {
+        counts.tokens.add(grant.name);
+    }
+    redeemed
 }
 
 /// What the client is to us now: a rule that came after its grant counts, too, and one about a key that it publishes.

@@ -64,6 +64,7 @@ pub(crate) async fn submit(
     let outcome = sign_in::attempt(&app, attempt, now)
         .await
         .map_err(|error| PageError::accounts(&app, &error))?;
+    app.store.counts.sign_ins.add(outcome.as_str());
     let account = match outcome {
         Outcome::SignedIn(account) => account,
         refused => {

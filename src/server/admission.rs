@@ -2,11 +2,16 @@
 //! so that one does not starve the others. Health and what is the same for everybody need no place.
 
 use std::{
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
 use tokio::sync::{Semaphore, SemaphorePermit};
+
+use crate::counts::Counts;
 
 /// Longest wait for a place: whoever has waited longer is better served by coming again.
 const LONGEST: Duration = Duration::from_millis(500);
@@ -17,15 +22,19 @@ pub(super) struct Admission {
     places: Semaphore,
     waiting: AtomicU32,
     most_waiting: u32,
+    class: &'static str,
+    counts: Arc<Counts>,
 }
 
 impl Admission {
     /// So many at a time; four times as many may wait.
-    pub(super) fn new(most: u32) -> Self {
+    pub(super) fn new(most: u32, class: &'static str, counts: &Arc<Counts>) -> Self {
         Self {
             places: Semaphore::new(usize::try_from(most).unwrap_or(Semaphore::MAX_PERMITS)),
             waiting: AtomicU32::new(0),
             most_waiting: most.saturating_mul(4),
+            class,
+            counts: Arc::clone(counts),
         }
     }
 
@@ -34,6 +43,14 @@ impl Admission {
         if let Ok(place) = self.places.try_acquire() {
             return Some(place);
         }
+        let place = self.wait().await;
+        if place.is_none() {
+            self.counts.turned_away.add(self.class);
+        }
+        place
+    }
+
+    async fn wait(&self) -> Option<SemaphorePermit<'_>> {
         let _waits = Waits::begin(&self.waiting, self.most_waiting)?;
         let place = tokio::time::timeout(LONGEST, self.places.acquire()).await;
         place.ok()?.ok()
@@ -63,7 +80,7 @@ mod tests {
 
     #[tokio::test]
     async fn over_the_places_some_wait_and_the_rest_is_sent_away_at_once() {
-        let admission = Admission::new(2);
+        let admission = Admission::new(2, "programs", &Counts::new());
         let (first, second) = (admission.enter().await, admission.enter().await);
         assert!(first.is_some() && second.is_some());
         let all: Vec<_> = (0..20).map(|_| admission.enter()).collect();

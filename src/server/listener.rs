@@ -98,10 +98,15 @@ pub async fn serve(
                 // Over the limit, the connection is dropped here: closed.
                 if let Some(place) = places.take(peer.ip().to_canonical()) {
                     let (door, watcher) = (door.clone(), graceful.watcher());
+                    let open = app.store.counts.connections.clone();
+                    open.inc();
                     tokio::spawn(async move {
                         door.open(stream, peer, watcher).await;
                         drop(place);
+                        open.dec();
                     });
+                } else {
+                    app.store.counts.connections_refused.inc();
                 }
             }
             Err(error) => {

@@ -116,6 +116,7 @@ struct Gauges {
     hashes_waiting: Gauge,
     live_grants: Gauge,
     signing_keys: Gauge,
+    log_lines_lost: Gauge,
 }
 
 impl Metrics {
@@ -142,11 +143,7 @@ impl Metrics {
             Unit::Seconds,
             requests.seconds.clone(),
         );
-        registry.register(
-            "document_fetches",
-            "Documents that hosts were asked for, by the rule that refused, or ok",
-            app.clients.fetches().clone(),
-        );
+        app.store.counts.register(&mut registry);
         let gauges = Gauges::default();
         let table = [
             (
@@ -180,6 +177,11 @@ impl Metrics {
                 &gauges.live_grants,
             ),
             (
+                "log_lines_lost",
+                "Lines of the log that nobody took in time, since the start",
+                &gauges.log_lines_lost,
+            ),
+            (
                 "signing_keys",
                 "Signing keys that are published",
                 &gauges.signing_keys,
@@ -209,6 +211,7 @@ impl Metrics {
         set(&gauges.writes_waiting, app.store.writes_waiting() as u64);
         set(&gauges.hashes_waiting, app.accounts.hashes_waiting() as u64);
         set(&gauges.signing_keys, app.keys.count() as u64);
+        set(&gauges.log_lines_lost, app.store.counts.log_lines_lost());
         self.count_grants(now).await;
         let mut text = String::new();
         match encode(&mut text, &self.registry) {

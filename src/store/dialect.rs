@@ -4,11 +4,13 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 use moka::sync::Cache;
+use prometheus_client::metrics::histogram::Histogram;
 use sqlx::{
     ConnectOptions, Connection as _, Executor, PgConnection, Postgres, Sqlite, SqliteConnection,
     postgres::{PgConnectOptions, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
+use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::{
@@ -16,7 +18,7 @@ use super::{
     connections::{ACQUIRE, Connections},
     writer::Writer,
 };
-use crate::{config::DatabaseUrl, spans::span};
+use crate::{config::DatabaseUrl, counts::Counts, spans::span};
 
 /// The state of the server. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -24,6 +26,8 @@ pub struct Store {
     pub(super) pool: Pool,
     /// Codes that this process issued a moment ago, by their hashes, so that they need not be looked up.
     pub(super) issued: Cache<String, Arc<IssuedCode>>,
+    /// What this server counts; every part of it that has the store has them.
+    pub counts: Arc<Counts>,
 }
 
 #[derive(Clone, Debug)]
@@ -96,8 +100,9 @@ impl Store {
     ///
     /// When the database cannot be reached, or does not keep what it promises.
     pub async fn open(url: &DatabaseUrl, max_connections: u32) -> Result<Self, StoreError> {
+        let counts = Counts::new();
         let pool = match url {
-            DatabaseUrl::Sqlite(path) => open_sqlite(path).await?,
+            DatabaseUrl::Sqlite(path) => open_sqlite(path, counts.commits.clone()).await?,
             DatabaseUrl::Postgres(url) => {
                 let options: PgConnectOptions = url.parse().map_err(StoreError::Database)?;
                 let options = options
@@ -115,15 +120,19 @@ impl Store {
                 Pool::Postgres(Connections::of(pool))
             }
         };
-        Ok(Self::of(pool))
+        Ok(Self::of(pool, counts))
     }
 
-    pub(super) fn of(pool: Pool) -> Self {
+    pub(super) fn of(pool: Pool, counts: Arc<Counts>) -> Self {
         let issued = Cache::builder()
             .max_capacity(10_000)
             .time_to_live(Duration::from_secs(60))
             .build();
-        Self { pool, issued }
+        Self {
+            pool,
+            issued,
+            counts,
+        }
     }
 
     /// One unit of work: all of it is durable when this returns, or none of it ever was.
@@ -145,7 +154,7 @@ impl Store {
                 }
             }
         };
-        written.instrument(span!("store write")).await
+        self.counted(written).await
     }
 
     /// A unit of work that is one statement, which is all-or-nothing by itself.
@@ -165,7 +174,22 @@ impl Store {
                 }
             }
         };
-        written.instrument(span!("store write")).await
+        self.counted(written).await
+    }
+
+    /// Counts a unit of work, and how long it took.
+    async fn counted<T>(
+        &self,
+        work: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let began = Instant::now();
+        let done = work.instrument(span!("store write")).await;
+        match &done {
+            Ok(_) => self.counts.writes.observe(began.elapsed().as_secs_f64()),
+            Err(error) if error.is_of_the_database() => _ = self.counts.database_failures.inc(),
+            Err(_) => {}
+        }
+        done
     }
 
     /// Units of work that wait for SQLite's one writer.
@@ -226,7 +250,7 @@ impl Store {
     }
 }
 
-async fn open_sqlite(path: &Path) -> Result<Pool, StoreError> {
+async fn open_sqlite(path: &Path, commits: Histogram) -> Result<Pool, StoreError> {
     if let Some(folder) = path
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty())
@@ -257,7 +281,7 @@ async fn open_sqlite(path: &Path) -> Result<Pool, StoreError> {
     connection.ping().await?;
     Ok(Pool::Sqlite {
         reads,
-        writer: Writer::start(connection),
+        writer: Writer::start(connection, commits),
     })
 }
 

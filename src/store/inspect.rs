@@ -16,7 +16,7 @@ use super::{
     statements,
     writer::Writer,
 };
-use crate::{config::DatabaseUrl, protocol::id_token::SigningAlg, time::UnixTime};
+use crate::{config::DatabaseUrl, counts::Counts, protocol::id_token::SigningAlg, time::UnixTime};
 
 statements! {
     KEYS = "SELECT kid, private_key, alg, created_at FROM signing_keys ORDER BY generation";
@@ -65,6 +65,7 @@ impl Store {
     ///
     /// When it is not there, or does not open.
     pub async fn look(url: &DatabaseUrl) -> Result<Self, StoreError> {
+        let counts = Counts::new();
         let pool = match url {
             DatabaseUrl::Sqlite(path) => {
                 let options = SqliteConnectOptions::new()
@@ -80,7 +81,7 @@ impl Store {
                 connection.execute("PRAGMA schema_version").await?;
                 Pool::Sqlite {
                     reads: Connections::of(pool.connect_with(options).await?),
-                    writer: Writer::start(connection),
+                    writer: Writer::start(connection, counts.commits.clone()),
                 }
             }
             DatabaseUrl::Postgres(url) => {
@@ -100,7 +101,7 @@ impl Store {
                 Pool::Postgres(Connections::of(pool.connect_with(options).await?))
             }
         };
-        Ok(Self::of(pool))
+        Ok(Self::of(pool, counts))
     }
 
     /// What SQLite finds wrong with the file: nothing, if it is sound. It reads all of it.

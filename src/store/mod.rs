@@ -68,6 +68,11 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Did the database fail, rather than refuse what is not so?
+    pub(super) fn is_of_the_database(&self) -> bool {
+        !matches!(self, Self::RulesMoved | Self::UsedBefore)
+    }
+
     /// May the same work succeed in a moment?
     pub fn is_temporary(&self) -> bool {
         match self {

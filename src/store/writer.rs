@@ -6,6 +6,7 @@
 use std::panic::AssertUnwindSafe;
 
 use futures_util::{FutureExt, future::BoxFuture};
+use prometheus_client::metrics::histogram::Histogram;
 use sqlx::{Connection as _, Executor, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
 
@@ -37,9 +38,9 @@ type Job = Box<
 type Reply = Box<dyn FnOnce(Result<(), String>) + Send>;
 
 impl Writer {
-    pub(super) fn start(connection: SqliteConnection) -> Self {
+    pub(super) fn start(connection: SqliteConnection, commits: Histogram) -> Self {
         let (sender, receiver) = mpsc::channel(QUEUE);
-        tokio::spawn(work_off(connection, receiver));
+        tokio::spawn(work_off(connection, receiver, commits));
         Self(sender)
     }
 
@@ -117,7 +118,12 @@ where
     (job, answered)
 }
 
-async fn work_off(mut connection: SqliteConnection, mut receiver: mpsc::Receiver<Message>) {
+/// `commits`: how many units of work share each.
+async fn work_off(
+    mut connection: SqliteConnection,
+    mut receiver: mpsc::Receiver<Message>,
+    commits: Histogram,
+) {
     let mut next = None;
     loop {
         let first = match next.take() {
@@ -169,7 +175,9 @@ async fn work_off(mut connection: SqliteConnection, mut receiver: mpsc::Receiver
             .await
             .map(drop)
             .map_err(|error| error.to_string());
-        if committed.is_err() {
+        if committed.is_ok() {
+            commits.observe(f64::from(u32::try_from(replies.len()).unwrap_or(u32::MAX)));
+        } else {
             _ = connection.execute("ROLLBACK").await;
         }
         for reply in replies {

@@ -15,6 +15,7 @@ mod fuzz_seeds;
 mod keys;
 mod layers;
 mod login;
+mod metrics;
 mod operations;
 mod other_clients;
 mod process;
