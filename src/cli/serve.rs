@@ -19,6 +19,7 @@ use crate::{
     fetch::Resolver,
     keys::KeyError,
     server,
+    store::Turn,
     time::{Clock, in_words},
 };
 
@@ -151,10 +152,15 @@ fn say(line: &str) {
 async fn sweep(app: App) {
     let mut tick = tokio::time::interval(SWEEP);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut turn = Turn::default();
     loop {
         tick.tick().await;
         loop {
-            match app.store.sweep(app.clock.now()).await {
+            match app.store.sweep_in_turn(&mut turn, app.clock.now()).await {
+                Ok(_) if turn.is_anothers() => {
+                    tracing::debug!("another process deletes expired rows");
+                    break;
+                }
                 Ok((gone, more)) => {
                     if gone > 0 {
                         tracing::debug!(gone, "expired rows deleted");
