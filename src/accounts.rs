@@ -11,7 +11,7 @@ use std::{
 };
 
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::Instrument;
 use unicode_normalization::UnicodeNormalization;
 
@@ -22,8 +22,9 @@ use crate::{
     time::UnixTime,
 };
 
-/// Longest wait for a core to hash on.
-const QUEUE: Duration = Duration::from_secs(10);
+/// Most that wait for a core to hash on, and for how long: whoever comes then is better served by coming again.
+const QUEUE: usize = 64;
+const LONGEST: Duration = Duration::from_secs(2);
 
 /// What a person signs in with. Lower case; compared as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -157,6 +158,7 @@ pub enum AccountsError {
 pub struct Accounts {
     store: Store,
     cores: Arc<Semaphore>,
+    queue: Semaphore,
     /// Sign-ins that hash, or wait for a core.
     hashes: Arc<AtomicUsize>,
 }
@@ -194,12 +196,24 @@ impl Accounts {
 
     /// On this store, hashing on as many cores as there are.
     pub fn new(store: Store) -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             store,
-            cores: Arc::new(Semaphore::new(cores)),
+            cores: Arc::new(Semaphore::new(number_of_cores())),
+            queue: Semaphore::new(QUEUE),
             hashes: Arc::default(),
         }
+    }
+
+    /// Keeps every core from hashing, until it is dropped: for tests of what happens then.
+    ///
+    /// # Errors
+    ///
+    /// Never, as long as the server runs.
+    #[doc(hidden)]
+    pub async fn hold_cores(&self) -> Result<OwnedSemaphorePermit, AccountsError> {
+        let cores = u32::try_from(number_of_cores()).unwrap_or(u32::MAX);
+        let held = self.cores.clone().acquire_many_owned(cores).await;
+        held.map_err(|_| AccountsError::Busy)
     }
 
     /// The account, if the name and the password are right and it is not disabled. Takes as long for every answer.
@@ -327,23 +341,34 @@ impl Accounts {
         self.on_a_core(move || hash_now(&password.0)).await?
     }
 
+    /// A core, at once or soon; `None`: come again.
+    async fn core(&self) -> Option<OwnedSemaphorePermit> {
+        if let Ok(core) = self.cores.clone().try_acquire_owned() {
+            return Some(core);
+        }
+        let _waits = (self.queue.try_acquire().ok()?, Counted::begin(&self.hashes));
+        let core = tokio::time::timeout(LONGEST, self.cores.clone().acquire_owned()).await;
+        core.ok()?.ok()
+    }
+
     async fn on_a_core<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, AccountsError> {
-        let _counted = Counted::begin(&self.hashes);
-        let place = tokio::time::timeout(QUEUE, self.cores.clone().acquire_owned()).await;
-        let Ok(Ok(place)) = place else {
-            return Err(AccountsError::Busy);
-        };
+        let place = self.core().await.ok_or(AccountsError::Busy)?;
+        let counted = Counted::begin(&self.hashes);
         let done = tokio::task::spawn_blocking(move || {
-            let _place = place;
+            let _held = (place, counted);
             work()
         });
         done.instrument(span!("hash password"))
             .await
             .map_err(|error| AccountsError::Hash(error.to_string()))
     }
+}
+
+fn number_of_cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 fn hash_now(password: &str) -> Result<String, AccountsError> {
@@ -355,7 +380,37 @@ fn hash_now(password: &str) -> Result<String, AccountsError> {
 
 #[cfg(test)]
 mod tests {
+    use std::task::Poll;
+
     use super::*;
+
+    #[tokio::test]
+    async fn no_more_than_the_queue_wait_for_a_core_and_the_rest_is_sent_away_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("w.db").display());
+        let store = Store::open(&url.parse().unwrap(), 1).await.unwrap();
+        let accounts = Accounts::new(store);
+        let held = accounts.hold_cores().await.unwrap();
+        let mut waiting: Vec<_> = (0..QUEUE)
+            .map(|_| Box::pin(accounts.on_a_core(|| 1)))
+            .collect();
+        for waits in &mut waiting {
+            assert!(futures_util::poll!(waits).is_pending());
+        }
+        assert_eq!(accounts.hashes_waiting(), 64);
+        for _ in 0..100 {
+            let refused = futures_util::poll!(Box::pin(accounts.on_a_core(|| 1)));
+            assert!(matches!(refused, Poll::Ready(Err(AccountsError::Busy))));
+        }
+        assert_eq!(accounts.hashes_waiting(), 64);
+        // Whoever goes away leaves a place to somebody else.
+        drop(waiting.pop());
+        let mut next = Box::pin(accounts.on_a_core(|| 1));
+        assert!(futures_util::poll!(&mut next).is_pending());
+        drop((waiting, held));
+        assert_eq!(next.await.unwrap(), 1);
+        assert_eq!(accounts.on_a_core(|| 2).await.unwrap(), 2);
+    }
 
     #[test]
     fn a_user_name_is_one_spelling() {
