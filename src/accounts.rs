@@ -158,7 +158,7 @@ pub enum AccountsError {
 pub struct Accounts {
     store: Store,
     cores: Arc<Semaphore>,
-    queue: Semaphore,
+    queue: Arc<Semaphore>,
     /// Sign-ins that hash, or wait for a core.
     hashes: Arc<AtomicUsize>,
 }
@@ -199,21 +199,27 @@ impl Accounts {
         Self {
             store,
             cores: Arc::new(Semaphore::new(number_of_cores())),
-            queue: Semaphore::new(QUEUE),
+            queue: Arc::new(Semaphore::new(QUEUE)),
             hashes: Arc::default(),
         }
     }
 
-    /// Keeps every core from hashing, until it is dropped: for tests of what happens then.
+    /// Takes every core and every place in the queue, until what is returned is dropped: for tests of what happens then.
     ///
     /// # Errors
     ///
     /// Never, as long as the server runs.
     #[doc(hidden)]
-    pub async fn hold_cores(&self) -> Result<OwnedSemaphorePermit, AccountsError> {
-        let cores = u32::try_from(number_of_cores()).unwrap_or(u32::MAX);
-        let held = self.cores.clone().acquire_many_owned(cores).await;
-        held.map_err(|_| AccountsError::Busy)
+    pub async fn keep_busy(&self) -> Result<[OwnedSemaphorePermit; 2], AccountsError> {
+        let all = async |places: &Arc<Semaphore>, most: usize| {
+            let most = u32::try_from(most).unwrap_or(u32::MAX);
+            let taken = places.clone().acquire_many_owned(most).await;
+            taken.map_err(|_| AccountsError::Busy)
+        };
+        Ok([
+            all(&self.cores, number_of_cores()).await?,
+            all(&self.queue, QUEUE).await?,
+        ])
     }
 
     /// The account, if the name and the password are right and it is not disabled. Takes as long for every answer.
@@ -390,7 +396,7 @@ mod tests {
         let url = format!("sqlite:{}", folder.path().join("w.db").display());
         let store = Store::open(&url.parse().unwrap(), 1).await.unwrap();
         let accounts = Accounts::new(store);
-        let held = accounts.hold_cores().await.unwrap();
+        let [held, _] = accounts.keep_busy().await.unwrap();
         let mut waiting: Vec<_> = (0..QUEUE)
             .map(|_| Box::pin(accounts.on_a_core(|| 1)))
             .collect();

@@ -17,6 +17,7 @@ mod layers;
 mod login;
 mod operations;
 mod other_clients;
+mod overload;
 mod process;
 mod rows_address;
 mod rows_cache;
