@@ -11,7 +11,10 @@ use std::{
 };
 
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
 use tracing::Instrument;
 use unicode_normalization::UnicodeNormalization;
 
@@ -23,8 +26,9 @@ use crate::{
     time::UnixTime,
 };
 
-/// Longest wait for a core to hash on.
-const QUEUE: Duration = Duration::from_secs(10);
+/// Most that wait for a core to hash on, and for how long: whoever comes then is better served by coming again.
+const QUEUE: usize = 64;
+const LONGEST: Duration = Duration::from_secs(2);
 
 /// What a person signs in with. Lower case; compared as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -158,6 +162,7 @@ pub enum AccountsError {
 pub struct Accounts {
     store: Store,
     cores: Arc<Semaphore>,
+    queue: Arc<Semaphore>,
     /// Sign-ins that hash, or wait for a core.
     hashes: Arc<AtomicUsize>,
 }
@@ -195,12 +200,30 @@ impl Accounts {
 
     /// On this store, hashing on as many cores as there are.
     pub fn new(store: Store) -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             store,
-            cores: Arc::new(Semaphore::new(cores)),
+            cores: Arc::new(Semaphore::new(number_of_cores())),
+            queue: Arc::new(Semaphore::new(QUEUE)),
             hashes: Arc::default(),
         }
+    }
+
+    /// Takes every core and every place in the queue, until what is returned is dropped: for tests of what happens then.
+    ///
+    /// # Errors
+    ///
+    /// Never, as long as the server runs.
+    #[doc(hidden)]
+    pub async fn keep_busy(&self) -> Result<[OwnedSemaphorePermit; 2], AccountsError> {
+        let all = async |places: &Arc<Semaphore>, most: usize| {
+            let most = u32::try_from(most).unwrap_or(u32::MAX);
+            let taken = places.clone().acquire_many_owned(most).await;
+            taken.map_err(|_| AccountsError::Busy)
+        };
+        Ok([
+            all(&self.cores, number_of_cores()).await?,
+            all(&self.queue, QUEUE).await?,
+        ])
     }
 
     /// The account, if the name and the password are right and it is not disabled. Takes as long for every answer.
@@ -328,18 +351,25 @@ impl Accounts {
         self.on_a_core(move || hash_now(&password.0)).await?
     }
 
+    /// A core, at once or soon; `None`: come again.
+    async fn core(&self) -> Option<OwnedSemaphorePermit> {
+        if let Ok(core) = self.cores.clone().try_acquire_owned() {
+            return Some(core);
+        }
+        let _waits = (self.queue.try_acquire().ok()?, Counted::begin(&self.hashes));
+        let core = tokio::time::timeout(LONGEST, self.cores.clone().acquire_owned()).await;
+        core.ok()?.ok()
+    }
+
     async fn on_a_core<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, AccountsError> {
-        let _counted = Counted::begin(&self.hashes);
         let began = Instant::now();
-        let place = tokio::time::timeout(QUEUE, self.cores.clone().acquire_owned()).await;
-        let Ok(Ok(place)) = place else {
-            return Err(AccountsError::Busy);
-        };
+        let place = self.core().await.ok_or(AccountsError::Busy)?;
+        let counted = Counted::begin(&self.hashes);
         let done = tokio::task::spawn_blocking(move || {
-            let _place = place;
+            let _held = (place, counted);
             work()
         });
         let counts = &self.store.counts;
@@ -351,6 +381,10 @@ impl Accounts {
     }
 }
 
+fn number_of_cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
 fn hash_now(password: &str) -> Result<String, AccountsError> {
     let hash = ARGON2
         .hash_password(password.as_bytes())
@@ -360,7 +394,37 @@ fn hash_now(password: &str) -> Result<String, AccountsError> {
 
 #[cfg(test)]
 mod tests {
+    use std::task::Poll;
+
     use super::*;
+
+    #[tokio::test]
+    async fn no_more_than_the_queue_wait_for_a_core_and_the_rest_is_sent_away_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("w.db").display());
+        let store = Store::open(&url.parse().unwrap(), 1).await.unwrap();
+        let accounts = Accounts::new(store);
+        let [held, _] = accounts.keep_busy().await.unwrap();
+        let mut waiting: Vec<_> = (0..QUEUE)
+            .map(|_| Box::pin(accounts.on_a_core(|| 1)))
+            .collect();
+        for waits in &mut waiting {
+            assert!(futures_util::poll!(waits).is_pending());
+        }
+        assert_eq!(accounts.hashes_waiting(), 64);
+        for _ in 0..100 {
+            let refused = futures_util::poll!(Box::pin(accounts.on_a_core(|| 1)));
+            assert!(matches!(refused, Poll::Ready(Err(AccountsError::Busy))));
+        }
+        assert_eq!(accounts.hashes_waiting(), 64);
+        // Whoever goes away leaves a place to somebody else.
+        drop(waiting.pop());
+        let mut next = Box::pin(accounts.on_a_core(|| 1));
+        assert!(futures_util::poll!(&mut next).is_pending());
+        drop((waiting, held));
+        assert_eq!(next.await.unwrap(), 1);
+        assert_eq!(accounts.on_a_core(|| 2).await.unwrap(), 2);
+    }
 
     #[test]
     fn a_user_name_is_one_spelling() {

@@ -60,43 +60,47 @@ fn routes(app: &App) -> Router {
     let at = |path: &str| format!("{base}{path}");
 
     let most = app.config.server.max_requests.get();
-    // People also wait for hosts of clients, which costs us nothing but a place.
-    let (for_machines, for_people) = (
-        Arc::new(Admission::new(most, "programs", &app.store.counts)),
-        Arc::new(Admission::new(
-            most.saturating_mul(8),
-            "browsers",
-            &app.store.counts,
-        )),
+    let places = |most, class| Arc::new(Admission::new(most, class, &app.store.counts));
+    // Whoever may send us to a client's host has places apart, and people, who wait for hosts too, have more of them: all
+    // that costs us is the place.
+    let (for_machines, for_new_requests, for_people) = (
+        places(most, "programs"),
+        places((most / 2).max(1), "new requests"),
+        places(most.saturating_mul(8), "browsers"),
     );
     let body_time = Duration::from_secs(app.config.server.body_timeout.get().into());
 
-    let mut machines = Router::new()
+    let machines = Router::new()
         .route(&at("/token"), post(token))
-        .route(&at("/par"), post(par))
         .route(&at("/revoke"), post(revoke))
-        .route(&at("/device_authorization"), post(device_authorization))
-        .route(&at("/userinfo"), get(userinfo).post(userinfo))
-        .route(&at("/jwks"), get(jwks));
+        .route(&at("/userinfo"), get(userinfo).post(userinfo));
+    let new_requests = Router::new()
+        .route(&at("/par"), post(par))
+        .route(&at("/device_authorization"), post(device_authorization));
+    let mut published = Router::new().route(&at("/jwks"), get(jwks));
     let metadata = discovery::metadata(app);
     for location in locations(&app.config.issuer) {
         let metadata = metadata.clone();
-        machines = machines.route(
+        published = published.route(
             &location,
             get(move || discovery::discovery(metadata.clone())),
         );
     }
     // Servers ask here, never pages: no other origin is answered.
     let servers = Router::new().route(&at("/introspect"), post(introspect));
-    let shaped = |machines: Router<App>| {
+    let shaped = |machines: Router<App>, places: Option<&Arc<Admission>>| {
+        let places = places.cloned();
         machines
             .method_not_allowed_fallback(machine_method_not_allowed)
-            .layer(middleware::from_fn({
-                let places = for_machines.clone();
-                move |request, next| layers::machine(places.clone(), body_time, request, next)
+            .layer(middleware::from_fn(move |request, next| {
+                layers::machine(places.clone(), body_time, request, next)
             }))
     };
-    let machines = shaped(machines).layer(cors()).merge(shaped(servers));
+    let machines = shaped(machines, Some(&for_machines))
+        .merge(shaped(new_requests, Some(&for_new_requests)))
+        .merge(shaped(published, None))
+        .layer(cors())
+        .merge(shaped(servers, Some(&for_machines)));
 
     let people = Router::new()
         .route(&at("/"), get(home::home))

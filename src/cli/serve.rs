@@ -20,6 +20,7 @@ use crate::{
     fetch::Resolver,
     keys::KeyError,
     server,
+    store::Turn,
     time::{Clock, in_words},
 };
 
@@ -153,10 +154,15 @@ fn say(line: &str) {
 async fn sweep(app: App) {
     let mut tick = tokio::time::interval(SWEEP);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut turn = Turn::default();
     loop {
         tick.tick().await;
         loop {
-            match app.store.sweep(app.clock.now()).await {
+            match app.store.sweep_in_turn(&mut turn, app.clock.now()).await {
+                Ok(_) if turn.is_anothers() => {
+                    tracing::debug!("another process deletes expired rows");
+                    break;
+                }
                 Ok((gone, more)) => {
                     let counts = &app.store.counts;
                     counts.rows_swept.inc_by(gone);

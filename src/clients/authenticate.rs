@@ -366,15 +366,19 @@ impl Clients {
             (Copy::None, LookUp::Listed) => standing.tier >= Tier::Listed,
             (Copy::None, LookUp::Never) => false,
         };
-        match may_ask {
-            true => self
-                .resolve(client_id, source, now)
-                .await
-                .map_err(|refusal| refused(&refusal)),
-            false => Err(refuse(
-                "the client is not known here, and its host is not asked for this",
-            )),
+        if !may_ask {
+            let cause = "the client is not known here, and its host is not asked for this";
+            return Err(refuse(cause));
         }
+        let resolved = async {
+            // Endpoints that always look up have places of their own.
+            let _place = match look_up {
+                LookUp::Always => None,
+                _ => Some(self.program_may_wait()?),
+            };
+            self.resolve(client_id, source, now).await
+        };
+        resolved.await.map_err(|refusal| refused(&refusal))
     }
 
     async fn spend(&self, all: Vec<Once>, now: UnixTime) -> Result<(), OAuthError> {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use moka::sync::Cache;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use url::Url;
 
 use super::{
@@ -34,9 +34,6 @@ use crate::{
     store::{Accepted, Store},
     time::{Clock, UnixTime},
 };
-
-/// Requests that may wait for hosts at a time.
-const WAITING: usize = 1_024;
 
 /// Attempts that failed, one after the other.
 #[derive(Clone, Debug)]
@@ -84,6 +81,8 @@ pub(super) struct Inner {
     pub(super) flights: Flights<Arc<Client>>,
     /// Places for those who wait for a host.
     waiting: Semaphore,
+    /// The same for programs that prove themselves: they have fewer places in all.
+    programs_waiting: Semaphore,
     pub(super) key_sets: KeySets,
 }
 
@@ -141,7 +140,8 @@ impl Clients {
             failures: Cache::new(entries),
             refused: Mutex::default(),
             flights: Flights::new(),
-            waiting: Semaphore::new(WAITING),
+            waiting: Semaphore::new(half(config.server.max_requests.get().saturating_mul(8))),
+            programs_waiting: Semaphore::new(half(config.server.max_requests.get())),
             key_sets: KeySets::new(config),
         })))
     }
@@ -494,13 +494,19 @@ impl Clients {
         }
     }
 
-    /// Waits for the client from its host. So many may wait at a time: fewer than there are places for requests, so that
-    /// slow hosts leave some for everybody else.
+    /// Waits for the client from its host. So many may wait at a time: half as many as there are places for requests of
+    /// people, so that slow hosts leave some for everybody else.
     async fn fetched(&self, client_id: &ClientUrl, source: IpAddr) -> Result<Arc<Client>, Refusal> {
         let Ok(_place) = self.0.waiting.try_acquire() else {
             return Err(Refusal::from(&FetchError::Busy));
         };
         self.flight(client_id, source).await
+    }
+
+    /// A place for a program that waits for a host before it has proven itself.
+    pub(super) fn program_may_wait(&self) -> Result<SemaphorePermit<'_>, Refusal> {
+        let place = self.0.programs_waiting.try_acquire();
+        place.map_err(|_| Refusal::from(&FetchError::Busy))
     }
 
     /// Joins the fetch that is under way for this identifier, or starts it.
@@ -510,6 +516,12 @@ impl Clients {
             async move { inner.load(&id, source).await }
         })
     }
+}
+
+/// Of so many places for requests those that may wait for hosts.
+fn half(places: u32) -> usize {
+    let places = usize::try_from(places).unwrap_or(usize::MAX);
+    (places / 2).clamp(1, Semaphore::MAX_PERMITS)
 }
 
 /// What is at hand of a client.

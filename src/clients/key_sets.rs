@@ -145,7 +145,11 @@ impl Clients {
             let cause = "the document was read a moment ago and does not have the key";
             return Err(resting(cooldown - age, cause.to_owned()));
         }
-        match self.reread(client, source, now).await {
+        let reread = {
+            let _place = self.program_may_wait()?;
+            self.reread(client, source, now).await
+        };
+        match reread {
             Some(newer) => self.keys(&newer, now).await,
             None => self.keys(client, now).await,
         }
@@ -153,6 +157,7 @@ impl Clients {
 
     async fn ask_for_keys(&self, client: &Client, uri: &str) -> Result<Arc<KeySet>, Refusal> {
         let address = self.key_set_address(uri)?;
+        let _place = self.program_may_wait()?;
         self.0
             .key_sets
             .flights

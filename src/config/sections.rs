@@ -65,8 +65,8 @@ section! {
         max_connections: NonZeroU32 = at_least_one(10_000),
         /// Connections at a time from one address (IPv6: /64) that is no trusted proxy.
         max_connections_per_address: NonZeroU32 = at_least_one(100),
-        /// Requests of programs that are worked on at a time, and an eighth of those of browsers. Four times as many may wait,
-        /// for half a second.
+        /// Requests of programs that are worked on at a time: for browsers eight times, for programs that begin a sign-in half
+        /// as many. Four times as many may wait, for half a second.
         max_requests: NonZeroU32 = at_least_one(256),
         /// Longest time for the head of a request, and for TLS to begin.
         header_timeout: NonZeroU32 = at_least_one(10),

@@ -27,6 +27,8 @@ use crate::{
 };
 
 const FORM: &str = "login";
+/// When to come again while there are too many passwords to hash.
+const BUSY: Duration = Duration::from_secs(2);
 
 /// The sign-in page. The request that sent the person here stands in the query.
 pub(crate) async fn show(
@@ -143,6 +145,7 @@ fn told(outcome: &Outcome) -> (String, Option<u64>) {
         Outcome::NetworkWaits(wait) => {
             again("Too many sign-ins from your network went wrong.", *wait)
         }
+        Outcome::Busy => again("The server has more to do than it can.", BUSY),
         Outcome::SignedIn(_) | Outcome::Wrong => (
             "The user name or the password is not right.".to_owned(),
             None,
@@ -188,6 +191,7 @@ async fn page(
     let status = match failed {
         None => StatusCode::OK,
         Some((_, Outcome::Wrong)) => StatusCode::UNPROCESSABLE_ENTITY,
+        Some((_, Outcome::Busy)) => StatusCode::SERVICE_UNAVAILABLE,
         Some(_) => StatusCode::TOO_MANY_REQUESTS,
     };
     let mut response = html::page(status, &login, target.as_ref());

@@ -5,10 +5,10 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
-use http::{HeaderMap, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 
 use crate::{
-    accounts::{Password, Username},
+    accounts::{AccountsError, Password, Username},
     app::App,
     protocol::params::Params,
     secret::{Secret, Setup, Visitor},
@@ -52,6 +52,15 @@ pub(crate) async fn submit(
         .accounts
         .add_first(link.hash(), username, password, now)
         .await;
+    if let Err(AccountsError::Busy) = made {
+        tracing::info!("the first account was not made: too many passwords wait to be hashed");
+        let told = "The server has more to do than it can. Wait a few seconds, and try again.";
+        let mut page = page(&app, &headers, &link, name, Some(told));
+        *page.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        let headers = page.headers_mut();
+        headers.insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
+        return Ok(page);
+    }
     match made.map_err(|error| PageError::accounts(&app, &error))? {
         Ok(subject) => {
             tracing::info!("the first account was made with the set-up link");

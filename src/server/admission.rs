@@ -83,9 +83,17 @@ mod tests {
         let admission = Admission::new(2, "programs", &Counts::new());
         let (first, second) = (admission.enter().await, admission.enter().await);
         assert!(first.is_some() && second.is_some());
-        let all: Vec<_> = (0..20).map(|_| admission.enter()).collect();
-        let answers = futures_util::future::join_all(all).await;
-        assert!(answers.iter().all(Option::is_none));
+        let mut all: Vec<_> = (0..20).map(|_| Box::pin(admission.enter())).collect();
+        let mut waiting = 0;
+        for enters in &mut all {
+            waiting += u32::from(futures_util::poll!(enters).is_pending());
+        }
+        assert_eq!(waiting, 8, "four times as many as there are places");
+        assert_eq!(admission.waiting.load(Ordering::Relaxed), 8);
+        drop(all);
+        let waits = (0..8).map(|_| admission.enter());
+        let answers = futures_util::future::join_all(waits).await;
+        assert!(answers.iter().all(Option::is_none), "not for long");
         assert_eq!(admission.waiting.load(Ordering::Relaxed), 0);
 
         let waits = admission.enter();

@@ -41,6 +41,7 @@ pub use self::{
     migrate::Schema,
     pushed_requests::{NewPushed, Pushed},
     sessions::SessionRow,
+    sweep::Turn,
     used_once::{Kind as OnceKind, Once},
 };
 

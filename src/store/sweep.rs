@@ -23,8 +23,13 @@ const LOCKED: i64 = 90 * 86_400;
 const CLIENTS: i64 = 90 * 86_400;
 /// Seconds a version of a document is kept that nothing refers to.
 const DOCUMENTS: i64 = 86_400;
+/// Seconds for which nobody else sweeps after a process has begun to: as long as the sweeper rests.
+const TURN: i64 = 30;
 
 statements! {
+    TAKE_TURN = "INSERT INTO used_once (hash, until) VALUES ('the sweeper', $1) \
+                 ON CONFLICT (hash) DO UPDATE SET until = $1 \
+                 WHERE used_once.until <= $2 OR used_once.until = $3 OR used_once.until > $4";
     INTERACTIONS_OUT = "DELETE FROM interactions WHERE hash IN \
                         (SELECT hash FROM interactions WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)";
     CODES_OUT = "DELETE FROM authorization_codes WHERE hash IN \
@@ -64,7 +69,49 @@ statements! {
     LINKS_OUT = "DELETE FROM setup_links WHERE hash IN (SELECT hash FROM setup_links WHERE expires_at < $1 LIMIT $2)";
 }
 
+/// Whose turn it is to sweep, as one process knows it: until when it is its own.
+#[derive(Debug, Default)]
+pub struct Turn(Option<UnixTime>);
+
+impl Turn {
+    /// Is it, as of the last look, another process's?
+    pub fn is_anothers(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
 impl Store {
+    /// The same as [`Store::sweep`], if it is this process's turn: of all that are on the database one sweeps at a time. Its
+    /// turn ends by itself, so nobody waits for one that was killed.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub async fn sweep_in_turn(
+        &self,
+        turn: &mut Turn,
+        now: UnixTime,
+    ) -> Result<(u64, bool), StoreError> {
+        let (until, mine) = (now + TURN, turn.0.map_or(i64::MIN, |until| until.0));
+        // A turn that would last longer than any was taken by a clock that is wrong.
+        let too_late = now + 2 * TURN;
+        let taken = self
+            .write_one(move |mut connection| {
+                Box::pin(async move {
+                    Ok(on_connection!(&mut connection, c => {
+                        sqlx::query(TAKE_TURN).bind(until.0).bind(now.0).bind(mine).bind(too_late.0)
+                            .execute(c).await?.rows_affected()
+                    }))
+                })
+            })
+            .await?;
+        turn.0 = (taken == 1).then_some(until);
+        match turn.is_anothers() {
+            true => Ok((0, false)),
+            false => self.sweep(now).await,
+        }
+    }
+
     /// Deletes one batch of each kind of expired row; says how many went, and whether there may be more.
     ///
     /// # Errors

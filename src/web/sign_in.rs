@@ -41,6 +41,8 @@ pub(crate) enum Outcome {
     NameLocked,
     /// Nothing was tried: too many from this network were wrong.
     NetworkWaits(Duration),
+    /// Nothing was tried: too many passwords wait to be hashed.
+    Busy,
 }
 
 impl Outcome {
@@ -52,6 +54,7 @@ impl Outcome {
             Self::NameWaits(_) => "the name waits",
             Self::NameLocked => "the name is locked",
             Self::NetworkWaits(_) => "the network waits",
+            Self::Busy => "too many wait",
         }
     }
 }
@@ -60,7 +63,7 @@ impl Outcome {
 ///
 /// # Errors
 ///
-/// When the database fails or too many passwords wait to be hashed.
+/// When the database fails.
 pub(crate) async fn attempt(
     app: &App,
     attempt: Attempt<'_>,
@@ -107,7 +110,10 @@ pub(crate) async fn attempt(
         }
         Err(error) => {
             guess.was_right();
-            Err(error)
+            match error {
+                AccountsError::Busy => Ok(Outcome::Busy),
+                error => Err(error),
+            }
         }
     }
 }

@@ -18,6 +18,7 @@ mod login;
 mod metrics;
 mod operations;
 mod other_clients;
+mod overload;
 mod process;
 mod rows_address;
 mod rows_cache;

@@ -138,10 +138,7 @@ fn a_scrape_is_openmetrics_text() {
         let name = name.split('{').next().unwrap();
         let ends = ["", "_total", "_info", "_bucket", "_sum", "_count"];
         let is_of = |end: &&str| name.strip_suffix(*end).is_some_and(|it| types.contains(it));
-        assert!(
-            ends.iter().any(|end| is_of(end)),
-            "{name} belongs to no family"
-        );
+        assert!(ends.iter().any(is_of), "{name} belongs to no family");
     }
 }
 

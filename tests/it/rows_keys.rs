@@ -33,7 +33,10 @@ struct Scene {
 impl Scene {
     /// A client whose keys are at `/jwks`.
     async fn new(keys: Value) -> Self {
-        Self::at(TestApp::new(Database::sqlite()).await, "/jwks", keys).await
+        // So many that a thousand assertions may wait for one host.
+        let places = [("WAYLEAVE_SERVER__MAX_REQUESTS", "2000")];
+        let server = TestApp::with(Database::sqlite(), &places).await;
+        Self::at(server, "/jwks", keys).await
     }
 
     async fn at(server: TestApp, path: &str, keys: Value) -> Self {

@@ -14,7 +14,11 @@ use hyper::{Request, Response, body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{
+    net::TcpListener,
+    sync::{OwnedRwLockWriteGuard, RwLock},
+    task::JoinHandle,
+};
 use tokio_rustls::{
     TlsAcceptor,
     rustls::{
@@ -64,8 +68,12 @@ pub(crate) struct ClientSite {
     answers: Arc<Mutex<HashMap<String, Answer>>>,
     connections: Arc<AtomicUsize>,
     requests: Arc<Mutex<Vec<String>>>,
+    gate: Gate,
     task: JoinHandle<()>,
 }
+
+/// Whoever holds it keeps every answer back.
+type Gate = Arc<RwLock<()>>;
 
 impl Drop for ClientSite {
     fn drop(&mut self) {
@@ -100,12 +108,14 @@ impl ClientSite {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let (answers, connections, requests) = (Arc::default(), Arc::default(), Arc::default());
+        let gate = Gate::default();
         let task = tokio::spawn(accept(
             listener,
             acceptor,
             Arc::clone(&answers),
             Arc::clone(&connections),
             Arc::clone(&requests),
+            Arc::clone(&gate),
         ));
         Self {
             port,
@@ -113,6 +123,7 @@ impl ClientSite {
             answers,
             connections,
             requests,
+            gate,
             task,
         }
     }
@@ -156,6 +167,11 @@ impl ClientSite {
         document
     }
 
+    /// A tar pit: from now on questions are taken, and nothing is answered until what this returns is dropped.
+    pub(crate) async fn hold(&self) -> OwnedRwLockWriteGuard<()> {
+        Arc::clone(&self.gate).write_owned().await
+    }
+
     /// TCP connections so far.
     pub(crate) fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
@@ -173,6 +189,7 @@ async fn accept(
     answers: Arc<Mutex<HashMap<String, Answer>>>,
     connections: Arc<AtomicUsize>,
     requests: Arc<Mutex<Vec<String>>>,
+    gate: Gate,
 ) {
     loop {
         let Ok((stream, _)) = listener.accept().await else {
@@ -182,6 +199,7 @@ async fn accept(
         _ = stream.set_nodelay(true);
         connections.fetch_add(1, Ordering::SeqCst);
         let (acceptor, answers, requests) = (acceptor.clone(), answers.clone(), requests.clone());
+        let gate = gate.clone();
         tokio::spawn(async move {
             let Ok(stream) = acceptor.accept(stream).await else {
                 return;
@@ -205,7 +223,9 @@ async fn accept(
                     .get(&target)
                     .cloned()
                     .unwrap_or_else(|| Answer::status(404));
+                let gate = gate.clone();
                 async move {
+                    drop(gate.read().await);
                     tokio::time::sleep(answer.delay).await;
                     let mut response = Response::builder().status(answer.status);
                     for (name, value) in answer.headers {
