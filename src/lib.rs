@@ -7,7 +7,7 @@
 //! | 3: speaks HTTP and HTML | [`cli`], [`server`], `endpoints`, `pages`, `web` |
 //! | 2: acts for one request | [`grants`], [`tokens`], [`app`] |
 //! | 1: touches the world | [`clients`], [`keys`], [`accounts`], [`store`], [`fetch`], [`limits`], [`config`] |
-//! | 0: knows nothing but values | [`policy`], [`protocol`], [`time`], [`secret`] |
+//! | 0: knows nothing but values | [`policy`], [`protocol`], [`time`], [`secret`]; [`words`]; [`counts`], [`spans`] for monitoring |
 
 pub mod accounts;
 pub mod app;

@@ -7,6 +7,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = {
     const RING_0: &[&str] = &["policy", "protocol", "secret", "time"];
     &[
         ("words", &[]),
+        ("counts", &[]),
+        ("spans", &[]),
         ("time", &[]),
         ("secret", &[]),
         ("protocol", &["secret", "time"]),
