@@ -32,6 +32,8 @@ const TURN: Duration = Duration::from_secs(60);
 
 /// How often changes by other processes are looked for.
 const NOTICE: Duration = Duration::from_millis(500);
+/// A block is in force everywhere within a second: a look may come just before it, and takes a moment itself.
+const _: () = assert!(NOTICE.as_millis() <= 500);
 
 /// Runs until it is told to stop.
 pub(super) async fn serve(config: Config, lost: ErrorCounter) -> anyhow::Result<()> {

@@ -42,3 +42,4 @@ mod store;
 mod support;
 mod token;
 mod traces;
+mod two_instances;

@@ -36,11 +36,25 @@ pub(crate) struct Running {
 
 impl Running {
     /// Starts a server on a free port and waits for its greeting.
-    pub(crate) fn start(mut command: Command, expected_lines: usize) -> Self {
+    pub(crate) fn start(command: Command, expected_lines: usize) -> Self {
         let port = free_port();
+        Self::start_at(
+            command,
+            port,
+            &format!("http://127.0.0.1:{port}"),
+            expected_lines,
+        )
+    }
+
+    /// The same for one of several servers of an issuer.
+    pub(crate) fn start_of(command: Command, issuer: &str, expected_lines: usize) -> Self {
+        Self::start_at(command, free_port(), issuer, expected_lines)
+    }
+
+    fn start_at(mut command: Command, port: u16, issuer: &str, expected_lines: usize) -> Self {
         command
             .arg("serve")
-            .env("WAYLEAVE_ISSUER", format!("http://127.0.0.1:{port}"))
+            .env("WAYLEAVE_ISSUER", issuer)
             .env("WAYLEAVE_SERVER__LISTEN", format!("127.0.0.1:{port}"))
             .stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
@@ -81,7 +95,7 @@ impl Running {
     }
 
     /// `kill -9`.
-    fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
