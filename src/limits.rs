@@ -82,7 +82,7 @@ impl Devices {
             clock: clock.clone(),
             counted: Mutex::default(),
             paces: Cache::builder()
-                .max_capacity(100_000)
+                .max_capacity(20_000)
                 .time_to_idle(Duration::from_secs(120))
                 .build(),
         }

@@ -145,7 +145,10 @@ fn told(outcome: &Outcome) -> (String, Option<u64>) {
         Outcome::NetworkWaits(wait) => {
             again("Too many sign-ins from your network went wrong.", *wait)
         }
-        Outcome::Busy => again("The server has more to do than it can.", BUSY),
+        Outcome::Busy => again(
+            "This is not about your password: the server has more to do than it can.",
+            BUSY,
+        ),
         Outcome::SignedIn(_) | Outcome::Wrong => (
             "The user name or the password is not right.".to_owned(),
             None,
