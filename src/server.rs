@@ -1,12 +1,14 @@
 //! The route table.
 
 mod admission;
+mod bodies;
 mod fixed;
 mod framing;
 mod layers;
 mod listener;
 mod metrics;
 mod pace;
+mod places;
 mod tls;
 
 pub use self::{
@@ -16,7 +18,7 @@ pub use self::{
 
 use std::{sync::Arc, time::Duration};
 
-use self::{admission::Admission, metrics::Requests};
+use self::{admission::Admission, bodies::Bodies, metrics::Requests};
 use axum::{
     Router,
     extract::State,
@@ -68,7 +70,7 @@ fn routes(app: &App) -> Router {
         places((most / 2).max(1), "new requests"),
         places(most.saturating_mul(8), "browsers"),
     );
-    let body_time = Duration::from_secs(app.config.server.body_timeout.get().into());
+    let bodies = Arc::new(Bodies::new(&app.config.server));
 
     let machines = Router::new()
         .route(&at("/token"), post(token))
@@ -89,11 +91,11 @@ fn routes(app: &App) -> Router {
     // Servers ask here, never pages: no other origin is answered.
     let servers = Router::new().route(&at("/introspect"), post(introspect));
     let shaped = |machines: Router<App>, places: Option<&Arc<Admission>>| {
-        let places = places.cloned();
+        let (places, bodies) = (places.cloned(), bodies.clone());
         machines
             .method_not_allowed_fallback(machine_method_not_allowed)
             .layer(middleware::from_fn(move |request, next| {
-                layers::machine(places.clone(), body_time, request, next)
+                layers::machine(places.clone(), bodies.clone(), request, next)
             }))
     };
     let machines = shaped(machines, Some(&for_machines))
@@ -127,7 +129,13 @@ fn routes(app: &App) -> Router {
     let people = people.layer(middleware::from_fn({
         let app = app.clone();
         move |request, next| {
-            layers::person(app.clone(), for_people.clone(), body_time, request, next)
+            layers::person(
+                app.clone(),
+                for_people.clone(),
+                bodies.clone(),
+                request,
+                next,
+            )
         }
     }));
     let people = if base.is_empty() {

@@ -1,5 +1,7 @@
 //! What the server says while it runs: the log, and spans for a collector.
 
+mod line;
+
 use std::io::{self, IsTerminal};
 
 use opentelemetry::{KeyValue, trace::TracerProvider};
@@ -17,6 +19,7 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
+use self::line::{Escaped, Kind};
 use super::{Usage, VERSION};
 use crate::{
     config::{Config, LogFormat, Traces},
@@ -89,16 +92,17 @@ pub(super) fn begin(config: &Config, runtime: &Handle) -> anyhow::Result<Guard> 
     })
 }
 
-fn lines(config: &Config, writer: NonBlocking) -> Box<dyn Layer<Registry> + Send + Sync> {
-    let layer = tracing_subscriber::fmt::layer().with_writer(writer);
-    let text = match config.log.format {
-        LogFormat::Auto => io::stderr().is_terminal(),
-        LogFormat::Text => true,
-        LogFormat::Json => false,
+fn lines(config: &Config, lines: NonBlocking) -> Box<dyn Layer<Registry> + Send + Sync> {
+    let is_terminal = io::stderr().is_terminal();
+    let kind = match config.log.format {
+        LogFormat::Auto | LogFormat::Text if is_terminal => Kind::Coloured,
+        LogFormat::Text => Kind::Text,
+        LogFormat::Auto | LogFormat::Json => Kind::Json,
     };
-    match text {
-        true => layer.with_ansi(io::stderr().is_terminal()).boxed(),
-        false => layer.json().boxed(),
+    let layer = tracing_subscriber::fmt::layer().with_writer(Escaped { lines, kind });
+    match kind {
+        Kind::Json => layer.json().boxed(),
+        Kind::Text | Kind::Coloured => layer.with_ansi(kind == Kind::Coloured).boxed(),
     }
 }
 

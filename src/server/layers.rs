@@ -5,18 +5,16 @@ use std::{net::SocketAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    body::{Body, HttpBody},
     extract::{ConnectInfo, MatchedPath, Request},
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
 use futures_util::FutureExt;
 use http::{HeaderValue, Method, StatusCode, Version, header};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use super::{admission::Admission, metrics::Requests};
+use super::{admission::Admission, bodies::Bodies, metrics::Requests};
 use crate::{
     app::App,
     protocol::{
@@ -30,8 +28,6 @@ use crate::{
     },
 };
 
-/// Largest body, in bytes.
-const BODY: usize = 64 * 1_024;
 /// Longest request target, in bytes.
 pub(super) const URI: usize = 8 * 1_024;
 /// Largest block of headers, in bytes: with the target it fits the read buffer.
@@ -117,35 +113,49 @@ async fn answered(app: &App, request: Request, next: Next) -> Response {
 /// Around the endpoints of programs. Without `places` everybody is let in.
 pub(super) async fn machine(
     places: Option<Arc<Admission>>,
-    body_time: Duration,
+    bodies: Arc<Bodies>,
     request: Request,
     next: Next,
 ) -> Response {
-    let _place = match &places {
-        None => None,
-        Some(places) => {
-            let Some(place) = places.enter().await else {
-                let error = OAuthError::unavailable("too many requests at a time");
-                return TokenError::new(error.retry_after(1), false).into_response();
-            };
-            Some(place)
-        }
+    let busy = || {
+        let error = OAuthError::unavailable("too many requests at a time");
+        TokenError::new(error.retry_after(1), false).into_response()
     };
-    machine_shape(whole_body(body_time, request, next).await)
+    let request = match bodies.read(request).await {
+        Ok(request) => request,
+        Err(StatusCode::SERVICE_UNAVAILABLE) => return busy(),
+        Err(status) => return machine_shape(status.into_response()),
+    };
+    let place = match &places {
+        None => None,
+        Some(places) => match places.enter().await {
+            None => return busy(),
+            place => place,
+        },
+    };
+    let response = next.run(request).await;
+    drop(place);
+    machine_shape(response)
 }
 
 /// Around the pages of people.
 pub(super) async fn person(
     app: App,
     places: Arc<Admission>,
-    body_time: Duration,
+    bodies: Arc<Bodies>,
     request: Request,
     next: Next,
 ) -> Response {
-    let Some(_place) = places.enter().await else {
-        return PageError::busy(&app, &"too many requests at a time").into_response();
+    let busy = || PageError::busy(&app, &"too many requests at a time").into_response();
+    let request = match bodies.read(request).await {
+        Ok(request) => request,
+        Err(StatusCode::SERVICE_UNAVAILABLE) => return busy(),
+        Err(status) => return page_shape(&app, status.into_response()),
     };
-    page_shape(&app, whole_body(body_time, request, next).await)
+    let Some(_place) = places.enter().await else {
+        return busy();
+    };
+    page_shape(&app, next.run(request).await)
 }
 
 /// Why a request is not even looked at.
@@ -177,32 +187,6 @@ pub(super) fn refused<B>(request: &http::Request<B>) -> Option<(StatusCode, &'st
     };
     let told = "the transfer-encoding is not chunked";
     (!is_plain).then_some((StatusCode::BAD_REQUEST, told))
-}
-
-/// Bodies are read before anything looks at them: within their size, and in their time.
-async fn whole_body(longest: Duration, request: Request, next: Next) -> Response {
-    if request.body().is_end_stream() {
-        return next.run(request).await;
-    }
-    if request.body().size_hint().lower() > BODY as u64 {
-        return StatusCode::PAYLOAD_TOO_LARGE.into_response();
-    }
-    if request.headers().contains_key(header::CONTENT_ENCODING) {
-        return StatusCode::UNSUPPORTED_MEDIA_TYPE.into_response();
-    }
-    let (parts, body) = request.into_parts();
-    let whole = Limited::new(body, BODY).collect();
-    match tokio::time::timeout(longest, whole).await {
-        Ok(Ok(body)) => {
-            let request = Request::from_parts(parts, Body::from(body.to_bytes()));
-            next.run(request).await
-        }
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            StatusCode::PAYLOAD_TOO_LARGE.into_response()
-        }
-        Ok(Err(_)) => StatusCode::BAD_REQUEST.into_response(),
-        Err(_) => StatusCode::REQUEST_TIMEOUT.into_response(),
-    }
 }
 
 /// Whatever the framework refuses by itself leaves in the RFC's shape.

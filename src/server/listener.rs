@@ -1,10 +1,9 @@
 //! The listener: who may connect, for how long, and how it ends.
 
 use std::{
-    collections::HashMap,
     convert::Infallible,
-    net::{IpAddr, SocketAddr},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -30,9 +29,10 @@ use super::{
     layers::{HEADER_FIELDS, HEADERS, URI},
     metrics::{self, Metrics, Requests},
     pace::{Pace, Times, Watched},
+    places::Places,
     tls::Tls,
 };
-use crate::{app::App, config, limits::network};
+use crate::app::App;
 
 /// Time for requests under way when the server is told to stop.
 const DRAIN: Duration = Duration::from_secs(25);
@@ -66,7 +66,15 @@ pub async fn serve(
     stop: impl Future<Output = ()>,
 ) -> std::io::Result<()> {
     let graceful = GracefulShutdown::new();
-    let places = Arc::new(Places::new(&app.config.server));
+    let places = {
+        let server = &app.config.server;
+        let (most, per_network) = (server.max_connections, server.max_connections_per_address);
+        Arc::new(Places::new(
+            most.get(),
+            per_network.get(),
+            &server.trusted_proxies,
+        ))
+    };
     let requests = Arc::new(Requests::new());
     let door = Arc::new(Door::new(&app, &requests, tls).await);
     let told = match metrics_listener {
@@ -141,82 +149,6 @@ async fn lame_duck(app: &App, stop: impl Future<Output = ()>) {
     if !app.config.issuer.is_loopback() {
         let seconds = app.config.server.lame_duck;
         tokio::time::sleep(Duration::from_secs(seconds.into())).await;
-    }
-}
-
-/// The connections there are.
-#[derive(Debug)]
-struct Places {
-    most: u32,
-    most_per_network: u32,
-    trusted: Vec<ipnet::IpNet>,
-    taken: Mutex<Taken>,
-}
-
-#[derive(Debug, Default)]
-struct Taken {
-    all: u32,
-    networks: HashMap<IpAddr, u32>,
-}
-
-/// The place of one connection, until it is dropped.
-#[derive(Debug)]
-struct Place {
-    places: Arc<Places>,
-    /// `None` for a trusted proxy.
-    network: Option<IpAddr>,
-}
-
-impl Places {
-    fn new(config: &config::Server) -> Self {
-        Self {
-            most: config.max_connections.get(),
-            most_per_network: config.max_connections_per_address.get(),
-            trusted: config.trusted_proxies.clone(),
-            taken: Mutex::default(),
-        }
-    }
-
-    fn taken(&self) -> MutexGuard<'_, Taken> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A place for a peer, if there is one.
-    fn take(self: &Arc<Self>, peer: IpAddr) -> Option<Place> {
-        let is_proxy = self.trusted.iter().any(|proxies| proxies.contains(&peer));
-        let network = (!is_proxy).then(|| network(peer));
-        let mut taken = self.taken();
-        if taken.all >= self.most {
-            return None;
-        }
-        if let Some(network) = network {
-            let here = taken.networks.entry(network).or_default();
-            if *here >= self.most_per_network {
-                return None;
-            }
-            *here += 1;
-        }
-        taken.all += 1;
-        drop(taken);
-        Some(Place {
-            places: self.clone(),
-            network,
-        })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut taken = self.places.taken();
-        taken.all -= 1;
-        if let Some(network) = self.network
-            && let Some(here) = taken.networks.get_mut(&network)
-        {
-            *here -= 1;
-            if *here == 0 {
-                taken.networks.remove(&network);
-            }
-        }
     }
 }
 
@@ -314,37 +246,4 @@ fn http() -> auto::Builder<TokioExecutor> {
         .keep_alive_interval(PING)
         .keep_alive_timeout(PONG);
     http
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn places_are_counted_by_network_and_in_all() {
-        let config = config::Server {
-            max_connections: 5.try_into().unwrap(),
-            max_connections_per_address: 2.try_into().unwrap(),
-            trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
-            ..config::Server::default()
-        };
-        let places = Arc::new(Places::new(&config));
-        let take = |peer: &str| places.take(peer.parse().unwrap());
-        let first = take("2001:db8::1");
-        let second = take("2001:db8::2");
-        assert!(first.is_some() && second.is_some());
-        assert!(take("2001:db8:0:0:ffff::3").is_none(), "one /64");
-        let other = take("2001:db8:0:1::1");
-        assert!(other.is_some(), "another /64");
-        drop(first);
-        let proxied: Vec<_> = (0..3).map(|_| take("10.0.0.1")).collect();
-        assert!(proxied.iter().all(Option::is_some), "a trusted proxy");
-        assert!(
-            take("10.0.0.1").is_none() && take("192.0.2.1").is_none(),
-            "all are taken"
-        );
-        drop((second, other, proxied));
-        let taken = places.taken();
-        assert_eq!((taken.all, taken.networks.len()), (0, 0));
-    }
 }

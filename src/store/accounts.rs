@@ -34,6 +34,8 @@ statements! {
                     AND NOT EXISTS (SELECT 1 FROM users)";
     SPEND_LINK = "UPDATE setup_links SET spent_at = $2 WHERE hash = $1 AND spent_at IS NULL AND expires_at > $2 \
                   AND NOT EXISTS (SELECT 1 FROM users)";
+    // Of two links that are used at once, in two processes, one makes it.
+    MAKE_FIRST = "INSERT INTO used_once (hash, until) VALUES ('the first account', 9223372036854775807) ON CONFLICT (hash) DO NOTHING";
 }
 
 row! {
@@ -142,6 +144,10 @@ impl Store {
                 on_connection!(&mut connection, c => {
                     let spent = sqlx::query(SPEND_LINK).bind(link.as_str()).bind(now.0).execute(&mut *c).await?;
                     if spent.rows_affected() != 1 {
+                        return Ok(Err(AccountError::LinkSpent));
+                    }
+                    let first = sqlx::query(MAKE_FIRST).execute(&mut *c).await?;
+                    if first.rows_affected() != 1 {
                         return Ok(Err(AccountError::LinkSpent));
                     }
                     let added = insert!(c, account);

@@ -45,6 +45,24 @@ on_both! {
         assert_eq!(browser.get("/setup").await.status, 400);
     }
 
+    async fn of_several_links_used_at_once_one_makes_the_first_account(database) {
+        let server = TestApp::new(database).await;
+        let Some(empty) = fresh(&server).await else { return };
+        let app = &empty.0;
+        let mut links = Vec::new();
+        for _ in 0..8 {
+            links.push(app.accounts.setup_link(app.clock.now(), 3_600).await.unwrap().unwrap().hash());
+        }
+        let password = || wayleave::accounts::Password::chosen(PASSWORD).unwrap();
+        let made = links.into_iter().enumerate().map(|(n, link)| {
+            let name = format!("root{n}").parse().unwrap();
+            app.accounts.add_first(link, name, password(), app.clock.now())
+        });
+        let made = futures_util::future::join_all(made).await;
+        assert_eq!(made.iter().filter(|made| matches!(made, Ok(Ok(_)))).count(), 1, "{made:?}");
+        assert_eq!(app.store.accounts().await.unwrap().len(), 1);
+    }
+
     async fn signing_out_ends_the_session_on_the_server(database) {
         let server = TestApp::new(database).await;
         let mut browser = server.signed_in().await;

@@ -1336,3 +1336,25 @@ fn what_is_counted_has_names_of_ours_only() {
         "not where everybody can ask"
     );
 }
+
+#[test]
+fn w_01_slow_bodies_take_no_place_among_the_requests_that_are_worked_on() {
+    let server = start(&[("WAYLEAVE_SERVER__MAX_REQUESTS", "2")]);
+    let at = server.address;
+    let slow: Vec<_> = (0..40)
+        .map(|_| {
+            let mut stream = TcpStream::connect(at).unwrap();
+            let head = format!("POST /token HTTP/1.1\r\nHost: {at}\r\n{FORM}Content-Length: 1000\r\n\r\ngrant_type=");
+            stream.write_all(head.as_bytes()).unwrap();
+            stream
+        })
+        .collect();
+    for _ in 0..5 {
+        let answer = ask(at, "POST", "/token", FORM, "grant_type=x&client_id=x");
+        assert!(
+            !answer.contains("503") && answer.contains("\"error\""),
+            "{answer}"
+        );
+    }
+    drop(slow);
+}
