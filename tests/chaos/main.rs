@@ -38,10 +38,12 @@ mod sync_order;
 
 use std::process::ExitCode;
 
-use database::Database;
+use database::{Database, Kind};
 
 const NAME: &str = "chaos";
 const SEED: u64 = 0x5eed;
+/// Kills of one database and one ledger.
+const ERA: u64 = 25;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -102,19 +104,27 @@ async fn all(settings: run::Settings) -> bool {
     if !sync_order::answers_come_after_the_sync(&settings).await {
         return false;
     }
-    let mut databases = vec![Database::sqlite()];
-    databases.extend(Database::postgresql().await);
-    if databases.len() == 1 {
-        println!("chaos: WAYLEAVE_TEST_POSTGRES is not set: SQLite only");
+    let mut kinds = vec![Kind::Sqlite];
+    match Database::postgresql().await {
+        Some(_) => kinds.push(Kind::Postgres),
+        None => println!("chaos: WAYLEAVE_TEST_POSTGRES is not set: SQLite only"),
     }
-    let count = databases.len() as u64;
-    let share = run::Settings {
-        kills: settings.kills.div_ceil(count),
-        ..settings
-    };
-    for database in databases {
-        if !run::survives(database, &share).await {
-            return false;
+    let share = settings.kills.div_ceil(kinds.len() as u64);
+    for kind in kinds {
+        // Each check looks at everything that ever was: now and then all begins anew.
+        for era in 0..share.div_ceil(ERA) {
+            let database = match kind {
+                Kind::Sqlite => Database::sqlite(),
+                Kind::Postgres => Database::postgresql().await.unwrap(),
+            };
+            let settings = run::Settings {
+                kills: ERA.min(share - era * ERA),
+                seed: settings.seed + era,
+                ..settings
+            };
+            if !run::survives(database, &settings).await {
+                return false;
+            }
         }
     }
     true
