@@ -61,7 +61,9 @@ pub(super) fn begin(config: &Config, runtime: &Handle) -> anyhow::Result<Guard> 
         .finish(io::stderr());
     let lost = writer.error_counter();
     let Some(traces) = provider(config, runtime)? else {
-        let lines = lines(config, writer);
+        // Nobody collects spans: they are not made, and the log does not show them.
+        let no_spans = format!("{}=off", spans::TARGET).parse()?;
+        let (lines, filter) = (lines(config, writer), filter.add_directive(no_spans));
         tracing_subscriber::registry()
             .with(lines)
             .with(filter)

@@ -621,6 +621,13 @@ async fn w_16_no_secret_is_in_the_log_as_json_and_nobody_forges_a_line() {
         .iter()
         .filter(|line| line["level"] == "INFO" && line["fields"]["message"] == "request");
     assert_eq!(of_requests.count(), requests, "one line for each request");
+    let has_span = |line: &Value| line.get("span").is_some() || line.get("spans").is_some();
+    let ours = lines.iter().filter(|line| {
+        line["target"]
+            .as_str()
+            .is_some_and(|it| it.starts_with("wayleave"))
+    });
+    assert!(!ours.into_iter().any(has_span), "spans are for a collector");
     let is_trace = |line: &&Value| line["level"] == "DEBUG" || line["level"] == "TRACE";
     assert!(
         lines.iter().filter(is_trace).count() > 10,
