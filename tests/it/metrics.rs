@@ -47,20 +47,6 @@ impl Monitored {
         assert!(answer.contains("content-type: application/openmetrics-text; version=1.0.0"));
         answer.split_once("\r\n\r\n").unwrap().1.to_owned()
     }
-
-    fn sign_in(&self, password: &str) -> u16 {
-        let html = self.server.get("/login").1;
-        let csrf = html.split_once("name=\"csrf\" value=\"").unwrap().1;
-        let csrf = csrf.split_once('"').unwrap().0;
-        let cookie = html.split_once("set-cookie: ").unwrap().1;
-        let cookie = cookie.split_once(';').unwrap().0;
-        let form = format!("csrf={csrf}&request=&username=ada&password={password}");
-        let (at, length) = (self.server.address, form.len());
-        let post = format!(
-            "POST /login HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\nCookie: {cookie}\r\nOrigin: http://{at}\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {length}\r\n\r\n{form}"
-        );
-        request(at, &post).0
-    }
 }
 
 /// The samples of a scrape.
@@ -77,8 +63,8 @@ fn samples(text: &str) -> BTreeMap<&str, f64> {
 #[test]
 fn what_happens_is_counted() {
     let monitored = start();
-    assert_eq!(monitored.sign_in("wrong"), 422);
-    assert_eq!(monitored.sign_in("correct+horse+battery"), 303);
+    assert_eq!(monitored.server.sign_in("", "wrong"), 422);
+    assert_eq!(monitored.server.sign_in("", "correct horse battery"), 303);
     for _ in 0..3 {
         let form = "grant_type=authorization_code&client_id=https://app.example.com/c.json&code=x&code_verifier=x&redirect_uri=x";
         let (at, length) = (monitored.server.address, form.len());
@@ -152,7 +138,7 @@ fn names(text: &str) -> BTreeSet<String> {
 #[test]
 fn the_dashboard_and_the_alerts_ask_for_what_there_is() {
     let monitored = start();
-    monitored.sign_in("wrong");
+    monitored.server.sign_in("", "wrong");
     let text = monitored.scrape();
     let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
     let there: BTreeSet<String> = types

@@ -94,6 +94,22 @@ impl Running {
         request(self.address, &head)
     }
 
+    /// Signs `ada` in by the form, with these headers besides; the status.
+    pub(crate) fn sign_in(&self, headers: &str, password: &str) -> u16 {
+        let html = self.get("/login").1;
+        let (_, csrf) = html.split_once("name=\"csrf\" value=\"").unwrap();
+        let (csrf, _) = csrf.split_once('"').unwrap();
+        let (_, cookie) = html.split_once("set-cookie: ").unwrap();
+        let (cookie, _) = cookie.split_once(';').unwrap();
+        let password = password.replace(' ', "+");
+        let form = format!("csrf={csrf}&request=&username=ada&password={password}");
+        let (at, length) = (self.address, form.len());
+        let post = format!(
+            "POST /login HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n{headers}Cookie: {cookie}\r\nOrigin: http://{at}\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {length}\r\n\r\n{form}"
+        );
+        request(at, &post).0
+    }
+
     /// `kill -9`.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();

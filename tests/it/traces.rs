@@ -71,32 +71,9 @@ async fn gathered(
             .stderr(std::fs::File::create(folder.path().join("log")).unwrap());
         let server = Running::start(command, 1);
         let at = server.address;
-        let head = format!("Host: {at}\r\nConnection: close\r\ntraceparent: {traceparent}\r\n");
-        let html = server.get("/login").1;
-        let field = |name: &str| {
-            let rest = html
-                .split_once(&format!("name=\"{name}\" value=\""))
-                .unwrap()
-                .1;
-            rest.split_once('"').unwrap().0.to_owned()
-        };
-        let cookie = html
-            .split_once("set-cookie: ")
-            .unwrap()
-            .1
-            .split_once(';')
-            .unwrap()
-            .0;
-        let password = "correct+horse+battery";
-        let form = format!(
-            "csrf={}&request=&username=ada&password={password}",
-            field("csrf")
-        );
-        let length = form.len();
-        let post = format!(
-            "POST /login HTTP/1.1\r\n{head}Cookie: {cookie}\r\nOrigin: http://{at}\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {length}\r\n\r\n{form}"
-        );
-        assert_eq!(crate::process::request(at, &post).0, 303);
+        let parent = format!("traceparent: {traceparent}\r\n");
+        assert_eq!(server.sign_in(&parent, "correct horse battery"), 303);
+        let head = format!("Host: {at}\r\nConnection: close\r\n{parent}");
         let secret = "GET /nowhere?code=secret-of-the-query HTTP/1.1\r\n";
         assert_eq!(
             crate::process::request(at, &format!("{secret}{head}\r\n")).0,
