@@ -403,7 +403,11 @@ pub fn refused(refusal: &Refusal) -> OAuthError {
     match refusal.kind {
         RefusalKind::Invalid => OAuthError::invalid_client().because(refusal.cause.clone()),
         RefusalKind::Temporary(seconds) | RefusalKind::TooMany(seconds) => {
-            OAuthError::unavailable(refusal.cause.clone()).retry_after(seconds)
+            let told = "the client could not be looked up at the moment; try again shortly. Its authorization request, \
+                        opened in a browser, says why";
+            OAuthError::new(ErrorCode::TemporarilyUnavailable, told)
+                .because(refusal.cause.clone())
+                .retry_after(seconds)
         }
         RefusalKind::Internal => OAuthError::internal(refusal.cause.clone()),
     }

@@ -21,7 +21,13 @@ impl UserCode {
     pub fn generate() -> Self {
         let mut letters = String::with_capacity(LENGTH);
         while letters.len() < LENGTH {
-            letters.extend(letter(secret::random::<1>()[0]));
+            let bytes = secret::random::<{ 2 * LENGTH }>();
+            letters.extend(
+                bytes
+                    .into_iter()
+                    .filter_map(letter)
+                    .take(LENGTH - letters.len()),
+            );
         }
         Self(letters)
     }
