@@ -231,12 +231,22 @@ fn signals() -> anyhow::Result<watch::Receiver<u32>> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     #[cfg(unix)]
     let mut terminate = signal(SignalKind::terminate())?;
+    #[cfg(unix)]
+    let mut quit = signal(SignalKind::quit())?;
+    #[cfg(unix)]
+    let mut hangup = signal(SignalKind::hangup())?;
     tokio::spawn(async move {
         loop {
             #[cfg(unix)]
             tokio::select! {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
+                _ = quit.recv() => {}
+                // A terminal that closes stops no server, nor does who is used to reload others by it.
+                _ = hangup.recv() => {
+                    tracing::info!("SIGHUP: the configuration is read at the start only; certificates are read again without it");
+                    continue;
+                }
             }
             #[cfg(not(unix))]
             if tokio::signal::ctrl_c().await.is_err() {

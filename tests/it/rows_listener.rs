@@ -1189,8 +1189,13 @@ impl Listening {
     }
 
     fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
-        Command::new("kill").args(["-TERM", &pid]).status().unwrap();
+        let told = Command::new("kill").args(["-s", name, &pid]).status();
+        assert!(told.unwrap().success());
     }
 
     /// Its exit code, when it has ended.
@@ -1251,6 +1256,21 @@ fn a_server_that_stops_says_so_first_and_finishes_what_it_began() {
     assert_eq!(statuses(&answer), ["401"], "{answer}");
     assert!(answer.contains("connection: close"), "{answer}");
     assert_eq!(server.ended(), Some(0));
+}
+
+/// Row S-70.
+#[test]
+fn each_signal_does_what_is_usual() {
+    for name in ["INT", "QUIT", "TERM"] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut server = behind_proxy(folder.path(), &[("WAYLEAVE_SERVER__LAME_DUCK", "0")]);
+        // Other servers read their configuration again by it, and a terminal that closes sends it.
+        server.signal("HUP");
+        server.signal("HUP");
+        is_served(server.address);
+        server.signal(name);
+        assert_eq!(server.ended(), Some(0), "{name}");
+    }
 }
 
 #[test]
