@@ -1,9 +1,11 @@
 //! How often: requests of one network, and what fails. In memory of one process; `limits.scale` multiplies each.
 
 mod failures;
+mod per_key;
 mod sign_ins;
 
 use std::{
+    hash::Hash,
     net::{IpAddr, Ipv6Addr},
     num::NonZeroU32,
     sync::{Mutex, PoisonError},
@@ -11,12 +13,16 @@ use std::{
 };
 
 use governor::{
-    Quota, RateLimiter, clock::Clock as _, middleware::NoOpMiddleware, nanos::Nanos,
-    state::keyed::HashMapStateStore,
+    Quota, RateLimiter,
+    clock::Clock as _,
+    middleware::NoOpMiddleware,
+    nanos::Nanos,
+    state::{InMemoryState, NotKeyed},
 };
 
 use moka::sync::Cache;
 
+use self::per_key::PerKey;
 pub use self::{
     failures::{Failures, Guess, Guesses},
     sign_ins::SignIns,
@@ -27,8 +33,6 @@ use crate::{
     time::{Clock, UnixTime},
 };
 
-/// Keys that a limiter may hold before it forgets those that are idle.
-const KEYS: usize = 10_000;
 /// How often waiting devices are counted in the database, at most.
 const COUNTED_EVERY: Duration = Duration::from_secs(5);
 
@@ -151,17 +155,18 @@ impl governor::clock::Clock for Ticks {
 /// So many of one key in so much time.
 #[derive(Debug)]
 pub struct Rate {
+    quota: Quota,
     clock: Ticks,
-    limiter: RateLimiter<String, HashMapStateStore<String>, Ticks, NoOpMiddleware<Nanos>>,
+    of: PerKey<RateLimiter<NotKeyed, InMemoryState, Ticks, NoOpMiddleware<Nanos>>>,
 }
 
 impl Rate {
     /// Every key has the whole quota.
     pub fn new(quota: Quota, clock: &Clock) -> Self {
-        let clock = Ticks(clock.clone());
         Self {
-            limiter: RateLimiter::new(quota, HashMapStateStore::default(), clock.clone()),
-            clock,
+            quota,
+            clock: Ticks(clock.clone()),
+            of: PerKey::new(quota.burst_size_replenished_in()),
         }
     }
 
@@ -170,12 +175,12 @@ impl Rate {
     /// # Errors
     ///
     /// How long to wait, when its quota is spent.
-    pub fn charge(&self, key: String) -> Result<(), Duration> {
-        if self.limiter.len() > KEYS {
-            self.limiter.retain_recent();
-        }
-        self.limiter
-            .check_key(&key)
+    pub fn charge(&self, key: &(impl Hash + ?Sized)) -> Result<(), Duration> {
+        let limiter = self.of.of(key, || {
+            RateLimiter::direct_with_clock(self.quota, self.clock.clone())
+        });
+        limiter
+            .check()
             .map_err(|until| until.wait_time_from(self.clock.now()))
     }
 }
@@ -197,17 +202,12 @@ mod tests {
     #[test]
     fn v_10_a_network_starts_ten_devices_a_minute() {
         let (limits, clock) = limits();
-        let start = || limits.device_requests.charge("192.0.2.1".to_owned());
+        let start = || limits.device_requests.charge("192.0.2.1");
         assert!((0..10).all(|_| start().is_ok()));
         assert!(start().is_err_and(|wait| wait <= Duration::from_secs(6)));
         clock.advance(6);
         assert!(start().is_ok() && start().is_err());
-        assert!(
-            limits
-                .device_requests
-                .charge("192.0.2.2".to_owned())
-                .is_ok()
-        );
+        assert!(limits.device_requests.charge("192.0.2.2").is_ok());
     }
 
     #[test]

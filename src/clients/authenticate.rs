@@ -170,6 +170,18 @@ fn credentials<'a>(params: &'a Params, headers: &HeaderMap) -> Result<Credential
     }
 }
 
+/// The client that a request says to come from: a stranger's text, and not proven. `None`: it names none that could be.
+pub fn claimed(params: &Params, headers: &HeaderMap) -> Option<String> {
+    Some(match credentials(params, headers).ok()? {
+        Credentials::Nothing(client_id) => client_id.to_owned(),
+        Credentials::Secret { client_id, .. } => client_id,
+        Credentials::Assertion(assertion) => {
+            let assertion = ClientAssertion::parse(assertion).ok()?;
+            assertion.subject().to_owned()
+        }
+    })
+}
+
 fn identifier(text: &str) -> Result<ClientId, OAuthError> {
     text.parse()
         .map_err(|error| refuse(format!("client_id: {error}")))

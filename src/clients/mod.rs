@@ -15,7 +15,7 @@ mod standings;
 mod watch;
 
 pub use self::{
-    authenticate::{Attempt, AuthenticatedClient, LookUp, METHODS, refused},
+    authenticate::{Attempt, AuthenticatedClient, LookUp, METHODS, claimed, refused},
     cimd::{Clients, Footing},
     explain::{Facts, Line, Report, Summary, Verdict},
     refusal::{Refusal, RefusalKind},

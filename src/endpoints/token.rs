@@ -10,7 +10,7 @@ use http::{Extensions, HeaderMap, Uri, header};
 
 use crate::{
     app::App,
-    clients::LookUp,
+    clients::{LookUp, claimed},
     grants::{self, Request},
     limits::network,
     protocol::error::ErrorCode,
@@ -78,13 +78,11 @@ fn counted(app: &App, call: &Call, error: TokenError) -> TokenError {
         return error;
     }
     let params = forms::read(&call.headers, &call.body).ok();
-    let client_id = params.as_ref().and_then(|it| it.optional("client_id"));
+    let client = params.and_then(|params| claimed(&params, &call.headers));
     let trusted = &app.config.server.trusted_proxies;
     let source = client_ip(&call.extensions, &call.headers, trusted);
-    let client_id: String = client_id.unwrap_or_default().chars().take(2_048).collect();
-    let key = format!("{} {client_id}", network(source));
-    match app.limits.token_failures.take(&key) {
-        Ok(_) => error,
+    match app.limits.token_failures.failed(&(network(source), client)) {
+        Ok(()) => error,
         Err(wait) => error.too_often(wait),
     }
 }

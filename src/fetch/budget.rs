@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    hash::Hash,
     net::IpAddr,
     num::NonZeroU32,
     sync::{Arc, Mutex, PoisonError, Weak},
@@ -71,27 +72,23 @@ impl Budgets {
     pub fn charge_source(&self, source: IpAddr) -> Result<(), OverBudget> {
         charge(
             &self.sources,
-            network(source).to_string(),
+            &network(source),
             "the network the request came from",
         )
     }
 
     /// Charges a fetch to the server as a whole, to its host, and to the domain the host belongs to.
     pub(super) fn charge_host(&self, host: &str) -> Result<(), OverBudget> {
-        charge(&self.all, String::new(), "the server as a whole")?;
+        charge(&self.all, "", "the server as a whole")?;
         let domain = psl::domain_str(host).unwrap_or(host);
-        charge(
-            &self.hosts,
-            format!("domain {domain}"),
-            "the domain of the client",
-        )
+        charge(&self.hosts, &("domain", domain), "the domain of the client")
     }
 
     /// Charges a fetch to the address that is to be dialled.
     pub(super) fn charge_address(&self, address: IpAddr) -> Result<(), OverBudget> {
         charge(
             &self.hosts,
-            format!("address {address}"),
+            &("address", address),
             "the address of the client's host",
         )
     }
@@ -128,7 +125,7 @@ impl Budgets {
     }
 }
 
-fn charge(rate: &Rate, key: String, whose: &'static str) -> Result<(), OverBudget> {
+fn charge(rate: &Rate, key: &(impl Hash + ?Sized), whose: &'static str) -> Result<(), OverBudget> {
     rate.charge(key).map_err(|wait| OverBudget { whose, wait })
 }
 

@@ -1,14 +1,15 @@
 //! What is allowed to fail, and how often.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
+    hash::Hash,
     net::IpAddr,
     num::NonZeroU32,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use super::{KEYS, network};
+use super::{network, per_key::PerKey};
 use crate::time::Clock;
 
 /// Wrong guesses at something that people type: of one network, of one person, and of all.
@@ -22,7 +23,7 @@ pub struct Guesses {
 /// A guess under way. It counts as a wrong one unless it [was right](Guess::was_right).
 #[derive(Debug)]
 #[must_use]
-pub struct Guess<'a>(pub(super) Vec<(&'a Failures, String, Duration)>);
+pub struct Guess(Vec<Counted>);
 
 impl Guesses {
     /// Of one network and of one person five in ten minutes, of all sixty in an hour.
@@ -40,32 +41,34 @@ impl Guesses {
     /// # Errors
     ///
     /// How long to wait, when too many were wrong.
-    pub fn begin(&self, source: IpAddr, person: &str) -> Result<Guess<'_>, Duration> {
+    pub fn begin(&self, source: IpAddr, person: &str) -> Result<Guess, Duration> {
         let mut guess = Guess(Vec::new());
-        let keys = [
-            (&self.of_all, String::new()),
-            (&self.by_network, network(source).to_string()),
-            (&self.by_person, person.to_owned()),
-        ];
-        for (failures, key) in keys {
-            match failures.take(&key) {
-                Ok(at) => guess.0.push((failures, key, at)),
-                Err(wait) => {
-                    guess.was_right();
-                    return Err(wait);
-                }
+        match self.count(&mut guess.0, source, person) {
+            Ok(()) => Ok(guess),
+            Err(wait) => {
+                guess.was_right();
+                Err(wait)
             }
         }
-        Ok(guess)
+    }
+
+    fn count(
+        &self,
+        counted: &mut Vec<Counted>,
+        source: IpAddr,
+        person: &str,
+    ) -> Result<(), Duration> {
+        counted.push(self.of_all.count("")?);
+        counted.push(self.by_network.count(&network(source))?);
+        counted.push(self.by_person.count(person)?);
+        Ok(())
     }
 }
 
-impl Guess<'_> {
+impl Guess {
     /// It was no wrong guess: nothing is counted.
     pub fn was_right(self) {
-        for (failures, key, at) in self.0 {
-            failures.give_back(&key, at);
-        }
+        self.0.into_iter().for_each(Counted::give_back);
     }
 }
 
@@ -75,58 +78,74 @@ pub struct Failures {
     most: usize,
     span: Duration,
     clock: Clock,
-    of: Mutex<HashMap<String, VecDeque<Duration>>>,
+    of: PerKey<Times>,
+}
+
+/// When one key failed, the first time first.
+type Times = Mutex<VecDeque<Duration>>;
+
+/// A failure that is counted.
+#[derive(Debug)]
+struct Counted {
+    times: Arc<Times>,
+    at: Duration,
 }
 
 impl Failures {
     /// `most` of one key within `span` seconds.
     pub(super) fn new(most: u32, span: u64, scale: NonZeroU32, clock: &Clock) -> Self {
+        let span = Duration::from_secs(span);
         Self {
             most: usize::try_from(scale.get().saturating_mul(most)).unwrap_or(usize::MAX),
-            span: Duration::from_secs(span),
+            span,
             clock: clock.clone(),
-            of: Mutex::default(),
+            of: PerKey::new(span),
         }
     }
 
-    /// Counts a failure, perhaps before it is one, and says when that was.
+    /// Counts a failure.
     ///
     /// # Errors
     ///
     /// How long to wait, when there were too many: then it is not counted.
-    pub fn take(&self, key: &str) -> Result<Duration, Duration> {
+    pub fn failed(&self, key: &(impl Hash + ?Sized)) -> Result<(), Duration> {
+        self.count(key).map(drop)
+    }
+
+    /// Counts what is a failure unless it is [given back](Guess::was_right).
+    pub(super) fn begin(&self, key: &(impl Hash + ?Sized)) -> Result<Guess, Duration> {
+        Ok(Guess(vec![self.count(key)?]))
+    }
+
+    fn count(&self, key: &(impl Hash + ?Sized)) -> Result<Counted, Duration> {
         let now = self.clock.monotonic();
-        let is_recent = |at: &Duration| now.saturating_sub(*at) < self.span;
-        let mut of = self.lock();
-        if of.len() > KEYS {
-            of.retain(|_, times| times.back().is_some_and(is_recent));
+        let times = self.of.of(key, Times::default);
+        let mut failed = times.lock().unwrap_or_else(PoisonError::into_inner);
+        while failed
+            .front()
+            .is_some_and(|at| now.saturating_sub(*at) >= self.span)
+        {
+            failed.pop_front();
         }
-        let times = of.entry(key.to_owned()).or_default();
-        times.retain(is_recent);
-        match times.front() {
-            Some(first) if times.len() >= self.most => {
+        match failed.front() {
+            Some(first) if failed.len() >= self.most => {
                 Err((*first + self.span).saturating_sub(now))
             }
             _ => {
-                times.push_back(now);
-                Ok(now)
+                failed.push_back(now);
+                drop(failed);
+                Ok(Counted { times, at: now })
             }
         }
     }
+}
 
-    fn give_back(&self, key: &str, at: Duration) {
-        let mut of = self.lock();
-        let Some(times) = of.get_mut(key) else { return };
-        if let Some(position) = times.iter().position(|time| *time == at) {
-            times.remove(position);
+impl Counted {
+    fn give_back(self) {
+        let mut failed = self.times.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(position) = failed.iter().position(|time| *time == self.at) {
+            failed.remove(position);
         }
-        if times.is_empty() {
-            of.remove(key);
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, VecDeque<Duration>>> {
-        self.of.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -179,7 +198,8 @@ mod tests {
         for _ in 0..100 {
             guesses.begin(address(1), "ada").unwrap().was_right();
         }
-        assert!(guesses.of_all.lock().is_empty());
+        let of_all = guesses.of_all.of.known("").unwrap();
+        assert!(of_all.lock().unwrap().is_empty());
         // Guesses at the same time: each has its place before any is judged.
         let under_way: Vec<_> = (0..6).map(|_| guesses.begin(address(1), "ada")).collect();
         assert_eq!(under_way.iter().filter(|guess| guess.is_ok()).count(), 5);

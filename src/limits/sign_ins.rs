@@ -1,18 +1,18 @@
 //! Sign-ins that fail: from one network, and from one browser that is known.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
     hash::{BuildHasher, RandomState},
     net::IpAddr,
     num::NonZeroU32,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
 use super::{
-    KEYS,
     failures::{Failures, Guess},
     network,
+    per_key::PerKey,
 };
 use crate::time::Clock;
 
@@ -40,7 +40,7 @@ impl SignIns {
                 most: usize::try_from(scale.get().saturating_mul(15)).unwrap_or(usize::MAX),
                 clock: clock.clone(),
                 hasher: RandomState::new(),
-                of: Mutex::default(),
+                of: PerKey::new(SHUT_OUT),
             },
         }
     }
@@ -50,9 +50,9 @@ impl SignIns {
     /// # Errors
     ///
     /// How long to wait, when too many were wrong.
-    pub fn of_network(&self, source: IpAddr) -> Result<Guess<'_>, Duration> {
+    pub fn of_network(&self, source: IpAddr) -> Result<Guess, Duration> {
         self.lists.check(network(source))?;
-        begin(&self.by_network, network(source).to_string())
+        self.by_network.begin(&network(source))
     }
 
     /// Begins an attempt from a browser in which the name has signed in before.
@@ -60,19 +60,14 @@ impl SignIns {
     /// # Errors
     ///
     /// How long to wait, when too many were wrong.
-    pub fn of_browser(&self, browser: &str) -> Result<Guess<'_>, Duration> {
-        begin(&self.by_browser, browser.to_owned())
+    pub fn of_browser(&self, browser: &str) -> Result<Guess, Duration> {
+        self.by_browser.begin(browser)
     }
 
     /// It was wrong.
     pub fn failed(&self, source: IpAddr, username: &str, password: &str) {
         self.lists.failed(network(source), username, password);
     }
-}
-
-fn begin(failures: &Failures, key: String) -> Result<Guess<'_>, Duration> {
-    let at = failures.take(&key)?;
-    Ok(Guess(vec![(failures, key, at)]))
 }
 
 /// Networks that work through lists of stolen names and passwords: what tells them from people who mistype is that each
@@ -82,7 +77,7 @@ struct Lists {
     most: usize,
     clock: Clock,
     hasher: RandomState,
-    of: Mutex<HashMap<IpAddr, Tried>>,
+    of: PerKey<Mutex<Tried>>,
 }
 
 #[derive(Debug, Default)]
@@ -95,7 +90,11 @@ struct Tried {
 impl Lists {
     fn check(&self, network: IpAddr) -> Result<(), Duration> {
         let now = self.clock.monotonic();
-        match self.lock().get(&network).and_then(|it| it.shut_out_until) {
+        let Some(tried) = self.of.known(&network) else {
+            return Ok(());
+        };
+        let tried = tried.lock().unwrap_or_else(PoisonError::into_inner);
+        match tried.shut_out_until {
             Some(until) if until > now => Err(until - now),
             _ => Ok(()),
         }
@@ -104,11 +103,8 @@ impl Lists {
     fn failed(&self, network: IpAddr, username: &str, password: &str) {
         let now = self.clock.monotonic();
         let pair = self.hasher.hash_one((username, password));
-        let mut of = self.lock();
-        if of.len() > KEYS {
-            of.retain(|_, tried| tried.matters(now));
-        }
-        let tried = of.entry(network).or_default();
+        let tried = self.of.of(&network, Mutex::default);
+        let mut tried = tried.lock().unwrap_or_else(PoisonError::into_inner);
         tried
             .pairs
             .retain(|(_, at)| now.saturating_sub(*at) < TRIED_WITHIN);
@@ -121,18 +117,6 @@ impl Lists {
             tried.shut_out_until = Some(now + SHUT_OUT);
             tracing::warn!(%network, "too many different names and passwords were wrong: nobody signs in from there for a day, but in browsers that are known");
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, Tried>> {
-        self.of.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Tried {
-    fn matters(&self, now: Duration) -> bool {
-        let is_recent = |at: Duration| now.saturating_sub(at) < TRIED_WITHIN;
-        self.shut_out_until.is_some_and(|until| until > now)
-            || self.pairs.back().is_some_and(|(_, at)| is_recent(*at))
     }
 }
 

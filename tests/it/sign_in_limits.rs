@@ -1,5 +1,7 @@
 //! How often a sign-in, or a request for tokens, may fail.
 
+use base64::{Engine, prelude::BASE64_STANDARD};
+use http::Request;
 use serde_json::{Value, json};
 
 use crate::{
@@ -254,4 +256,33 @@ async fn a_client_that_fails_thirty_times_a_minute_is_told_to_wait_and_what_is_r
     }
     server.app.clock.advance(60);
     assert_eq!(wrong("192.0.2.1", &client).await.status, 400);
+}
+
+#[tokio::test]
+async fn failures_count_for_the_client_that_a_request_names_however_it_does() {
+    let server = TestApp::with(Database::sqlite(), &LIMITS).await;
+    let failed = async |client: &str, by_header: bool| {
+        let mut browser = server.browser();
+        browser.address = Some("192.0.2.1".to_owned());
+        let mut body = "grant_type=client_credentials".to_owned();
+        let mut request = Request::post("/token");
+        match by_header {
+            true => {
+                let credentials = BASE64_STANDARD.encode(format!("{client}:wrong"));
+                request = request.header("authorization", format!("Basic {credentials}"));
+            }
+            false => body = format!("{body}&client_id={client}&client_secret=wrong"),
+        }
+        let request = request.header("content-type", "application/x-www-form-urlencoded");
+        let page = browser.send(request.body(body.into()).unwrap()).await;
+        assert_eq!(page.json()["error"], "invalid_client");
+        page.status.as_u16()
+    };
+    for n in 0..30 {
+        assert_eq!(failed("broken", n % 2 == 0).await, 401, "{n}");
+    }
+    assert_eq!(failed("broken", true).await, 429);
+    assert_eq!(failed("broken", false).await, 429);
+    // Its neighbours, who name themselves in the header as well.
+    assert_eq!(failed("another", true).await, 401);
 }
