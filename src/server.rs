@@ -278,4 +278,24 @@ mod tests {
         assert!(headers.contains_key(header::RETRY_AFTER));
         assert!(body.contains("temporarily_unavailable"), "{body}");
     }
+
+    #[tokio::test]
+    async fn a_request_whose_peer_leaves_is_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let app = app(folder.path(), 30).await;
+        let never = Router::new().route("/never", get(std::future::pending::<()>));
+        let requests = Arc::new(Requests::new());
+        let router = layers::around(&app, &requests, routes(&app).merge(never));
+        {
+            let mut asked = Box::pin(ask(&router, "/never"));
+            assert!(futures_util::poll!(&mut asked).is_pending());
+            assert_eq!(requests.count_of("/never", 4), 0);
+        }
+        assert_eq!(requests.count_of("/never", 4), 1);
+        ask(&router, "/jwks").await;
+        assert_eq!(
+            (requests.count_of("/jwks", 2), requests.count_of("/jwks", 4)),
+            (1, 0)
+        );
+    }
 }

@@ -41,11 +41,7 @@ pub(crate) fn of_request(
     if span.is_disabled() {
         return span;
     }
-    // Whatever is not of HTTP's own methods is a stranger's text.
-    let method = match method.as_str() {
-        known if known.len() <= 7 => known,
-        _ => "_OTHER",
-    };
+    let method = name_of(method);
     span.record("http.request.method", method);
     let name = match route {
         Some(route) => format!("{method} {route}"),
@@ -59,6 +55,15 @@ pub(crate) fn of_request(
         }
     }
     span
+}
+
+/// A method of HTTP's own; `_OTHER` for every other one, which is a stranger's text.
+pub(crate) fn name_of(method: &Method) -> &'static str {
+    const KNOWN: [&str; 9] = [
+        "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH",
+    ];
+    let known = KNOWN.into_iter().find(|known| *known == method.as_str());
+    known.unwrap_or("_OTHER")
 }
 
 /// How it was answered.
@@ -78,5 +83,23 @@ impl Extractor for Parent<'_> {
 
     fn keys(&self) -> Vec<&str> {
         self.0.keys().map(http::HeaderName::as_str).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_method_that_is_not_of_http_is_not_told() {
+        for (method, told) in [
+            ("GET", "GET"),
+            ("PATCH", "PATCH"),
+            ("FOO", "_OTHER"),
+            ("get", "_OTHER"),
+            ("A-LONG-ONE", "_OTHER"),
+        ] {
+            assert_eq!(name_of(&method.parse().unwrap()), told);
+        }
     }
 }

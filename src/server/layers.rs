@@ -46,19 +46,11 @@ pub(super) fn around(app: &App, requests: &Arc<Requests>, routes: Router) -> Rou
 /// lets through is refused here: requests for nobody in particular (RFC 9112 §3.2), bodies whose end is not clear (§6.3),
 /// and heads that are too large.
 async fn every(app: App, requests: Arc<Requests>, request: Request, next: Next) -> Response {
-    let began = Instant::now();
-    let route = request.extensions().get::<MatchedPath>().cloned();
-    let method = request.method().clone();
-    // Not one of our own, who asks once at the start.
-    let is_of_somebody = request
-        .extensions()
-        .get::<ConnectInfo<SocketAddr>>()
-        .is_some();
+    let open = Open::new(requests, &request);
     let is_http_1 = request.version() < Version::HTTP_2;
     let is_chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
     let follow = app.config.traces.follow;
-    let template = route.as_ref().map(MatchedPath::as_str);
-    let span = spans::of_request(&method, template, request.headers(), follow);
+    let span = spans::of_request(&open.method, open.route(), request.headers(), follow);
     let refused = refused(&request);
     let mut response = match refused {
         None => answered(&app, request, next).instrument(span.clone()).await,
@@ -75,24 +67,58 @@ async fn every(app: App, requests: Arc<Requests>, request: Request, next: Next) 
     }
     headers::secure(app.config.issuer.is_https(), response.headers_mut());
     spans::answered(&span, response.status().as_u16());
-    let (route, took) = (route.as_ref().map(MatchedPath::as_str), began.elapsed());
-    requests.answered(route, response.status(), took);
-    if is_of_somebody {
-        note(&method, route, response.status(), took);
-    }
+    open.answered(response.status());
     response
+}
+
+/// A request that is not answered yet. When it ends it is counted and noted, also where the HTTP library ends it because its
+/// peer has left: with the status 499, as others have it.
+struct Open {
+    requests: Arc<Requests>,
+    method: Method,
+    route: Option<MatchedPath>,
+    began: Instant,
+    /// Not one of our own, who asks once at the start.
+    is_of_somebody: bool,
+    status: StatusCode,
+}
+
+impl Open {
+    fn new(requests: Arc<Requests>, request: &Request) -> Self {
+        let extensions = request.extensions();
+        Self {
+            requests,
+            method: request.method().clone(),
+            route: extensions.get().cloned(),
+            began: Instant::now(),
+            is_of_somebody: extensions.get::<ConnectInfo<SocketAddr>>().is_some(),
+            status: StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
+        }
+    }
+
+    fn route(&self) -> Option<&str> {
+        self.route.as_ref().map(MatchedPath::as_str)
+    }
+
+    fn answered(mut self, status: StatusCode) {
+        self.status = status;
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let took = self.began.elapsed();
+        self.requests.answered(self.route(), self.status, took);
+        if self.is_of_somebody {
+            note(&self.method, self.route(), self.status, took);
+        }
+    }
 }
 
 /// The one line of a request: the template of its route, never its address, which may hold secrets.
 pub(super) fn note(method: &Method, route: Option<&str>, status: StatusCode, took: Duration) {
     let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-    let status = status.as_u16();
-    // Whatever is not of HTTP's own methods is a stranger's text.
-    let method = if method.as_str().len() <= 7 {
-        method.as_str()
-    } else {
-        "other"
-    };
+    let (method, status) = (spans::name_of(method), status.as_u16());
     match route {
         Some("/healthz" | "/readyz") => tracing::debug!(method, route, status, us, "request"),
         _ => tracing::info!(method, route, status, us, "request"),

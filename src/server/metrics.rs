@@ -75,6 +75,12 @@ impl Requests {
         endpoint.seconds.observe(took.as_secs_f64());
     }
 
+    /// How many of a route were answered with a status like this one.
+    #[cfg(test)]
+    pub(super) fn count_of(&self, route: &str, class: usize) -> u64 {
+        self.endpoint(route).by_status[class - 1].get()
+    }
+
     fn endpoint(&self, route: &str) -> Arc<Endpoint> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(endpoint) = known.get(route) {

@@ -487,6 +487,29 @@ fn w_05_what_is_clear_is_served_on_one_connection() {
     }
 }
 
+#[test]
+fn w_05_a_chunked_body_is_the_last_of_its_connection_wherever_the_answer_lies_ready() {
+    let server = start(&[]);
+    let at = server.address;
+    for path in [
+        "/.well-known/oauth-authorization-server",
+        "/jwks",
+        "/healthz",
+    ] {
+        let chunked = format!(
+            "GET {path} HTTP/1.1\r\nHost: {at}\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+        );
+        // What no connection would take as its first request.
+        let unclear = format!("GET /healthz HTTP/1.1\nHost: {at}\n\n");
+        let mut stream = connect(at);
+        stream.write_all(chunked.as_bytes()).unwrap();
+        _ = stream.write_all(unclear.as_bytes());
+        let answers = String::from_utf8(rest(&mut stream)).unwrap();
+        assert_eq!(statuses(&answers), ["200"], "{path}: {answers}");
+        assert!(answers.contains("connection: close"), "{path}: {answers}");
+    }
+}
+
 /// HTTP/2 as RFC 9113 §4.1 writes it, without the help of a library that would keep its rules.
 mod h2 {
     use super::*;
