@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use toml::Table;
+use url::Url;
 
 use super::{
     Config, DatabaseUrl,
@@ -24,14 +25,39 @@ pub fn config_file(path: Option<&Path>) -> Option<(PathBuf, bool)> {
     Some((path.to_owned(), has_secret(&table)))
 }
 
+/// The parameter by which PostgreSQL's URLs may name a password, too.
+const PASSWORD: &str = "password";
+
+/// Is there a password in this URL?
+pub(super) fn is_in(url: &Url) -> bool {
+    url.password().is_some() || url.query_pairs().any(|(name, _)| name == PASSWORD)
+}
+
+/// The URL without the passwords in it.
+pub(super) fn masked(mut url: Url) -> String {
+    if url.password().is_some() {
+        _ = url.set_password(Some("…"));
+    }
+    if url.query_pairs().any(|(name, _)| name == PASSWORD) {
+        let pairs: Vec<_> = url.query_pairs().into_owned().collect();
+        let shown = pairs.into_iter().map(|(name, value)| {
+            let value = if name == PASSWORD {
+                "…".to_owned()
+            } else {
+                value
+            };
+            (name, value)
+        });
+        url.query_pairs_mut().clear().extend_pairs(shown);
+    }
+    url.as_str().replace("%E2%80%A6", "…")
+}
+
 fn has_secret(table: &Table) -> bool {
     let at = |section: &str, key: &str| table.get(section)?.get(key)?.as_str();
-    let url = at("database", "url").and_then(|url| url::Url::parse(url).ok());
-    let has_password = |url: url::Url| {
-        url.password().is_some() || url.query_pairs().any(|(name, _)| name == "password")
-    };
+    let url = at("database", "url").and_then(|url| Url::parse(url).ok());
     let of_keys = ["encryption_key", "old_encryption_key"];
-    url.is_some_and(has_password) || of_keys.iter().any(|key| at("keys", key).is_some())
+    url.is_some_and(|url| is_in(&url)) || of_keys.iter().any(|key| at("keys", key).is_some())
 }
 
 /// The other files with secrets in them: keys, certificates' keys, and the database if it is one.
@@ -69,6 +95,42 @@ pub fn secret_files(config: &Config, environment: &Environment) -> Vec<SecretFil
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_shown_of_a_database_has_no_password() {
+        for (url, shown) in [
+            ("postgres://h/d", "postgres://h/d"),
+            ("postgres://u:hunter2@h/d", "postgres://u:…@h/d"),
+            (
+                "postgres://h/d?user=u&password=hunter2&sslmode=require",
+                "postgres://h/d?user=u&password=…&sslmode=require",
+            ),
+            (
+                "postgres://u:hunter2@h/d?password=hunter2&password=hunter2",
+                "postgres://u:…@h/d?password=…&password=…",
+            ),
+            (
+                "postgres://h/d?pass%77ord=hunter2",
+                "postgres://h/d?password=…",
+            ),
+        ] {
+            let url: DatabaseUrl = url.parse().unwrap();
+            assert_eq!(url.to_string(), shown);
+            assert_eq!(format!("{url:?}"), shown);
+        }
+    }
+
+    #[test]
+    fn a_collector_has_no_password() {
+        for (url, may) in [
+            ("http://127.0.0.1:4318/v1/traces", true),
+            ("http://token@127.0.0.1:4318/v1/traces", false),
+            ("http://u:p@127.0.0.1:4318/v1/traces", false),
+        ] {
+            let url = super::super::sections::CollectorUrl::try_from(url.to_owned());
+            assert_eq!(url.is_ok(), may);
+        }
+    }
 
     #[test]
     fn a_configuration_has_a_secret_or_not() {

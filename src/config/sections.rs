@@ -2,6 +2,7 @@
 
 use std::{fmt, net::SocketAddr, num::NonZeroU32, path::PathBuf, str::FromStr};
 
+use super::secrets;
 use crate::{
     policy::{
         client_rules::{Pattern, Rule, Tier},
@@ -135,13 +136,10 @@ impl fmt::Display for DatabaseUrl {
         match self {
             Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
             Self::Postgres(text) => {
-                let Ok(mut url) = url::Url::parse(text) else {
+                let Ok(url) = url::Url::parse(text) else {
                     return f.write_str("postgres://…");
                 };
-                if url.password().is_some() {
-                    _ = url.set_password(Some("…"));
-                }
-                write!(f, "{}", url.as_str().replace("%E2%80%A6", "…"))
+                f.write_str(&secrets::masked(url))
             }
         }
     }
@@ -311,6 +309,10 @@ impl TryFrom<String> for CollectorUrl {
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
         match url::Url::parse(&text) {
+            // It is shown and logged.
+            Ok(url) if !url.username().is_empty() || secrets::is_in(&url) => Err(
+                "expected a URL without user and password, such as http://127.0.0.1:4318/v1/traces",
+            ),
             Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(Self(text)),
             _ => Err("expected an http or https URL, such as http://127.0.0.1:4318/v1/traces"),
         }

@@ -1,7 +1,8 @@
 //! Connections that stay open between uses.
 //!
 //! The library's pool tries a connection at every return, which costs as much as the work itself. Here one that just
-//! worked is put aside as it is; one whose work failed or was broken off goes back to the pool, which tries it.
+//! worked is put aside as it is; one whose work failed or was broken off is tried first. And the pool waits for an answer
+//! for as long as it takes: here one that has gone silent, as behind a firewall that forgot it, is given up in time.
 
 use std::{
     ops::{Deref, DerefMut},
@@ -9,8 +10,9 @@ use std::{
     time::Duration,
 };
 
-use sqlx::{Connection as _, Database, Pool, pool::PoolConnection};
+use sqlx::{Connection as _, Database, Pool, Postgres, pool::PoolConnection};
 use tokio::{
+    runtime::Handle,
     sync::{OwnedSemaphorePermit, Semaphore},
     time::Instant,
 };
@@ -19,6 +21,10 @@ use super::StoreError;
 
 /// Longest wait for a connection.
 pub(super) const ACQUIRE: Duration = Duration::from_secs(2);
+/// Longest wait for the answer of one that is tried.
+const ANSWER: Duration = Duration::from_secs(1);
+/// Longest wait for a unit of work on a server's connection: more than the server itself lets a statement take.
+const WORK: Duration = Duration::from_secs(15);
 /// One that was idle for so long is tried before it is used.
 const TESTED: Duration = Duration::from_secs(1);
 /// One that is so old goes back to the pool, which closes it when its time has come.
@@ -29,6 +35,8 @@ pub(super) struct Connections<DB: Database> {
     pool: Pool<DB>,
     places: Arc<Semaphore>,
     idle: Arc<Idle<DB>>,
+    /// Longest wait for a unit of work; `None` where nothing can get lost on the way.
+    longest: Option<Duration>,
 }
 
 type Idle<DB> = Mutex<Vec<Kept<DB>>>;
@@ -46,18 +54,47 @@ impl<DB: Database> Clone for Connections<DB> {
             pool: self.pool.clone(),
             places: Arc::clone(&self.places),
             idle: Arc::clone(&self.idle),
+            longest: self.longest,
+        }
+    }
+}
+
+impl Connections<Postgres> {
+    /// All connections to a server.
+    pub(super) fn to_server(pool: Pool<Postgres>) -> Self {
+        Self {
+            longest: Some(WORK),
+            ..Self::of(pool)
         }
     }
 }
 
 impl<DB: Database> Connections<DB> {
-    /// All connections of a pool.
+    /// All connections of a pool to a file.
     pub(super) fn of(pool: Pool<DB>) -> Self {
         let most = usize::try_from(pool.options().get_max_connections()).unwrap_or(usize::MAX);
         Self {
             places: Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS))),
             idle: Arc::default(),
+            longest: None,
             pool,
+        }
+    }
+
+    /// Work on one of the connections.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Silent`] when it has waited too long for the database.
+    pub(super) async fn in_time<T>(
+        &self,
+        work: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        match self.longest {
+            None => work.await,
+            Some(longest) => tokio::time::timeout(longest, work)
+                .await
+                .unwrap_or(Err(StoreError::Silent)),
         }
     }
 
@@ -83,11 +120,13 @@ impl<DB: Database> Connections<DB> {
             idle: Arc::clone(&self.idle),
             places: Arc::clone(&self.places),
             worked: false,
-            _place: place,
+            place: Some(place),
         };
-        while let Some(mut kept) = self.pop() {
-            // What does not answer any more is dropped: the pool opens another one.
-            if kept.used_at.elapsed() < TESTED || kept.connection.ping().await.is_ok() {
+        while let Some(kept) = self.pop() {
+            if kept.used_at.elapsed() < TESTED {
+                return Ok(held(kept));
+            }
+            if let Some(kept) = kept.tried().await {
                 return Ok(held(kept));
             }
         }
@@ -108,7 +147,21 @@ impl<DB: Database> Connections<DB> {
     pub(super) async fn close(&self) {
         self.places.close();
         lock(&self.idle).clear();
-        self.pool.close().await;
+        // Whoever does not answer is not waited for.
+        _ = tokio::time::timeout(ACQUIRE, self.pool.close()).await;
+    }
+}
+
+impl<DB: Database> Kept<DB> {
+    /// The connection if it answers; else it is closed, and the pool may open another one.
+    async fn tried(mut self) -> Option<Self> {
+        match tokio::time::timeout(ANSWER, self.connection.ping()).await {
+            Ok(Ok(())) => Some(self),
+            _ => {
+                drop(self.connection.detach());
+                None
+            }
+        }
     }
 }
 
@@ -123,7 +176,7 @@ pub(super) struct Held<DB: Database> {
     idle: Arc<Idle<DB>>,
     places: Arc<Semaphore>,
     worked: bool,
-    _place: OwnedSemaphorePermit,
+    place: Option<OwnedSemaphorePermit>,
 }
 
 impl<DB: Database> Held<DB> {
@@ -151,13 +204,30 @@ impl<DB: Database> DerefMut for Held<DB> {
 
 impl<DB: Database> Drop for Held<DB> {
     fn drop(&mut self) {
-        let Some(mut kept) = self.kept.take().filter(|_| self.worked) else {
+        let Some(mut kept) = self.kept.take() else {
             return;
         };
-        kept.used_at = Instant::now();
-        let mut idle = lock(&self.idle);
-        if kept.used_at - kept.opened_at < OLD && !self.places.is_closed() {
-            idle.push(kept);
+        let (idle, places) = (Arc::clone(&self.idle), Arc::clone(&self.places));
+        let put_aside = move |mut kept: Kept<DB>| {
+            kept.used_at = Instant::now();
+            let mut idle = lock(&idle);
+            if kept.used_at - kept.opened_at < OLD && !places.is_closed() {
+                idle.push(kept);
+            }
+        };
+        if self.worked {
+            put_aside(kept);
+            return;
+        }
+        let place = self.place.take();
+        match Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn(async move {
+                if let Some(kept) = kept.tried().await {
+                    put_aside(kept);
+                }
+                drop(place);
+            })),
+            Err(_) => kept.connection.close_on_drop(),
         }
     }
 }

@@ -83,8 +83,11 @@ macro_rules! on_held {
             let $c = &mut *held;
             Ok($body)
         };
-        let done: Result<_, $crate::store::StoreError> =
-            ::tracing::Instrument::instrument(read, $crate::spans::span!("store read")).await;
+        let done: Result<_, $crate::store::StoreError> = ::tracing::Instrument::instrument(
+            $connections.in_time(read),
+            $crate::spans::span!("store read"),
+        )
+        .await;
         let done = done?;
         held.worked();
         done
@@ -117,7 +120,7 @@ impl Store {
                     .acquire_timeout(ACQUIRE);
                 let pool = pool.connect_with(options).await?;
                 check_commits(&pool).await?;
-                Pool::Postgres(Connections::of(pool))
+                Pool::Postgres(Connections::to_server(pool))
             }
         };
         Ok(Self::of(pool, counts))
@@ -146,9 +149,13 @@ impl Store {
                 Pool::Sqlite { writer, .. } => writer.run(true, work).await,
                 Pool::Postgres(connections) => {
                     let mut held = connections.take().await?;
-                    let mut transaction = held.begin().await?;
-                    let result = work(Connection::Postgres(&mut transaction)).await?;
-                    transaction.commit().await?;
+                    let done = connections.in_time(async {
+                        let mut transaction = held.begin().await?;
+                        let result = work(Connection::Postgres(&mut transaction)).await?;
+                        transaction.commit().await?;
+                        Ok(result)
+                    });
+                    let result = done.await?;
                     held.worked();
                     Ok(result)
                 }
@@ -168,7 +175,8 @@ impl Store {
                 Pool::Sqlite { writer, .. } => writer.run(false, work).await,
                 Pool::Postgres(connections) => {
                     let mut held = connections.take().await?;
-                    let result = work(Connection::Postgres(&mut held)).await?;
+                    let work = work(Connection::Postgres(&mut held));
+                    let result = connections.in_time(work).await?;
                     held.worked();
                     Ok(result)
                 }

@@ -56,6 +56,8 @@ pub enum StoreError {
     WriterGone,
     #[error("the commit that would have made this durable failed: {0}")]
     Commit(String),
+    #[error("the database did not answer in time")]
+    Silent,
     #[error("the work on the database panicked")]
     Panicked,
     /// The rules about clients have changed since the request was judged: it is to be judged again.
@@ -81,6 +83,7 @@ impl StoreError {
                 sqlx::Error::PoolTimedOut | sqlx::Error::Io(_) | sqlx::Error::PoolClosed,
             )
             | Self::Commit(_)
+            | Self::Silent
             | Self::WriterGone
             | Self::RulesMoved => true,
             Self::Database(sqlx::Error::Database(error)) => {

@@ -171,3 +171,64 @@ on_both! {
         store.ping().await.unwrap();
     }
 }
+
+/// A way to the database on which what is open can go silent, as behind a firewall that has forgotten it.
+struct Way {
+    url: String,
+    silent: tokio::sync::watch::Sender<bool>,
+}
+
+impl Way {
+    async fn to(database: &Database) -> Self {
+        let mut url: url::Url = database.url.parse().unwrap();
+        let server = format!("{}:{}", url.host_str().unwrap(), url.port().unwrap_or(5432));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        url.set_host(Some("127.0.0.1")).unwrap();
+        url.set_port(Some(listener.local_addr().unwrap().port()))
+            .unwrap();
+        let (silent, told) = tokio::sync::watch::channel(false);
+        tokio::spawn(async move {
+            loop {
+                let (mut here, _) = listener.accept().await.unwrap();
+                let mut there = tokio::net::TcpStream::connect(&server).await.unwrap();
+                let mut told = told.clone();
+                tokio::spawn(async move {
+                    // What is opened later works.
+                    told.mark_unchanged();
+                    tokio::select! {
+                        _ = tokio::io::copy_bidirectional(&mut here, &mut there) => {}
+                        _ = told.changed() => std::future::pending().await,
+                    }
+                });
+            }
+        });
+        Self {
+            url: url.into(),
+            silent,
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_has_gone_silent_is_replaced() {
+    let Some(database) = Database::postgresql().await else {
+        return;
+    };
+    let way = Way::to(&database).await;
+    let store = Store::open(&way.url.parse().unwrap(), 2).await.unwrap();
+    let at_once = async || {
+        let (one, other) = tokio::join!(store.ping(), store.ping());
+        one.is_ok() && other.is_ok()
+    };
+    assert!(at_once().await);
+    // In the middle of work, which is broken off: nothing is left of it, and others find a connection.
+    way.silent.send(true).unwrap();
+    for _ in 0..2 {
+        let broken_off = tokio::time::timeout(Duration::from_millis(50), store.ping());
+        assert!(broken_off.await.is_err());
+    }
+    assert!(at_once().await);
+    // Nobody waits for it at the end, either.
+    way.silent.send(true).unwrap();
+    store.close().await;
+}
