@@ -226,20 +226,28 @@ impl Accounts {
         ])
     }
 
-    /// The account, if the name and the password are right and it is not disabled. Takes as long for every answer.
+    /// The account of a name that somebody typed.
     ///
     /// # Errors
     ///
-    /// When the database fails or the queue for hashing is too long.
-    pub async fn sign_in(
+    /// When the database fails.
+    pub async fn named(&self, typed: &str) -> Result<Option<Account>, StoreError> {
+        match typed.parse::<Username>() {
+            Ok(name) => self.store.account(name.as_str()).await,
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// The account, if there is one, the password is its own and it is not disabled. Takes as long for every answer.
+    ///
+    /// # Errors
+    ///
+    /// When the queue for hashing is too long.
+    pub async fn check(
         &self,
-        username: &str,
+        account: Option<Account>,
         password: &str,
     ) -> Result<Option<Account>, AccountsError> {
-        let account = match username.parse::<Username>() {
-            Ok(name) => self.store.account(name.as_str()).await?,
-            Err(_) => None,
-        };
         let hash = account
             .as_ref()
             .map(|account| account.password_hash.clone());
@@ -285,14 +293,10 @@ impl Accounts {
         username: Username,
         password: Password,
         now: UnixTime,
-    ) -> Result<Result<String, AccountError>, AccountsError> {
+    ) -> Result<Result<Account, AccountError>, AccountsError> {
         let account = self.prepare(username, password, true, now).await?;
-        let subject = account.subject.clone();
-        Ok(self
-            .store
-            .add_first_account(link, account, now)
-            .await?
-            .map(|()| subject))
+        let made = self.store.add_first_account(link, account.clone(), now);
+        Ok(made.await?.map(|()| account))
     }
 
     /// Gives an account another password. False: there is no such account.

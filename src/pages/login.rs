@@ -10,7 +10,6 @@ use axum::{
 use http::{Extensions, HeaderMap, StatusCode, Uri, header};
 
 use crate::{
-    accounts::Username,
     app::App,
     protocol::{client_id::ClientId, params::Params, pushed, redirect_uri::RedirectUri},
     secret::{Secret, Visitor},
@@ -20,7 +19,7 @@ use crate::{
         client_ip::client_ip,
         cookies,
         error::PageError,
-        forms, html, session,
+        forms, html, known_browser, session,
         sign_in::{self, Attempt, Outcome},
         views::Login,
     },
@@ -67,32 +66,29 @@ pub(crate) async fn submit(
         .await
         .map_err(|error| PageError::accounts(&app, &error))?;
     app.store.counts.sign_ins.add(outcome.as_str());
-    let account = match outcome {
-        Outcome::SignedIn(account) => account,
-        refused => {
-            let name: String = username.chars().take(64).collect();
-            // What nobody is called may be a password that was typed into the wrong field.
-            let is_known = match name.parse::<Username>() {
-                Ok(name) => app
-                    .store
-                    .account(name.as_str())
-                    .await
-                    .is_ok_and(|it| it.is_some()),
-                Err(_) => false,
-            };
-            let username = if is_known { name.as_str() } else { "of nobody" };
-            let (source, why) = (attempt.source, refused.as_str());
-            tracing::info!(username, %source, why, "sign-in refused");
-            return Ok(page(&app, &headers, &request, Some((&name, &refused))).await);
+    let refused = match outcome {
+        Outcome::SignedIn(account) => {
+            let known = known_browser::remember(&app, &account, now);
+            let cookie = session::start(&app, &headers, account, now)
+                .await
+                .map_err(|error| PageError::store(&app, &error))?;
+            if let Some(cookie) = cookie {
+                let cookies = [(header::SET_COOKIE, cookie), (header::SET_COOKIE, known)];
+                let next = see_other(&next(&app, &request));
+                return Ok((AppendHeaders(cookies), next).into_response());
+            }
+            // It was right when it was looked at, and is no longer.
+            Outcome::Wrong
         }
+        refused => refused,
     };
-    let known = sign_in::remember_browser(&app, &account.username);
-    let cookie = session::start(&app, &headers, account.subject, now)
-        .await
-        .map_err(|error| PageError::store(&app, &error))?;
-    let next = next(&app, &request);
-    let cookies = AppendHeaders([(header::SET_COOKIE, cookie), (header::SET_COOKIE, known)]);
-    Ok((cookies, see_other(&next)).into_response())
+    let name: String = username.chars().take(64).collect();
+    // What nobody is called may be a password that was typed into the wrong field.
+    let is_known = app.accounts.named(&name).await.is_ok_and(|it| it.is_some());
+    let username = if is_known { name.as_str() } else { "of nobody" };
+    let (source, why) = (attempt.source, refused.as_str());
+    tracing::info!(username, %source, why, "sign-in refused");
+    Ok(page(&app, &headers, &request, Some((&name, &refused))).await)
 }
 
 /// Where the person goes on.

@@ -3,7 +3,7 @@
 use axum::{
     body::Bytes,
     extract::State,
-    response::{IntoResponse, Response},
+    response::{AppendHeaders, IntoResponse, Response},
 };
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 
@@ -62,16 +62,14 @@ pub(crate) async fn submit(
         return Ok(page);
     }
     match made.map_err(|error| PageError::accounts(&app, &error))? {
-        Ok(subject) => {
+        Ok(account) => {
             tracing::info!("the first account was made with the set-up link");
-            let cookie = session::start(&app, &headers, subject, now)
+            let cookie = session::start(&app, &headers, account, now)
                 .await
                 .map_err(|error| PageError::store(&app, &error))?;
-            Ok((
-                [(header::SET_COOKIE, cookie)],
-                see_other(&format!("{}/", app.config.issuer.path())),
-            )
-                .into_response())
+            let cookie = cookie.map(|cookie| AppendHeaders([(header::SET_COOKIE, cookie)]));
+            let home = see_other(&format!("{}/", app.config.issuer.path()));
+            Ok((cookie, home).into_response())
         }
         Err(AccountError::NameTaken | AccountError::LinkSpent) => Err(closed(&app)),
     }

@@ -3,7 +3,7 @@
 use super::{
     Store, StoreError,
     columns::row,
-    dialect::{on_connection, on_reads},
+    dialect::{on_connection, on_reads, stop_giving},
     statements,
 };
 use crate::{
@@ -40,6 +40,7 @@ statements! {
 
 row! {
     /// A person's account.
+    #[derive(Clone)]
     Account {
         /// What tokens call the person: random, never reused.
         subject: String,
@@ -194,6 +195,7 @@ impl Store {
     ) -> Result<bool, StoreError> {
         self.write(move |mut connection| {
             Box::pin(async move {
+                stop_giving(&mut connection).await?;
                 on_connection!(&mut connection, c => {
                     let row: Option<(String,)> =
                         sqlx::query_as(SET_PASSWORD).bind(&username).bind(&password_hash).fetch_optional(&mut *c).await?;
@@ -256,6 +258,7 @@ impl Store {
     ) -> Result<bool, StoreError> {
         self.write(move |mut connection| {
             Box::pin(async move {
+                stop_giving(&mut connection).await?;
                 on_connection!(&mut connection, c => {
                     let row: Option<(String,)> =
                         sqlx::query_as(DISABLE).bind(&username).bind(now.0).fetch_optional(&mut *c).await?;

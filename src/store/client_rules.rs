@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{
     Store, StoreError,
     clients::{EventKind, NewEvent, write_event},
-    dialect::{Connection, on_connection, on_reads},
+    dialect::{Connection, on_connection, on_reads, stop_giving},
     statements,
 };
 use crate::{
@@ -73,6 +73,9 @@ impl Store {
             .map_err(|error| StoreError::Unusable(format!("a rule about clients: {error}")))?;
         self.write(move |mut connection| {
             Box::pin(async move {
+                if rule.tier == Tier::Blocked {
+                    stop_giving(&mut connection).await?;
+                }
                 let pattern = rule.pattern.to_string();
                 on_connection!(&mut connection, c => {
                     sqlx::query(PUT).bind(&pattern).bind(&text).bind(now.0).execute(&mut *c).await?;

@@ -96,6 +96,19 @@ macro_rules! on_held {
 
 pub(super) use {on_connection, on_held, on_reads};
 
+/// What is given to people and clients, in the order in which units of work come to the tables.
+const STOP_GIVING: &str = "LOCK TABLE interactions, consents, device_codes, authorization_codes, grants, sessions \
+                           IN SHARE ROW EXCLUSIVE MODE";
+
+/// The first step of a unit of work that ends what somebody has: it waits for the writers that are giving something, and
+/// holds up others until it is durable. So it ends what those gave, and these see what it changed. SQLite has one writer.
+pub(super) async fn stop_giving(connection: &mut Connection<'_>) -> Result<(), StoreError> {
+    if let Connection::Postgres(c) = connection {
+        c.execute(STOP_GIVING).await?;
+    }
+    Ok(())
+}
+
 impl Store {
     /// Opens the database; makes the file and its folder if there is none. Migrates nothing.
     ///

@@ -3,7 +3,7 @@
 use super::{
     Store, StoreError,
     client_rules::{Ended, end_all},
-    dialect::{on_connection, on_reads},
+    dialect::{on_connection, on_reads, stop_giving},
     statements,
 };
 use crate::{policy::registration::Registered, protocol::client_id::ClientId, time::UnixTime};
@@ -71,6 +71,7 @@ impl Store {
     ) -> Result<Option<Ended>, StoreError> {
         self.write(move |mut connection| {
             Box::pin(async move {
+                stop_giving(&mut connection).await?;
                 let removed = on_connection!(&mut connection, c => {
                     let removed = sqlx::query(REMOVE).bind(client_id.as_str()).execute(&mut *c).await?.rows_affected();
                     sqlx::query(BUMP).execute(c).await?;

@@ -1,7 +1,7 @@
 //! Rows of signed-in browsers.
 
 use super::{
-    Consent, Store, StoreError,
+    Account, Consent, Store, StoreError,
     columns::row,
     dialect::{on_connection, on_reads},
     statements,
@@ -20,7 +20,9 @@ statements! {
                 FROM sessions s JOIN users u ON u.subject = s.subject \
                 LEFT JOIN consents c ON c.subject = s.subject AND c.client_id = $3 AND c.expires_at > $2 \
                 WHERE s.hash = $1 AND s.idle_until > $2 AND s.ends_at > $2 AND u.disabled_at IS NULL ORDER BY c.granted_at DESC";
-    INSERT = "INSERT INTO sessions (hash, subject, signed_in_at, idle_until, ends_at) VALUES ($1, $2, $3, $4, $5)";
+    INSERT = "INSERT INTO sessions (hash, subject, signed_in_at, idle_until, ends_at) \
+              SELECT $1, u.subject, CAST($4 AS BIGINT), CAST($5 AS BIGINT), CAST($6 AS BIGINT) FROM users u \
+              WHERE u.subject = $2 AND u.password_hash = $3 AND u.disabled_at IS NULL";
     TOUCH = "UPDATE sessions SET idle_until = $2 WHERE hash = $1 AND idle_until < $2";
     END = "DELETE FROM sessions WHERE hash = $1";
 }
@@ -103,25 +105,26 @@ impl Store {
         Ok(rows.into_iter().next().map(|row| (row.session(), consents)))
     }
 
-    /// Starts a session and ends the one it replaces in the same browser.
+    /// Starts a session and ends the one it replaces in the same browser. False: the account has been disabled, or got
+    /// another password, since it was looked up.
     pub async fn start_session(
         &self,
         hash: SecretHash<Session>,
-        subject: String,
+        account: Account,
         now: UnixTime,
         (idle_until, ends_at): (UnixTime, UnixTime),
         replaced: Option<SecretHash<Session>>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         self.write(move |mut connection| {
             Box::pin(async move {
-                on_connection!(&mut connection, c => {
-                    if let Some(replaced) = &replaced {
-                        sqlx::query(END).bind(replaced.as_str()).execute(&mut *c).await?;
+                Ok(on_connection!(&mut connection, c => {
+                    let started = sqlx::query(INSERT).bind(hash.as_str()).bind(&account.subject).bind(&account.password_hash)
+                        .bind(now.0).bind(idle_until.0).bind(ends_at.0).execute(&mut *c).await?.rows_affected();
+                    if let (1, Some(replaced)) = (started, &replaced) {
+                        sqlx::query(END).bind(replaced.as_str()).execute(c).await?;
                     }
-                    sqlx::query(INSERT).bind(hash.as_str()).bind(&subject).bind(now.0).bind(idle_until.0).bind(ends_at.0)
-                        .execute(c).await?;
-                });
-                Ok(())
+                    started == 1
+                }))
             })
         })
         .await

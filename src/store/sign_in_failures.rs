@@ -15,6 +15,11 @@ statements! {
     FIND = "SELECT failures, failed_at FROM sign_in_failures WHERE name = $1";
     COUNT = "INSERT INTO sign_in_failures (name, failures, failed_at) VALUES ($1, 1, $2) \
              ON CONFLICT (name) DO UPDATE SET failures = sign_in_failures.failures + 1, failed_at = excluded.failed_at";
+    CHARGE = "INSERT INTO sign_in_failures (name, failures, failed_at) VALUES ($1, 1, $2) \
+              ON CONFLICT (name) DO UPDATE SET failures = sign_in_failures.failures + 1, failed_at = excluded.failed_at \
+              WHERE sign_in_failures.failures = $3 AND sign_in_failures.failed_at = $4";
+    UNCOUNT = "UPDATE sign_in_failures SET failures = failures - 1, \
+               failed_at = CASE WHEN failures = $2 + 1 THEN $3 ELSE failed_at END WHERE name = $1 AND failures > 0";
     FORGET = "DELETE FROM sign_in_failures WHERE name = $1";
 }
 
@@ -54,6 +59,43 @@ impl Store {
         .await
     }
 
+    /// One more, if there were so many when it is counted. False: there was another attempt in between.
+    pub async fn charge_sign_in(
+        &self,
+        name: SecretHash<TypedName>,
+        seen: Option<Failures>,
+        now: UnixTime,
+    ) -> Result<bool, StoreError> {
+        let (count, last) = parts(seen);
+        self.write_one(move |mut connection| {
+            Box::pin(async move {
+                Ok(on_connection!(&mut connection, c => {
+                    sqlx::query(CHARGE).bind(name.as_str()).bind(now.0).bind(count).bind(last)
+                        .execute(c).await?.rows_affected() == 1
+                }))
+            })
+        })
+        .await
+    }
+
+    /// One less: the one that was counted after `before` was no attempt.
+    pub async fn uncount_sign_in_failure(
+        &self,
+        name: SecretHash<TypedName>,
+        before: Option<Failures>,
+    ) -> Result<(), StoreError> {
+        let (count, last) = parts(before);
+        self.write_one(move |mut connection| {
+            Box::pin(async move {
+                on_connection!(&mut connection, c => {
+                    sqlx::query(UNCOUNT).bind(name.as_str()).bind(count).bind(last).execute(c).await?;
+                });
+                Ok(())
+            })
+        })
+        .await
+    }
+
     /// None any more. False: there were none.
     pub async fn forget_sign_in_failures(
         &self,
@@ -69,4 +111,8 @@ impl Store {
         })
         .await
     }
+}
+
+fn parts(failures: Option<Failures>) -> (i64, i64) {
+    failures.map_or((0, 0), |failures| (failures.count, failures.last.0))
 }

@@ -17,6 +17,7 @@ const GRANTS: i64 = 86_400;
 
 /// Seconds after which wrong passwords are forgotten, if nobody tried another one, and the same for names that are locked.
 const FAILURES: i64 = 86_400;
+/// Where limits are multiplied, those between a hundred and the lock stay as long as if they were locked.
 const LOCKED: i64 = 90 * 86_400;
 
 /// Seconds a client is remembered that nobody has any use for, and its history with it.

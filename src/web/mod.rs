@@ -8,6 +8,7 @@ pub(crate) mod error;
 pub(crate) mod forms;
 pub(crate) mod headers;
 pub(crate) mod html;
+pub(crate) mod known_browser;
 pub(crate) mod machine;
 pub(crate) mod session;
 pub(crate) mod sign_in;

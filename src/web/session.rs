@@ -9,7 +9,7 @@ use crate::{
     grants::approval::Person,
     protocol::client_id::ClientId,
     secret::{Secret, Session},
-    store::{Consent, SessionRow, StoreError},
+    store::{Account, Consent, SessionRow, StoreError},
     time::UnixTime,
 };
 
@@ -89,13 +89,14 @@ async fn touched(
     Ok(session)
 }
 
-/// Starts a session in place of the one that the browser may have; returns its cookie.
+/// Starts a session in place of the one that the browser may have; returns its cookie. `None`: the account has been
+/// disabled, or got another password, since it was looked up.
 pub(crate) async fn start(
     app: &App,
     headers: &HeaderMap,
-    subject: String,
+    account: Account,
     now: UnixTime,
-) -> Result<HeaderValue, StoreError> {
+) -> Result<Option<HeaderValue>, StoreError> {
     let replaced =
         cookies::read::<Session>(app, headers, cookies::SESSION).map(|secret| secret.hash());
     let secret = Secret::<Session>::generate();
@@ -104,8 +105,9 @@ pub(crate) async fn start(
         now + i64::from(login.session_idle.get()),
         now + i64::from(login.session_absolute.get()),
     );
-    app.store
-        .start_session(secret.hash(), subject, now, ends, replaced)
+    let started = app
+        .store
+        .start_session(secret.hash(), account, now, ends, replaced)
         .await?;
-    Ok(cookies::set(app, cookies::SESSION, &secret))
+    Ok(started.then(|| cookies::set(app, cookies::SESSION, &secret)))
 }

@@ -3,22 +3,21 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-use http::{HeaderMap, HeaderValue};
-use subtle::ConstantTimeEq;
+use http::HeaderMap;
 
-use super::cookies;
+use super::known_browser;
 use crate::{
     accounts::AccountsError,
     app::App,
-    policy::sign_in::{Trial, trial},
-    secret::{SecretHash, TypedName, random},
-    store::Account,
+    limits::Guess,
+    policy::sign_in::{Failures, Trial, trial},
+    secret::{SecretHash, TypedName},
+    store::{Account, StoreError},
     time::UnixTime,
 };
 
-/// Seconds for which a browser stays known.
-const KNOWN_FOR: i64 = 365 * 86_400;
+/// How often an attempt looks again when others for the same name came in between.
+const LOOKS: u32 = 8;
 
 /// What somebody typed, and from where.
 #[derive(Clone, Copy)]
@@ -59,6 +58,15 @@ impl Outcome {
     }
 }
 
+/// An attempt that may be made.
+struct Admitted {
+    guess: Guess,
+    /// The wrong passwords for the name until now.
+    failures: Option<Failures>,
+    /// Does the name count this attempt as wrong already, until it is known to be right?
+    is_charged: bool,
+}
+
 /// Tries to sign somebody in.
 ///
 /// # Errors
@@ -69,47 +77,39 @@ pub(crate) async fn attempt(
     attempt: Attempt<'_>,
     now: UnixTime,
 ) -> Result<Outcome, AccountsError> {
-    let limits = &app.limits.sign_ins;
     let name = TypedName::hash(attempt.username);
-    let failures = app.store.sign_in_failures(&name).await?;
-    let browser = known_browser(app, attempt.headers, &name);
-    let guess = match browser.and_then(|browser| limits.of_browser(browser).ok()) {
-        Some(guess) => guess,
-        None => {
-            let scale = app.config.limits.scale.get();
-            match failures.map_or(Trial::Now, |failures| trial(failures, scale, now)) {
-                Trial::Now => {}
-                Trial::In(seconds) => {
-                    let seconds = u64::try_from(seconds).unwrap_or_default();
-                    return Ok(Outcome::NameWaits(Duration::from_secs(seconds)));
-                }
-                Trial::Locked => return Ok(Outcome::NameLocked),
-            }
-            match limits.of_network(attempt.source) {
-                Ok(guess) => guess,
-                Err(wait) => return Ok(Outcome::NetworkWaits(wait)),
-            }
-        }
+    let account = app.accounts.named(attempt.username).await?;
+    let browser = known_browser::known(app, attempt.headers, account.as_ref(), now);
+    let admitted = match admit(app, browser, attempt.source, &name, now).await? {
+        Ok(admitted) => admitted,
+        Err(refused) => return Ok(refused),
     };
-    let account = app
-        .accounts
-        .sign_in(attempt.username, attempt.password)
-        .await;
-    match account {
+    let Admitted {
+        guess,
+        failures,
+        is_charged,
+    } = admitted;
+    match app.accounts.check(account, attempt.password).await {
         Ok(Some(account)) => {
             guess.was_right();
-            if failures.is_some() {
+            if is_charged || failures.is_some() {
                 app.store.forget_sign_in_failures(name).await?;
             }
             Ok(Outcome::SignedIn(account))
         }
         Ok(None) => {
+            let limits = &app.limits.sign_ins;
             limits.failed(attempt.source, attempt.username, attempt.password);
-            app.store.count_sign_in_failure(name, now).await?;
+            if !is_charged {
+                app.store.count_sign_in_failure(name, now).await?;
+            }
             Ok(Outcome::Wrong)
         }
         Err(error) => {
             guess.was_right();
+            if is_charged {
+                app.store.uncount_sign_in_failure(name, failures).await?;
+            }
             match error {
                 AccountsError::Busy => Ok(Outcome::Busy),
                 error => Err(error),
@@ -118,29 +118,51 @@ pub(crate) async fn attempt(
     }
 }
 
-/// The cookie by which this browser is known as one in which `username` has signed in.
-pub(crate) fn remember_browser(app: &App, username: &str) -> HeaderValue {
-    let browser = BASE64_URL_SAFE_NO_PAD.encode(random::<16>());
-    let mark = mark(app, &browser, &TypedName::hash(username));
-    cookies::keep(app, cookies::KNOWN, &format!("{browser}.{mark}"), KNOWN_FOR)
-}
-
-/// The browser, if the name has signed in with it.
-fn known_browser<'h>(
+/// May this attempt be made? Its name counts it as wrong before it is made: of many at once no more pass than one after the
+/// other would.
+async fn admit(
     app: &App,
-    headers: &'h HeaderMap,
+    browser: Option<&str>,
+    source: IpAddr,
     name: &SecretHash<TypedName>,
-) -> Option<&'h str> {
-    let (browser, claimed) = cookies::text(app, headers, cookies::KNOWN)?.split_once('.')?;
-    let is_ours = mark(app, browser, name)
-        .as_bytes()
-        .ct_eq(claimed.as_bytes());
-    bool::from(is_ours).then_some(browser)
-}
-
-fn mark(app: &App, browser: &str, name: &SecretHash<TypedName>) -> String {
-    let mac = app
-        .form_key
-        .sign(&[b"known", browser.as_bytes(), name.as_str().as_bytes()]);
-    BASE64_URL_SAFE_NO_PAD.encode(&mac[..24])
+    now: UnixTime,
+) -> Result<Result<Admitted, Outcome>, StoreError> {
+    let limits = &app.limits.sign_ins;
+    if let Some(guess) = browser.and_then(|browser| limits.of_browser(browser).ok()) {
+        let failures = app.store.sign_in_failures(name).await?;
+        let is_charged = false;
+        return Ok(Ok(Admitted {
+            guess,
+            failures,
+            is_charged,
+        }));
+    }
+    let scale = app.config.limits.scale.get();
+    for _ in 0..LOOKS {
+        let failures = app.store.sign_in_failures(name).await?;
+        match failures.map_or(Trial::Now, |failures| trial(failures, scale, now)) {
+            Trial::Now => {}
+            Trial::In(seconds) => {
+                let seconds = u64::try_from(seconds).unwrap_or_default();
+                return Ok(Err(Outcome::NameWaits(Duration::from_secs(seconds))));
+            }
+            Trial::Locked => return Ok(Err(Outcome::NameLocked)),
+        }
+        let guess = match limits.of_network(source) {
+            Ok(guess) => guess,
+            Err(wait) => return Ok(Err(Outcome::NetworkWaits(wait))),
+        };
+        let charged = app.store.charge_sign_in(name.clone(), failures, now).await;
+        if let Ok(true) = charged {
+            let is_charged = true;
+            return Ok(Ok(Admitted {
+                guess,
+                failures,
+                is_charged,
+            }));
+        }
+        guess.was_right();
+        charged?;
+    }
+    Ok(Err(Outcome::Busy))
 }

@@ -12,6 +12,7 @@ mod coverage;
 mod discovery;
 mod doctor;
 mod fuzz_seeds;
+mod interleaved;
 mod keys;
 mod layers;
 mod login;

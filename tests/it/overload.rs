@@ -6,14 +6,13 @@ use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Duration};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use serde_json::json;
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tokio::task::JoinHandle;
 use wayleave::{
     app::App, config::Config, fetch::Resolver, server, store::Store, time::Clock, time::UnixTime,
 };
 
 use crate::support::{
-    Browser, Database, Page, Signer, TestApp,
+    Browser, Database, Locked, Page, Signer, TestApp,
     app::{PASSWORD, call, param},
     on_both,
     signer::ASSERTION_TYPE,
@@ -22,45 +21,6 @@ use crate::support::{
 /// Longest wait for what must happen.
 const PATIENCE: Duration = Duration::from_secs(20);
 const SHORTLY: Duration = Duration::from_millis(5);
-
-/// A table of PostgreSQL that nobody else can use until it is let go.
-struct Locked {
-    connection: PgConnection,
-    table: &'static str,
-}
-
-impl Locked {
-    async fn new(database: &Database, table: &'static str) -> Self {
-        let mut connection = PgConnection::connect(&database.url).await.unwrap();
-        let lock = format!("BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE");
-        let lock = sqlx::raw_sql(AssertSqlSafe(lock));
-        lock.execute(&mut connection).await.unwrap();
-        Self { connection, table }
-    }
-
-    /// How many wait for it.
-    async fn waiting(&mut self) -> i64 {
-        let count = "SELECT count(*) FROM pg_locks l JOIN pg_class c ON c.oid = l.relation WHERE NOT l.granted \
-                     AND c.relname = $1 AND c.relnamespace = current_schema()::regnamespace";
-        let count = sqlx::query_scalar(count).bind(self.table);
-        count.fetch_one(&mut self.connection).await.unwrap()
-    }
-
-    /// Returns when so many wait for it.
-    async fn until_waiting(&mut self, count: i64) {
-        let all = async {
-            while self.waiting().await != count {
-                tokio::time::sleep(SHORTLY).await;
-            }
-        };
-        let waited = tokio::time::timeout(PATIENCE, all).await;
-        assert!(waited.is_ok(), "not {count} wait for {}", self.table);
-    }
-
-    async fn let_go(self) {
-        self.connection.close().await.unwrap();
-    }
-}
 
 /// Requests that are sent at once: those that are answered without waiting for anything, and the others.
 async fn at_once<F: Future<Output = Page>>(
@@ -183,13 +143,17 @@ async fn programs_over_the_places_are_sent_away_and_nobody_else_is() {
     the_server_is_there(&server).await;
     let mut grants = Locked::new(&database, "grants").await;
     let first = stuck(|| refresh(&server, &client, &token));
-    grants.until_waiting(1).await;
+    grants.until_waiting("grants", 1).await;
     let (refused, waited) = at_once((0..20).map(|_| refresh(&server, &client, &token))).await;
     assert_eq!((refused.len(), waited.len()), (16, 4), "four may wait");
     for page in refused.iter().chain(&waited) {
         sends_a_program_away(page);
     }
-    assert_eq!(grants.waiting().await, 1, "they never reached the database");
+    assert_eq!(
+        grants.waiting("grants").await,
+        1,
+        "they never reached the database"
+    );
     the_server_is_there(&server).await;
     requests_are_pushed(&server, &client).await;
     assert_eq!(server.signed_in().await.get("/login").await.status, 200);
@@ -216,7 +180,7 @@ async fn browsers_over_the_places_are_sent_away_and_nobody_else_is() {
     the_server_is_there(&server).await;
     let mut sessions = Locked::new(&database, "sessions").await;
     let first: Vec<_> = (0..8).map(|_| stuck(|| get(&browser, "/"))).collect();
-    sessions.until_waiting(8).await;
+    sessions.until_waiting("sessions", 8).await;
     let (refused, waited) = at_once((0..40).map(|_| get(&browser, "/"))).await;
     assert_eq!((refused.len(), waited.len()), (8, 32));
     for page in refused.iter().chain(&waited) {
@@ -224,7 +188,7 @@ async fn browsers_over_the_places_are_sent_away_and_nobody_else_is() {
         assert_eq!(page.text("h1"), "The server is busy");
     }
     assert!(
-        sessions.waiting().await <= 8,
+        sessions.waiting("sessions").await <= 8,
         "they never reached the database"
     );
     the_server_is_there(&server).await;
@@ -481,14 +445,18 @@ async fn keys_are_published_from_memory_while_the_database_does_not_answer() {
     let page = server.browser().get("/jwks").await;
     assert_eq!((page.status.as_u16(), &page.body), (200, &before));
     assert_eq!(
-        keys.waiting().await,
+        keys.waiting("signing_keys").await,
         1,
         "answered although nothing was read"
     );
     for _ in 0..20 {
         assert_eq!(server.browser().get("/jwks").await.body, before);
     }
-    assert_eq!(keys.waiting().await, 1, "asked once in that second");
+    assert_eq!(
+        keys.waiting("signing_keys").await,
+        1,
+        "asked once in that second"
+    );
 
     keys.let_go().await;
     server.app.clock.advance(1);

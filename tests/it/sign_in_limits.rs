@@ -3,6 +3,7 @@
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::Request;
 use serde_json::{Value, json};
+use wayleave::accounts::Password;
 
 use crate::{
     process::{run, wayleave},
@@ -91,6 +92,39 @@ on_both! {
         assert!(command(&["unlock", "ada"]).status.success());
         assert_eq!(command(&["unlock", "ada"]).status.code(), Some(1), "once");
         assert_eq!(sign_in(&mut browser(&server, 1), "ada", PASSWORD).await.status, 303);
+    }
+
+    async fn of_many_passwords_tried_at_once_no_more_count_than_one_after_the_other(database) {
+        let server = TestApp::with(database, &LIMITS).await;
+        let tries = (0..24).map(|n| {
+            let mut browser = browser(&server, n);
+            async move { sign_in(&mut browser, "ada", "wrong").await.status.as_u16() }
+        });
+        let tried = futures_util::future::join_all(tries).await;
+        assert_eq!(tried.iter().filter(|status| **status == 422).count(), 5, "{tried:?}");
+        // 503: it was overtaken by others again and again, and tried nothing.
+        assert!(tried.iter().all(|status| matches!(status, 422 | 429 | 503)), "{tried:?}");
+        let name = wayleave::secret::TypedName::hash("ada");
+        assert_eq!(server.app.store.sign_in_failures(&name).await.unwrap().unwrap().count, 5);
+    }
+
+    async fn an_attempt_that_was_not_made_does_not_count(database) {
+        let server = TestApp::with(database, &LIMITS).await;
+        let name = wayleave::secret::TypedName::hash("ada");
+        for count in [0, 3] {
+            for _ in 0..count {
+                server.app.store.count_sign_in_failure(name.clone(), server.app.clock.now()).await.unwrap();
+            }
+            let before = server.app.store.sign_in_failures(&name).await.unwrap();
+            server.app.clock.advance(10);
+            let busy = server.app.accounts.keep_busy().await.unwrap();
+            assert_eq!(sign_in(&mut browser(&server, 1), "ada", PASSWORD).await.status, 503);
+            drop(busy);
+            let after = server.app.store.sign_in_failures(&name).await.unwrap();
+            assert_eq!(after.filter(|failures| failures.count > 0), before);
+        }
+        assert_eq!(sign_in(&mut browser(&server, 1), "ada", PASSWORD).await.status, 303);
+        assert_eq!(server.app.store.sign_in_failures(&name).await.unwrap(), None);
     }
 
     async fn failures_are_forgotten_after_a_day(database) {
@@ -205,6 +239,59 @@ async fn the_cookie_of_a_known_browser_cannot_be_made_up() {
         let page = sign_in(&mut browser, "ada", PASSWORD).await;
         assert_eq!(page.status, expected, "{forged}");
     }
+}
+
+#[tokio::test]
+async fn a_browser_is_known_for_a_year_and_as_long_as_the_password_stays() {
+    let server = TestApp::with(Database::sqlite(), &LIMITS).await;
+    let waits = async |browser: &mut Browser| {
+        for _ in 0..6 {
+            let name = wayleave::secret::TypedName::hash("ada");
+            let now = server.app.clock.now();
+            server
+                .app
+                .store
+                .count_sign_in_failure(name, now)
+                .await
+                .unwrap();
+        }
+        sign_in(browser, "ada", PASSWORD).await.status == 429
+    };
+    let mut known = browser(&server, 0);
+    assert_eq!(sign_in(&mut known, "ada", PASSWORD).await.status, 303);
+    let value = known.cookies["wayleave_known"].clone();
+    let with = |value: &str| {
+        let mut browser = browser(&server, 1);
+        let known = ("wayleave_known".to_owned(), value.to_owned());
+        browser.cookies.extend([known]);
+        browser
+    };
+    assert!(!waits(&mut with(&value)).await);
+    // Nobody makes it last longer.
+    let parts: Vec<&str> = value.split('.').collect();
+    let until: i64 = parts[1].parse().unwrap();
+    let longer = format!("{}.{}.{}", parts[0], until + 1, parts[2]);
+    assert!(waits(&mut with(&longer)).await);
+    server.app.clock.advance(365 * 86_400 - 1);
+    assert!(!waits(&mut with(&value)).await);
+    server.app.clock.advance(1);
+    assert!(waits(&mut with(&value)).await);
+
+    server.app.clock.advance(900);
+    let mut known = browser(&server, 2);
+    assert_eq!(sign_in(&mut known, "ada", PASSWORD).await.status, 303);
+    let value = known.cookies["wayleave_known"].clone();
+    let again = || Password::chosen(PASSWORD).unwrap();
+    let name = "ada".parse().unwrap();
+    assert!(
+        server
+            .app
+            .accounts
+            .set_password(&name, again())
+            .await
+            .unwrap()
+    );
+    assert!(waits(&mut with(&value)).await);
 }
 
 #[tokio::test]

@@ -8,22 +8,22 @@ use wayleave::{
         client_metadata::{AuthMethod, AuthMethods},
         error::OAuthError,
     },
-    secret::{Code, Secret, random_id},
+    secret::{Code, Secret, Session, random_id},
     store::{Account, NewCode, NewGrant, Redeemed, Store},
     time::UnixTime,
 };
 
 use crate::support::{Database, Kind, on_both};
 
-const NOW: UnixTime = UnixTime(1_800_000_000);
+pub(crate) const NOW: UnixTime = UnixTime(1_800_000_000);
 
-async fn open(database: &Database) -> Store {
+pub(crate) async fn open(database: &Database) -> Store {
     let store = Store::open(&database.parsed(), 10).await.unwrap();
     store.migrate().await.unwrap();
     store
 }
 
-fn account(name: &str) -> Account {
+pub(crate) fn account(name: &str) -> Account {
     Account {
         subject: format!("subject of {name}"),
         username: name.to_owned(),
@@ -34,7 +34,7 @@ fn account(name: &str) -> Account {
     }
 }
 
-fn code(secret: &Secret<Code>) -> NewCode {
+pub(crate) fn code(secret: &Secret<Code>) -> NewCode {
     NewCode {
         hash: secret.hash(),
         client_id: "https://app.example.com/c".parse().unwrap(),
@@ -60,7 +60,7 @@ fn code(secret: &Secret<Code>) -> NewCode {
     }
 }
 
-fn grant() -> NewGrant {
+pub(crate) fn grant() -> NewGrant {
     NewGrant {
         ends_at: NOW + 600,
         idle_until: NOW + 600,
@@ -147,6 +147,24 @@ on_both! {
         assert_eq!(all.iter().filter(|added| added.as_ref().unwrap().is_ok()).count(), 1);
         let secrets = futures_util::future::join_all((0..16).map(|n| store.server_secret("root", n.to_string()))).await;
         assert!(secrets.windows(2).all(|pair| pair[0].as_ref().unwrap() == pair[1].as_ref().unwrap()), "{secrets:?}");
+    }
+
+    async fn a_session_begins_with_the_password_that_the_account_has(database) {
+        let store = open(&database).await;
+        store.add_account(account("ada")).await.unwrap().unwrap();
+        let until = (NOW + 60, NOW + 60);
+        let known = store.account("ada").await.unwrap().unwrap();
+        let (first, second): (Secret<Session>, Secret<Session>) = (Secret::generate(), Secret::generate());
+        assert!(store.start_session(first.hash(), known.clone(), NOW, until, None).await.unwrap());
+        assert!(store.set_password("ada".to_owned(), "another".to_owned()).await.unwrap());
+        assert!(store.session(&first.hash(), NOW).await.unwrap().is_none());
+        assert!(!store.start_session(second.hash(), known, NOW, until, None).await.unwrap(), "it was the old password");
+        let known = store.account("ada").await.unwrap().unwrap();
+        assert!(store.start_session(second.hash(), known.clone(), NOW, until, None).await.unwrap());
+        // One that does not begin leaves alone the one that it was to replace.
+        let stale = Account { password_hash: "old".to_owned(), ..known };
+        assert!(!store.start_session(first.hash(), stale, NOW, until, Some(second.hash())).await.unwrap());
+        assert!(store.session(&second.hash(), NOW).await.unwrap().is_some());
     }
 
     async fn expired_rows_are_swept_in_batches_and_live_ones_stay(database) {

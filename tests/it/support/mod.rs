@@ -7,6 +7,7 @@ pub(crate) mod client_site;
 pub(crate) mod database;
 pub(crate) mod dns;
 pub(crate) mod hostile;
+pub(crate) mod locked;
 pub(crate) mod log;
 pub(crate) mod signer;
 
@@ -15,6 +16,7 @@ pub(crate) use self::{
     browser::{Browser, Page},
     client_site::{Answer, ClientSite},
     database::{Database, Kind},
+    locked::Locked,
     signer::Signer,
 };
 
