@@ -70,7 +70,7 @@ fn routes(app: &App) -> Router {
         places((most / 2).max(1), "new requests"),
         places(most.saturating_mul(8), "browsers"),
     );
-    let bodies = Arc::new(Bodies::new(&app.config.server));
+    let bodies = Arc::new(Bodies::new(&app.config.server, &app.store.counts));
 
     let machines = Router::new()
         .route(&at("/token"), post(token))

@@ -66,7 +66,9 @@ pub(super) struct Inner {
     pub(super) settings: crate::config::Clients,
     pub(super) max_bytes: usize,
     pub(super) max_logo_bytes: usize,
-    /// Held while a logo is fetched and decoded.
+    /// Logos that are looked for, by their clients.
+    pub(super) logos: Flights<()>,
+    /// Held while a logo is decoded.
     pub(super) decoding: tokio::sync::Mutex<()>,
     loopback: bool,
     special_names: bool,
@@ -119,6 +121,7 @@ impl Clients {
             max_bytes: usize::try_from(config.fetch.max_bytes.get()).unwrap_or(usize::MAX),
             max_logo_bytes: usize::try_from(config.fetch.max_logo_bytes.get())
                 .unwrap_or(usize::MAX),
+            logos: Flights::new(),
             decoding: tokio::sync::Mutex::default(),
             loopback: config.danger.allow_loopback_clients,
             special_names: config.danger.allow_loopback_clients
@@ -250,10 +253,13 @@ impl Clients {
         };
         Ok(self
             .0
-            .last_good(url)
+            .look_up(url)
             .await?
-            .filter(|cached| cached.fresh_until > now && cached.gone.since.is_none())
-            .map(|cached| cached.client))
+            .filter(|(cached, _)| cached.fresh_until > now && cached.gone.since.is_none())
+            .map(|(cached, place)| {
+                self.0.store.counts.clients.add(place);
+                cached.client
+            }))
     }
 
     /// The client, from its host if need be. `source` is the network that asks, to be charged for new clients.
@@ -295,10 +301,10 @@ impl Clients {
             self.0.development_client(client_id, now).await?
         } else {
             match self.0.at_hand(client_id, now).await? {
-                Some(cached) => {
-                    if cached.fresh_until <= now {
-                        self.0.store.counts.clients.add("stale");
-                    }
+                Some((cached, place)) => {
+                    let is_stale = cached.fresh_until <= now;
+                    let place = if is_stale { "stale" } else { place };
+                    self.0.store.counts.clients.add(place);
                     if cached.refresh_from <= now && cached.fresh_until > now {
                         // Nobody waits for it.
                         drop(self.flight(client_id, source));
@@ -326,8 +332,11 @@ impl Clients {
             return self.0.development_client(url, now).await.map(Copy::Usable);
         }
         let bound = i64::from(self.0.settings.stale_authorization);
-        match self.0.last_good(url).await? {
-            Some(cached) if cached.gone.since.is_none() && now - cached.fresh_until < bound => {
+        match self.0.look_up(url).await? {
+            Some((cached, place))
+                if cached.gone.since.is_none() && now - cached.fresh_until < bound =>
+            {
+                self.0.store.counts.clients.add(place);
                 self.used(client_id, now);
                 Ok(Copy::Usable(cached.client))
             }
@@ -569,11 +578,18 @@ impl Failure {
 impl Inner {
     /// The last good copy, from memory or else from the database.
     pub(super) async fn last_good(&self, client_id: &ClientUrl) -> Result<Option<Cached>, Refusal> {
+        let found = self.look_up(client_id).await?;
+        Ok(found.map(|(cached, _)| cached))
+    }
+
+    /// The same, and where it was: as [`Counts::clients`](crate::counts::Counts::clients) names it.
+    async fn look_up(
+        &self,
+        client_id: &ClientUrl,
+    ) -> Result<Option<(Cached, &'static str)>, Refusal> {
         if let Some(cached) = self.memory.get(client_id) {
-            self.store.counts.clients.add("memory");
-            return Ok(Some(cached));
+            return Ok(Some((cached, "memory")));
         }
-        self.store.counts.clients.add("database");
         let Some(kept) = self.store.client(client_id).await? else {
             return Ok(None);
         };
@@ -583,7 +599,7 @@ impl Inner {
         };
         let cached = Cached::kept(client, &kept);
         self.memory.insert(client_id.clone(), cached.clone());
-        Ok(Some(cached))
+        Ok(Some((cached, "database")))
     }
 
     /// The last good copy, while it may serve new authorizations although its host is down.
@@ -599,16 +615,17 @@ impl Inner {
         failure.is_some_and(|failure| failure.not_before > now)
     }
 
-    /// The answer that needs no network: a fresh copy, or what is left while its host is given time.
+    /// The answer that needs no network, and where it was: a fresh copy, or what is left while its host is given time.
     pub(super) async fn at_hand(
         &self,
         client_id: &ClientUrl,
         now: UnixTime,
-    ) -> Result<Option<Cached>, Refusal> {
-        let last_good = self.last_good(client_id).await?;
+    ) -> Result<Option<(Cached, &'static str)>, Refusal> {
+        let (last_good, place) = self.look_up(client_id).await?.unzip();
+        let place = place.unwrap_or_default();
         let is_fresh = |cached: &&Cached| cached.fresh_until > now && cached.gone.since.is_none();
         if let Some(cached) = last_good.as_ref().filter(is_fresh) {
-            return Ok(Some(cached.clone()));
+            return Ok(Some((cached.clone(), place)));
         }
         match self
             .failures
@@ -617,7 +634,7 @@ impl Inner {
         {
             Some(failure) => self
                 .stale(last_good, now)
-                .map(Some)
+                .map(|cached| Some((cached, place)))
                 .ok_or_else(|| failure.refusal_during_backoff(now)),
             None => Ok(None),
         }

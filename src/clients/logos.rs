@@ -9,8 +9,8 @@ use url::Url;
 
 use super::Clients;
 use crate::{
-    fetch::{Charge, Wanted},
-    protocol::client::Client,
+    fetch::{Charge, FetchError, Wanted},
+    protocol::{client::Client, client_id::ClientId},
     secret::sha256,
     store::{NewLogo, StoreError},
     time::UnixTime,
@@ -26,6 +26,8 @@ const DECODED_BYTES: u64 = 96 * 1_024 * 1_024;
 /// Seconds until a logo is looked for again, and after a failure.
 const FRESH: i64 = 86_400;
 const FAILED: i64 = 3_600;
+/// Most that are looked for at a time. Whoever finds no place is served when its client is shown again.
+const AT_ONCE: usize = 32;
 
 impl Clients {
     /// The hash of the logo to show for a client, as far as one is at hand. One that is not is looked for while
@@ -48,54 +50,85 @@ impl Clients {
             };
             now - known.fetched_at >= lifetime
         });
-        if is_due {
+        let logos = &self.0.logos;
+        if is_due && logos.len() < AT_ONCE {
             let (clients, client_id) = (self.clone(), client.id().clone());
-            tokio::spawn(async move {
-                // One at a time: decoding is what takes memory. Who waited may find it done.
-                let _alone = clients.0.decoding.lock().await;
-                let found = clients.0.store.client_logo(&client_id).await;
-                if found.is_ok_and(|found| {
-                    found.is_some_and(|found| found.logo_uri == logo_uri && found.fetched_at == now)
-                }) {
-                    return;
-                }
-                let outcome = clients.look_for_logo(&logo_uri).await;
-                if let Err(because) = &outcome {
-                    tracing::warn!(%client_id, because = %because.escape_debug(), "a client's logo cannot be shown");
-                }
-                let new = NewLogo {
-                    client_id,
-                    logo_uri,
-                    outcome,
-                };
-                if let Err(error) = clients.0.store.keep_logo(new, now).await {
+            drop(logos.join(client.id().as_str(), || async move {
+                if let Err(error) = clients.renew_logo(client_id, logo_uri, now).await {
                     tracing::warn!(%error, "a client's logo could not be kept");
                 }
-            });
+                Ok(())
+            }));
         }
         Ok(known.and_then(|known| known.hash))
     }
 
-    /// Hash and PNG, or why there is none.
-    async fn look_for_logo(&self, logo_uri: &str) -> Result<(String, String), String> {
-        let url = Url::parse(logo_uri).map_err(|error| error.to_string())?;
+    /// Looks for a logo and keeps what became of it, unless that was done since somebody found it to be due.
+    async fn renew_logo(
+        &self,
+        client_id: ClientId,
+        logo_uri: String,
+        now: UnixTime,
+    ) -> Result<(), StoreError> {
+        let known = self.0.store.client_logo(&client_id).await?;
+        if known.is_some_and(|known| known.logo_uri == logo_uri && known.fetched_at >= now) {
+            return Ok(());
+        }
+        let Some(outcome) = self.look_for_logo(&logo_uri).await else {
+            return Ok(());
+        };
+        if let Err(because) = &outcome {
+            tracing::warn!(%client_id, because = %because.escape_debug(), "a client's logo cannot be shown");
+        }
+        let new = NewLogo {
+            client_id,
+            logo_uri,
+            outcome,
+        };
+        self.0.store.keep_logo(new, now).await
+    }
+
+    /// Hash and PNG, or why there is none; nothing when it was us who had no time to ask for it.
+    async fn look_for_logo(&self, logo_uri: &str) -> Option<Result<(String, String), String>> {
+        match self.fetch_logo(logo_uri).await {
+            Err(LogoError::Fetch(FetchError::Busy | FetchError::Budget(..))) => None,
+            logo => Some(logo.map_err(|error| error.to_string())),
+        }
+    }
+
+    async fn fetch_logo(&self, logo_uri: &str) -> Result<(String, String), LogoError> {
+        let url = Url::parse(logo_uri).map_err(|error| LogoError::Other(error.to_string()))?;
         if url.scheme() != "https" {
-            return Err("logo_uri is not https".to_owned());
+            return Err(LogoError::Other("logo_uri is not https".to_owned()));
         }
         let wanted = Wanted {
             accept: "image/png, image/webp, image/jpeg",
             max_bytes: self.0.max_logo_bytes,
         };
         let (_, fetched) = self.0.fetcher.get(&url, wanted, Charge::Stranger).await;
-        let fetched = fetched.map_err(|error| error.to_string())?;
-        let png = tokio::task::spawn_blocking(move || encode_anew(&fetched.body));
-        let png = png.await.map_err(|error| error.to_string())??;
+        let fetched = fetched.map_err(LogoError::Fetch)?;
+        let png = {
+            // One at a time: it takes memory.
+            let _alone = self.0.decoding.lock().await;
+            let png = tokio::task::spawn_blocking(move || encode_anew(&fetched.body));
+            png.await.unwrap_or_else(|error| Err(error.to_string()))
+        };
+        let png = png.map_err(LogoError::Other)?;
         let hash = sha256(&png)
             .iter()
             .map(|byte| format!("{byte:02x}"))
             .collect();
         Ok((hash, BASE64_STANDARD.encode(png)))
     }
+}
+
+/// Why there is no logo.
+#[derive(Debug, thiserror::Error)]
+enum LogoError {
+    #[error(transparent)]
+    Fetch(FetchError),
+    #[error("{0}")]
+    Other(String),
 }
 
 /// A stranger's picture as a PNG of ours: whatever else was in the file is gone.

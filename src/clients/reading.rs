@@ -38,7 +38,9 @@ impl Inner {
         // Another flight may have landed while this one was called for.
         let now = self.clock.now();
         match self.at_hand(client_id, now).await? {
-            Some(cached) if cached.refresh_from > now || self.is_given_time(client_id, now) => {
+            Some((cached, _))
+                if cached.refresh_from > now || self.is_given_time(client_id, now) =>
+            {
                 return Ok(cached.client);
             }
             _ => {}

@@ -213,7 +213,7 @@ impl Fetcher {
         let asked = self.get_unbounded(url, wanted, charge, &mut wire);
         let asked = asked.instrument(span!("fetch"));
         let result = tokio::time::timeout(whole, asked).await;
-        let result = result.unwrap_or_else(|_| Err(FetchError::Timeout(wire.last_step(), seconds)));
+        let result = result.unwrap_or_else(|_| Err(cut_off(&wire, seconds)));
         (wire, result)
     }
 
@@ -303,6 +303,15 @@ impl Fetcher {
             body,
             headers: watch.wire.headers.clone(),
         })
+    }
+}
+
+/// The time of a fetch is over: whose fault that is.
+fn cut_off(wire: &Wire, seconds: u32) -> FetchError {
+    match wire.last_step() {
+        Some(step) => FetchError::Timeout(step, seconds),
+        // It waited for a place among ours.
+        None => FetchError::Busy,
     }
 }
 
@@ -401,4 +410,19 @@ fn check_head(response: &reqwest::Response, wanted: Wanted) -> Result<(), FetchE
         return Err(FetchError::TooLarge(wanted.max_bytes));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fetch_that_never_began_is_no_fault_of_its_host() {
+        let mut wire = Wire::default();
+        assert_eq!(cut_off(&wire, 5).rule(), "fetch.budget");
+        for (step, rule) in [(Step::Resolve, "fetch.dns"), (Step::Body, "fetch.body")] {
+            wire.steps.push((step, Duration::ZERO));
+            assert_eq!(cut_off(&wire, 5).rule(), rule);
+        }
+    }
 }

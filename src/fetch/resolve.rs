@@ -30,6 +30,8 @@ use crate::{
 const MOST: usize = 32;
 /// How long the addresses of our own issuer are remembered.
 const OWN_FRESH: Duration = Duration::from_secs(300);
+/// How long nobody is asked for them again after nobody said.
+const OWN_UNKNOWN: Duration = Duration::from_secs(10);
 
 /// Where names are looked up. Always absolute names: a search list is never used.
 #[derive(Clone, Debug)]
@@ -162,7 +164,8 @@ pub(super) struct Guard {
     clock: Clock,
     /// The issuer's own name, unless it is an address or a name of this machine.
     own_name: Option<String>,
-    own: Mutex<Option<(Duration, Arc<[IpAddr]>)>>,
+    /// Its addresses as they were said last, and until when they are not asked for.
+    own: Mutex<(Duration, Arc<[IpAddr]>)>,
 }
 
 impl Guard {
@@ -239,21 +242,17 @@ impl Guard {
             return Arc::default();
         };
         let now = self.clock.monotonic();
-        let known = self
-            .own
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        if let Some((_, own)) = known.filter(|(at, _)| now.saturating_sub(*at) < OWN_FRESH) {
-            return own;
+        let known = || self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        let (until, last) = known().clone();
+        if now < until {
+            return last;
         }
-        let own: Arc<[IpAddr]> = self
-            .resolver
-            .addresses(name, self.limit)
-            .await
-            .unwrap_or_default()
-            .into();
-        *self.own.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, own.clone()));
+        // A name server that says nothing does not open what was closed.
+        let (own, fresh) = match self.resolver.addresses(name, self.limit).await {
+            Ok(own) => (own.into(), OWN_FRESH),
+            Err(_) => (last, OWN_UNKNOWN),
+        };
+        *known() = (now + fresh, Arc::clone(&own));
         own
     }
 }
@@ -371,6 +370,19 @@ mod tests {
         ));
         assert_eq!(seen.len(), 1);
         assert!(guard.resolve("other.example.net", &mut seen).await.is_ok());
+        // A name server that fails later does not open it.
+        guard.resolver = Resolver::Table(Arc::new(
+            [(
+                "hairpin.example.net".to_owned(),
+                vec!["1.1.1.1".parse().unwrap()],
+            )]
+            .into(),
+        ));
+        for _ in 0..3 {
+            guard.clock.advance(301);
+            let hairpin = guard.resolve("hairpin.example.net", &mut seen).await;
+            assert!(matches!(hairpin, Err(FetchError::NotPublic(..))));
+        }
         // The interfaces of this machine: only loopback is sure to be there.
         assert!(is_of_this_machine("127.0.0.1".parse().unwrap()));
         assert!(!is_of_this_machine("1.1.1.1".parse().unwrap()));

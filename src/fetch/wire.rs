@@ -73,9 +73,9 @@ impl Wire {
         all.as_millis()
     }
 
-    /// The step that was begun last.
-    pub fn last_step(&self) -> Step {
-        self.steps.last().map_or(Step::Resolve, |(step, _)| *step)
+    /// The step that was begun last, if any was.
+    pub fn last_step(&self) -> Option<Step> {
+        self.steps.last().map(|(step, _)| *step)
     }
 }
 
@@ -126,7 +126,7 @@ pub(super) struct Running<'w, 's> {
 
 impl Drop for Running<'_, '_> {
     fn drop(&mut self) {
-        if self.watch.wire.last_step() == Step::Connect {
+        if self.watch.wire.last_step() == Some(Step::Connect) {
             self.watch.tls(self.seen);
         }
         self.watch.note(Instant::now());

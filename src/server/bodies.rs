@@ -13,7 +13,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use ipnet::IpNet;
 
 use super::places::Places;
-use crate::{config, web::client_ip::client_ip};
+use crate::{config, counts::Counts, web::client_ip::client_ip};
 
 /// Largest body, in bytes.
 const BODY: usize = 64 * 1_024;
@@ -27,10 +27,11 @@ pub(super) struct Bodies {
     longest: Duration,
     trusted: Vec<IpNet>,
     places: Arc<Places>,
+    counts: Arc<Counts>,
 }
 
 impl Bodies {
-    pub(super) fn new(server: &config::Server) -> Self {
+    pub(super) fn new(server: &config::Server, counts: &Arc<Counts>) -> Self {
         Self {
             longest: Duration::from_secs(server.body_timeout.get().into()),
             trusted: server.trusted_proxies.clone(),
@@ -39,6 +40,7 @@ impl Bodies {
                 OF_ONE_NETWORK,
                 &server.trusted_proxies,
             )),
+            counts: Arc::clone(counts),
         }
     }
 
@@ -63,8 +65,10 @@ impl Bodies {
             Poll::Ready(read) => read,
             Poll::Pending => {
                 let source = client_ip(&parts.extensions, &parts.headers, &self.trusted);
-                let place = self.places.take(source);
-                let _place = place.ok_or(StatusCode::SERVICE_UNAVAILABLE)?;
+                let Some(_place) = self.places.take(source) else {
+                    self.counts.turned_away.add("bodies");
+                    return Err(StatusCode::SERVICE_UNAVAILABLE);
+                };
                 let read = tokio::time::timeout(self.longest, whole).await;
                 read.map_err(|_| StatusCode::REQUEST_TIMEOUT)?
             }
@@ -74,5 +78,38 @@ impl Bodies {
             Err(error) if error.is::<LengthLimitError>() => Err(StatusCode::PAYLOAD_TOO_LARGE),
             Err(_) => Err(StatusCode::BAD_REQUEST),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::registry::Registry;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn bodies_that_do_not_come_find_only_so_many_places_and_the_rest_is_counted() {
+        let counts = Counts::new();
+        let bodies = Bodies::new(&config::Server::default(), &counts);
+        let request = || {
+            let nothing = futures_util::stream::pending::<Result<Vec<u8>, std::io::Error>>();
+            Request::new(Body::from_stream(nothing))
+        };
+        let mut slow: Vec<_> = (0..OF_ONE_NETWORK)
+            .map(|_| Box::pin(bodies.read(request())))
+            .collect();
+        for read in &mut slow {
+            assert!(poll!(read).is_pending());
+        }
+        let refused = bodies.read(request()).await;
+        assert_eq!(refused.unwrap_err(), StatusCode::SERVICE_UNAVAILABLE);
+        let (mut registry, mut told) = (Registry::default(), String::new());
+        counts.register(&mut registry);
+        prometheus_client::encoding::text::encode(&mut told, &registry).unwrap();
+        assert!(told.contains("turned_away_total{class=\"bodies\"} 1\n"));
+        // What is there at once needs no place.
+        assert!(bodies.read(Request::new(Body::from("a=b"))).await.is_ok());
+        drop(slow);
+        assert!(poll!(Box::pin(bodies.read(request()))).is_pending());
     }
 }

@@ -53,10 +53,12 @@ impl Tls {
         TlsAcceptor::from(self.read.load_full())
     }
 
-    /// Reads the files again whenever they have changed. What cannot be used changes nothing.
+    /// Reads the files again whenever they have changed. What cannot be used changes nothing, and is tried again.
     pub(super) async fn watch(&self) {
         let mut known = self.stamps;
         let mut seen = known;
+        // What was wrong with the files the last time: it is told once.
+        let mut wrong = None;
         let mut tick = tokio::time::interval(LOOK);
         loop {
             tick.tick().await;
@@ -69,18 +71,19 @@ impl Tls {
             if now == known || now != before {
                 continue;
             }
-            known = now;
             let files = self.files.clone();
             let read = tokio::task::spawn_blocking(move || read(&files)).await;
-            match read {
-                Ok(Ok(read)) => {
+            match read.unwrap_or_else(|error| Err(error.to_string())) {
+                Ok(read) => {
                     self.read.store(Arc::new(read));
+                    (known, wrong) = (now, None);
                     tracing::info!("the TLS certificate was read again");
                 }
-                Ok(Err(error)) => {
+                Err(error) if wrong.as_ref() != Some(&error) => {
                     tracing::error!(error, "the TLS certificate stays as it was");
+                    wrong = Some(error);
                 }
-                Err(error) => tracing::error!(%error, "the TLS certificate stays as it was"),
+                Err(_) => {}
             }
         }
     }

@@ -770,6 +770,45 @@ async fn z_41_m_42_the_consent_page_names_what_imitates_and_since_when_it_is_kno
 }
 
 #[tokio::test]
+async fn a_slow_logo_is_fetched_once_and_holds_up_no_other() {
+    let server = TestApp::new(Database::sqlite()).await;
+    server.rule("app.example.com", Tier::Listed).await;
+    let mut browser = server.signed_in().await;
+    let mut targets = Vec::new();
+    for name in ["one", "other"] {
+        let logo = server.site.url(&format!("/{name}.png"));
+        let path = format!("/{name}.json");
+        let client = server.site.publish(&path, json!({ "logo_uri": logo }));
+        // Its document is known before the site hangs.
+        let (id, now) = (client.parse().unwrap(), server.app.clock.now());
+        let source = "127.0.0.1".parse().unwrap();
+        server.app.clients.resolve(&id, source, now).await.unwrap();
+        targets.push(server.flow(&client).with("prompt", "consent").target());
+    }
+    let before = server.site.connections();
+    let held = server.site.hold().await;
+    for n in 0..3 {
+        for target in &targets {
+            assert_eq!(browser.open(target).await.status, 200, "{n}");
+        }
+    }
+    server.quiet(before + 2).await;
+    assert_eq!(server.site.connections(), before + 2, "one for each client");
+    drop(held);
+    for name in ["one", "other"] {
+        let id = server.site.url(&format!("/{name}.json")).parse().unwrap();
+        while server.app.store.client_logo(&id).await.unwrap().is_none() {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    }
+    for target in &targets {
+        browser.open(target).await;
+    }
+    server.quiet(before + 2).await;
+    assert_eq!(server.site.connections(), before + 2, "nobody asks again");
+}
+
+#[tokio::test]
 async fn m_43_a_logo_is_shown_for_listed_clients_from_here_only() {
     let server = TestApp::new(Database::sqlite()).await;
     let logo = server.site.url("/logo.png");

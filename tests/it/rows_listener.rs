@@ -4,7 +4,7 @@ use std::{
     io::{ErrorKind, Read, Write},
     net::{SocketAddr, TcpStream},
     process::Command,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use crate::process::{Running, free_port, wayleave};
@@ -1029,7 +1029,27 @@ fn w_13_a_new_certificate_is_taken_and_a_bad_one_is_not() {
     }
     assert_eq!(agreed(&["h2"]).as_deref(), Some("h2"));
 
+    // As old and as long as what could not be read: it is tried all the same.
+    let fixed = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+    let [cert, key] = ["cert.pem", "key.pem"].map(|name| folder.path().join(name));
+    let date = |path: &std::path::Path| {
+        let file = std::fs::File::options().write(true).open(path).unwrap();
+        file.set_modified(fixed).unwrap();
+    };
     let second = certificate(folder.path());
+    let whole = std::fs::read(&cert).unwrap();
+    let mut damaged = whole.clone();
+    damaged[60..70].fill(b'!');
+    std::fs::write(&cert, damaged).unwrap();
+    date(&cert);
+    date(&key);
+    let told = || std::fs::read_to_string(&log).unwrap();
+    while told().matches("stays as it was").count() < 2 {
+        assert!(begun.elapsed() < PATIENCE, "nobody looks");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    std::fs::write(&cert, whole).unwrap();
+    date(&cert);
     while handshake(at, &second, &["h2"]).is_none() {
         assert!(begun.elapsed() < PATIENCE, "the new one is not taken");
         std::thread::sleep(Duration::from_millis(50));

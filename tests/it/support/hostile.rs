@@ -353,7 +353,7 @@ pub(crate) fn complaint_of_a_call(
     match fetched {
         Err(error) if error.rule() != rule => Some(format!("refused by {}: {error}", error.rule())),
         Ok(_) => Some("accepted".to_owned()),
-        _ if wire.dialled.is_some() || wire.last_step() != Step::Resolve => {
+        _ if wire.dialled.is_some() || wire.last_step() > Some(Step::Resolve) => {
             Some(format!("called: {:?} {:?}", wire.dialled, wire.steps))
         }
         _ => None,
