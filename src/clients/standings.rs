@@ -142,6 +142,7 @@ impl Standings {
             rules,
             registered,
         }));
+        store.forget_fresh_devices();
         Ok(())
     }
 }

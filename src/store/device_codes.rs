@@ -1,5 +1,7 @@
 //! Rows of devices that wait for a person: RFC 8628. User codes are kept as they are compared, device codes as hashes.
 
+use std::sync::Arc;
+
 use super::{
     Store, StoreError,
     columns::row,
@@ -34,7 +36,7 @@ statements! {
                FROM device_codes WHERE user_code = $1 AND claimed_by = $2 AND subject = $3 AND decided_at IS NULL AND expires_at > $4";
     DECIDE = "UPDATE device_codes SET decided_at = $4, allowed = $5, signed_in_at = $6, sid = $7 \
               WHERE user_code = $1 AND claimed_by = $2 AND subject = $3 AND decided_at IS NULL AND expires_at > $4 \
-              AND ($8 = 0 OR EXISTS (SELECT 1 FROM revisions r WHERE r.name = 'clients' AND r.value = $8 - 1))";
+              AND ($8 = 0 OR EXISTS (SELECT 1 FROM revisions r WHERE r.name = 'clients' AND r.value = $8 - 1)) RETURNING hash";
     IS_CLAIMED = "SELECT 1 FROM device_codes \
                   WHERE user_code = $1 AND claimed_by = $2 AND subject = $3 AND decided_at IS NULL AND expires_at > $4";
     DECIDED = "SELECT allowed FROM device_codes \
@@ -154,6 +156,30 @@ impl WaitingDevice {
     }
 }
 
+/// A device that nobody has answered, as it began.
+#[derive(Debug)]
+pub(super) struct FreshDevice {
+    device: Device,
+    wait: i64,
+}
+
+impl NewDevice {
+    fn fresh(&self) -> FreshDevice {
+        FreshDevice {
+            device: Device {
+                client_id: self.client_id.clone(),
+                auth_method: self.auth_method,
+                jkt: self.jkt.clone(),
+                needs_dpop: self.needs_dpop,
+                expires_at: self.expires_at,
+                allowed: None,
+                is_spent: false,
+            },
+            wait: self.wait,
+        }
+    }
+}
+
 /// What a device is told.
 #[derive(Debug)]
 pub enum Polled {
@@ -175,7 +201,8 @@ impl Store {
         new: NewDevice,
         codes: impl Iterator<Item = UserCode> + Send + 'static,
     ) -> Result<UserCode, StoreError> {
-        self.write_one(move |mut connection| {
+        let (hash, fresh) = (new.hash.as_str().to_owned(), new.fresh());
+        let inserted = self.write_one(move |mut connection| {
             Box::pin(async move {
                 let grant_id = secret::random_id();
                 for code in codes {
@@ -209,8 +236,17 @@ impl Store {
                     "every user code that was tried is taken".to_owned(),
                 ))
             })
-        })
-        .await
+        });
+        let code = inserted.await?;
+        if self.is_alone() {
+            self.waiting.insert(hash, Arc::new(fresh));
+        }
+        Ok(code)
+    }
+
+    /// Whoever waits is looked up again: a block may have ended it.
+    pub fn forget_fresh_devices(&self) {
+        self.waiting.invalidate_all();
     }
 
     /// How many devices wait for a person.
@@ -274,13 +310,16 @@ impl Store {
                 revision,
             } => (true, Some(signed_in_at.0), Some(sid), revision + 1),
         };
+        let waiting = self.waiting.clone();
         self.write_one(move |mut connection| {
             Box::pin(async move {
                 on_connection!(&mut connection, c => {
-                    let decided = sqlx::query(DECIDE).bind(code.as_str()).bind(asked.browser.as_str()).bind(&asked.subject)
+                    let decided: Option<(String,)> = sqlx::query_as(DECIDE).bind(code.as_str()).bind(asked.browser.as_str()).bind(&asked.subject)
                         .bind(now.0).bind(allowed).bind(signed_in_at).bind(sid).bind(revision)
-                        .execute(&mut *c).await?.rows_affected();
-                    if decided == 1 {
+                        .fetch_optional(&mut *c).await?;
+                    if let Some((hash,)) = decided {
+                        // Here, and not by whoever waits for this: they may be gone before it is durable.
+                        waiting.remove(&hash);
                         return Ok(true);
                     }
                     let is_claimed: Option<(i32,)> = sqlx::query_as(IS_CLAIMED).bind(code.as_str())
@@ -317,6 +356,13 @@ impl Store {
         now: UnixTime,
         rule: impl FnOnce(&WaitingDevice) -> Result<NewGrant, OAuthError>,
     ) -> Result<Polled, StoreError> {
+        if let Some(fresh) = self.waiting.get(hash.as_str()) {
+            match device::judge(&fresh.device, presented, now) {
+                Ok(State::Pending) => return Ok(Polled::Pending(fresh.wait)),
+                Err(refusal) => return Ok(Polled::Refused(refusal)),
+                Ok(State::Allowed) => {}
+            }
+        }
         let found: Option<WaitingDevice> = on_reads!(self, c => {
             sqlx::query_as(FIND).bind(hash.as_str()).fetch_optional(c).await?
         });

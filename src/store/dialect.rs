@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
-use moka::sync::Cache;
+use moka::{policy::EvictionPolicy, sync::Cache};
 use prometheus_client::metrics::histogram::Histogram;
 use sqlx::{
     ConnectOptions, Connection as _, Executor, PgConnection, Postgres, Sqlite, SqliteConnection,
@@ -16,9 +16,13 @@ use tracing::Instrument;
 use super::{
     IssuedCode, StoreError,
     connections::{ACQUIRE, Connections},
+    device_codes::FreshDevice,
     writer::Writer,
 };
 use crate::{config::DatabaseUrl, counts::Counts, spans::span};
+
+/// Longest wait for PostgreSQL's first answer.
+const FIRST: Duration = Duration::from_secs(10);
 
 /// The state of the server. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -26,6 +30,9 @@ pub struct Store {
     pub(super) pool: Pool,
     /// Codes that this process issued a moment ago, by their hashes, so that they need not be looked up.
     pub(super) issued: Cache<String, Arc<IssuedCode>>,
+    /// Devices that began here and that nobody has answered, by the hashes of their codes, so that those that ask need no
+    /// look either. Of use only to a process that [is alone](Self::is_alone).
+    pub(super) waiting: Cache<String, Arc<FreshDevice>>,
     /// What this server counts; every part of it that has the store has them.
     pub counts: Arc<Counts>,
 }
@@ -131,9 +138,10 @@ impl Store {
                 let pool = PgPoolOptions::new()
                     .max_connections(max_connections)
                     .acquire_timeout(ACQUIRE);
-                let pool = pool.connect_with(options).await?;
-                check_commits(&pool).await?;
-                Pool::Postgres(Connections::to_server(pool))
+                // One outside the pool: that would not say why there is none, and wait no longer than a request may.
+                let first = tokio::time::timeout(FIRST, options.connect()).await;
+                check_commits(first.map_err(|_| StoreError::Silent)??).await?;
+                Pool::Postgres(Connections::to_server(pool.connect_lazy_with(options)))
             }
         };
         Ok(Self::of(pool, counts))
@@ -144,11 +152,22 @@ impl Store {
             .max_capacity(10_000)
             .time_to_live(Duration::from_secs(60))
             .build();
+        let waiting = Cache::builder()
+            .max_capacity(5_000)
+            .eviction_policy(EvictionPolicy::lru())
+            .time_to_live(Duration::from_secs(600))
+            .build();
         Self {
             pool,
             issued,
+            waiting,
             counts,
         }
+    }
+
+    /// Does no other server use this database? Then what people answer is answered here.
+    pub(super) fn is_alone(&self) -> bool {
+        matches!(self.pool, Pool::Sqlite { .. })
     }
 
     /// One unit of work: all of it is durable when this returns, or none of it ever was.
@@ -326,10 +345,11 @@ async fn check_durability(connection: &mut SqliteConnection) -> Result<(), Store
 }
 
 /// The same for PostgreSQL, where the database, the role and the URL may each say otherwise.
-async fn check_commits(pool: &sqlx::PgPool) -> Result<(), StoreError> {
+async fn check_commits(mut connection: PgConnection) -> Result<(), StoreError> {
     let (synchronous,): (String,) = sqlx::query_as("SELECT current_setting('synchronous_commit')")
-        .fetch_one(pool)
+        .fetch_one(&mut connection)
         .await?;
+    connection.close().await?;
     if synchronous == "off" {
         let told = "PostgreSQL runs with synchronous_commit=off for this connection; expected on";
         return Err(StoreError::Unusable(told.to_owned()));
