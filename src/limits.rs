@@ -92,13 +92,16 @@ impl Devices {
         }
     }
 
-    /// May another one wait? `None`: they have to be [counted](Self::counted) first.
+    /// May another one wait? `None`: whoever asks has to have them [counted](Self::counted) first.
     ///
-    /// Other processes' devices count as of the last counting, which is five seconds ago at most.
+    /// One at a time is told so, and the others go by the last counting meanwhile: to count many takes long, and all of them
+    /// at once would do nothing else. So other processes' devices count as of five to ten seconds ago.
     pub fn begin(&self) -> Option<bool> {
         let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
         let (at, count) = counted.as_mut()?;
-        if self.clock.monotonic().saturating_sub(*at) >= COUNTED_EVERY {
+        let now = self.clock.monotonic();
+        if now.saturating_sub(*at) >= COUNTED_EVERY {
+            *at = now;
             return None;
         }
         let may = *count < self.most;
@@ -208,6 +211,25 @@ mod tests {
         clock.advance(6);
         assert!(start().is_ok() && start().is_err());
         assert!(limits.device_requests.charge("192.0.2.2").is_ok());
+    }
+
+    #[test]
+    fn one_at_a_time_counts_the_devices_that_wait() {
+        let (limits, clock) = limits();
+        let devices = &limits.devices;
+        assert_eq!(devices.begin(), None);
+        devices.counted(9_999);
+        assert_eq!(devices.begin(), Some(true));
+        assert_eq!(devices.begin(), Some(false));
+        clock.advance(5);
+        assert_eq!(devices.begin(), None, "it is time to count");
+        assert_eq!(devices.begin(), Some(false), "somebody does");
+        devices.counted(0);
+        assert_eq!(devices.begin(), Some(true));
+        clock.advance(5);
+        assert_eq!(devices.begin(), None);
+        clock.advance(5);
+        assert_eq!(devices.begin(), None, "whoever counted has left");
     }
 
     #[test]

@@ -76,6 +76,14 @@ impl IntoResponse for TokenError {
                 tracing::error!(code, %cause, "request failed")
             }
             Some(cause) => tracing::warn!(code, %cause, "request refused"),
+            // Every device that waits hears this every few seconds, and every client the first time: its request's line says enough.
+            None if matches!(
+                error.code,
+                ErrorCode::AuthorizationPending | ErrorCode::UseDpopNonce
+            ) =>
+            {
+                tracing::debug!(code, told = %error.description, "request refused")
+            }
             None => tracing::info!(code, told = %error.description, "request refused"),
         }
         let status = match self.too_often {
