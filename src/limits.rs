@@ -76,6 +76,7 @@ pub struct Devices {
     clock: Clock,
     /// When they were counted in the database, and how many there were, with those that started since.
     counted: Mutex<Option<(Duration, i64)>>,
+    /// Of as many as may wait.
     paces: Cache<String, Pace>,
 }
 
@@ -86,7 +87,7 @@ impl Devices {
             clock: clock.clone(),
             counted: Mutex::default(),
             paces: Cache::builder()
-                .max_capacity(20_000)
+                .max_capacity(10_000)
                 .time_to_idle(Duration::from_secs(120))
                 .build(),
         }
