@@ -16,10 +16,11 @@ find_postgres() {
 }
 
 # A port that nobody listens on at the moment.
+# A port below those that outgoing connections take.
 free_port() {
   local port
   while :; do
-    port=$((20000 + RANDOM % 30000))
+    port=$((20000 + RANDOM % 12000))
     (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || { echo "$port"; return; }
   done
 }
