@@ -11,7 +11,7 @@ import { open } from './browser.mjs';
 const { WAYLEAVE, BUILT, CHROMIUM, CHROMEDRIVER } = process.env;
 const PASSWORD = 'correct horse battery staple';
 const NOTES = 'https://notes.example.com/mcp';
-const MAIL = 'https://mail.example.com/mcp';
+const OTHER = 'https://other.example.com/mcp';
 
 const node = (file) => ['node', file];
 const python = (name) => [join(BUILT, name, 'bin/python'), 'app.py'];
@@ -197,7 +197,7 @@ async function call(port, bearer) {
 
 async function checkResource(port, issuer, secret) {
   const right = await token(issuer, secret, NOTES);
-  const other = await token(issuer, secret, MAIL);
+  const other = await token(issuer, secret, OTHER);
   const [head, payload, signature] = right.split('.');
   const forged = `${head}.${payload}.${signature.replace(/^./, (c) => (c === 'A' ? 'B' : 'A'))}`;
   const answer = await call(port, right);
@@ -217,12 +217,13 @@ async function main() {
 
   const port = await freePort();
   const issuer = `http://127.0.0.1:${port}`;
-  const resource = (id, scope) => `{ id = '${id}', open = true, scopes = { '${scope}' = 'Read' } }`;
+  // Of both the scope has the same name, so that the audience alone keeps their tokens apart.
+  const resource = (id) => `{ id = '${id}', open = true, scopes = { 'notes.read' = 'Read' } }`;
   const settings = {
     WAYLEAVE_ISSUER: issuer,
     WAYLEAVE_LOG__FORMAT: 'text',
     WAYLEAVE_SERVER__LISTEN: `127.0.0.1:${port}`,
-    WAYLEAVE_RESOURCES: `[${resource(NOTES, 'notes.read')}, ${resource(MAIL, 'mail.read')}]`,
+    WAYLEAVE_RESOURCES: `[${resource(NOTES)}, ${resource(OTHER)}]`,
   };
   const wayleave = (args, input) => {
     const options = { cwd: folder, env: settings, input, encoding: 'utf8', stdio: ['pipe', 'pipe', 'inherit'] };
