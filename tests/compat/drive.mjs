@@ -2,7 +2,7 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
-import { connect, createServer } from 'node:net';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -62,10 +62,8 @@ const folder = mkdtempSync(join(tmpdir(), 'wayleave-compat.'));
 const running = new Set();
 let stopped = false;
 
-/** Ends what was started, each with all that it started: chromedriver leaves its browsers behind. */
-function endAll() {
-  for (const child of running) process.kill(-child.pid, 'SIGKILL');
-}
+/** Ends a process with all that it started: chromedriver leaves its browsers behind. */
+const end = (child) => process.kill(-child.pid, 'SIGKILL');
 
 /** Polls until `check` is true; fails when the process ends before, or after a minute and a half. */
 async function until(check, child) {
@@ -77,14 +75,12 @@ async function until(check, child) {
   throw new Error('it did not start');
 }
 
-/** A port that nobody listens on at the moment. */
-function freePort() {
-  return new Promise((done) => {
-    const listener = createServer().listen(0, '127.0.0.1', () => {
-      const { port } = listener.address();
-      listener.close(() => done(port));
-    });
-  });
+/** A port that nobody listens on, below those that outgoing connections take. */
+async function freePort() {
+  for (;;) {
+    const port = 20000 + Math.floor(Math.random() * 12000);
+    if (!(await listens(port))) return port;
+  }
 }
 
 function listens(port) {
@@ -105,7 +101,7 @@ async function start(name, [command, ...args], options, port) {
   const ended = once(child, 'exit').then(() => running.delete(child));
   await until(() => listens(port), child);
   return () => {
-    child.kill();
+    end(child);
     return ended;
   };
 }
@@ -278,7 +274,7 @@ async function main() {
 for (const signal of ['SIGINT', 'SIGTERM']) {
   process.once(signal, () => {
     stopped = true;
-    endAll();
+    running.forEach(end);
   });
 }
 try {
@@ -287,6 +283,6 @@ try {
   console.log(`FAILED  ${error.message}`);
   process.exitCode = 1;
 } finally {
-  endAll();
+  running.forEach(end);
   rmSync(folder, { recursive: true, force: true, maxRetries: 20 });
 }

@@ -37,5 +37,4 @@ application.listen(0, '127.0.0.1', () => {
     '--code-challenge-method=S256',
   ], { stdio: 'inherit' });
   proxy.once('exit', (status) => process.exit(status ?? 1));
-  process.once('SIGTERM', () => proxy.kill());
 });
