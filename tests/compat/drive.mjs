@@ -157,6 +157,13 @@ async function signIn(driver, origin, issuer, button) {
   }
 }
 
+/** The table of the documentation has the version that was tried. */
+function checkVersion(program) {
+  const version = program.split(' ').at(-1).replace('v', '');
+  const docs = readFileSync(join(import.meta.dirname, '../../docs/clients.md'), 'utf8');
+  expect(`docs/clients.md has ${program}`, docs.includes(` ${version}`), true);
+}
+
 function checkWho(told, knows, subject) {
   for (const [source, expected] of Object.entries(knows)) {
     for (const [claim, value] of Object.entries(expected)) expect(`${source}: ${claim}`, told[source]?.[claim], value);
@@ -256,9 +263,12 @@ async function main() {
       if (isProgram) {
         const told = await signIn(driver, origin, issuer, button);
         checkWho(told, knows, subject);
+        checkVersion(told.program);
         console.log(`ok      ${told.program}: ${Object.keys(knows).join(', ')}`);
       } else {
-        console.log(`ok      ${await checkResource(own, issuer, robot.client_secret)}: its own token alone`);
+        const program = await checkResource(own, issuer, robot.client_secret);
+        checkVersion(program);
+        console.log(`ok      ${program}: its own token alone`);
       }
     } catch (error) {
       failed += 1;
