@@ -42,6 +42,13 @@ const PROGRAMS = {
     knows: { user: only('email'), userinfo: ADA },
   },
   'go-oidc': { start: [join(BUILT, 'bin/client')], callback: '/callback', knows: { id_token: ADA, userinfo: ADA } },
+  // Tries Basic with an empty secret first.
+  'go-oidc-public': {
+    start: [join(BUILT, 'bin/client')],
+    callback: '/callback',
+    register: ['--method', 'none'],
+    knows: { id_token: ADA, userinfo: ADA },
+  },
   'oauth2-proxy': {
     start: node('start.mjs'),
     callback: '/oauth2/callback',
@@ -256,19 +263,19 @@ async function main() {
     const isProgram = name in PROGRAMS;
     const { start: command, knows, button } = PROGRAMS[name] ?? RESOURCES[name];
     const { own, origin, secret } = programs[name] ?? { own: await freePort() };
-    const env = { PATH: process.env.PATH, BUILT, FOLDER: work, ISSUER: issuer, PORT: own, RESOURCE: NOTES, CLIENT_ID: name, CLIENT_SECRET: secret };
+    const env = { PATH: process.env.PATH, BUILT, FOLDER: work, ISSUER: issuer, PORT: own, RESOURCE: NOTES, CLIENT_ID: name, CLIENT_SECRET: secret ?? '' };
     let stop;
     try {
-      stop = await start(name, command, { cwd: join(import.meta.dirname, name.replace('-resource', '')), env }, own);
+      stop = await start(name, command, { cwd: join(import.meta.dirname, name.replace(/-(resource|public)$/, '')), env }, own);
       if (isProgram) {
         const told = await signIn(driver, origin, issuer, button);
         checkWho(told, knows, subject);
         checkVersion(told.program);
-        console.log(`ok      ${told.program}: ${Object.keys(knows).join(', ')}`);
+        console.log(`ok      ${name}: ${told.program}: ${Object.keys(knows).join(', ')}`);
       } else {
         const program = await checkResource(own, issuer, robot.client_secret);
         checkVersion(program);
-        console.log(`ok      ${program}: its own token alone`);
+        console.log(`ok      ${name}: ${program}: its own token alone`);
       }
     } catch (error) {
       failed += 1;
