@@ -51,6 +51,9 @@ pub(super) struct Add {
     /// Its assertions may name the endpoint as audience and live for an hour, as before RFC 10070.
     #[arg(long)]
     legacy_assertions: bool,
+    /// Its redirect URIs may be http to a private address or a single-label host, which people are told.
+    #[arg(long)]
+    allow_http_redirect: bool,
 }
 
 impl Desk<'_> {
@@ -87,6 +90,7 @@ impl Desk<'_> {
             client_secret_sha256: secret.as_ref().map(hash),
             first_party: add.first_party,
             legacy_assertions: add.legacy_assertions,
+            allow_http_redirect: add.allow_http_redirect,
             resources: add.resources,
         };
         let registered = Registered::try_from(registration).map_err(Usage)?;
