@@ -63,6 +63,9 @@ pub(super) struct Trust {
     /// The same for its registrable domain and policy.same_site
     #[arg(long, value_parser = member)]
     same_site: Vec<Listed>,
+    /// Leave the claims of its scopes out of its ID tokens
+    #[arg(long)]
+    no_id_token_claims: bool,
     /// Your word on it, shown on the consent page
     #[arg(long)]
     consent_text: Option<String>,
@@ -161,6 +164,7 @@ impl Desk<'_> {
             private_use_schemes: trust.any_private_use_scheme.then_some(true),
             same_origin: members(trust.same_origin),
             same_site: members(trust.same_site),
+            id_token_claims: trust.no_id_token_claims.then_some(false),
             consent_text: trust.consent_text,
             logo: trust.no_logo.then_some(false),
             ..Rule::new(pattern, tier)
@@ -288,6 +292,10 @@ fn ceilings<'a>(rule: &'a Rule) -> Vec<String> {
         rule.private_use_schemes.map(|any| match any {
             true => "private-use schemes: any".to_owned(),
             false => "private-use schemes: none".to_owned(),
+        }),
+        rule.id_token_claims.map(|carry| match carry {
+            true => "ID tokens carry the claims of their scopes".to_owned(),
+            false => "ID tokens carry no claims of their scopes".to_owned(),
         }),
         names("on its own origin", members(&rule.same_origin)),
         names("on its own domain", members(&rule.same_site)),

@@ -12,7 +12,7 @@ use url::Url;
 
 use super::{
     flights::{Flight, Flights},
-    key_sets::KeySets,
+    key_sets::{KeySets, resting},
     memory::{Cached, Memory},
     reading::read,
     refusal::{Refusal, RefusalKind},
@@ -274,6 +274,18 @@ impl Clients {
         }
     }
 
+    /// Does a rule or its registration say whether the client's ID tokens carry the claims of their scopes?
+    pub fn id_token_claims(&self, client: &Client) -> Option<bool> {
+        let standing = self
+            .standings()
+            .of(client.id(), &client.metadata.thumbprints());
+        let by_rule = standing.rule.and_then(|rule| rule.id_token_claims);
+        by_rule.or_else(|| {
+            let registered = self.standings().registered(client.id())?;
+            registered.written().id_token_claims
+        })
+    }
+
     /// The URL of the client's document, if it is known by one: the administrator writes registrations as they are to be.
     fn by_document<'a>(&self, client: &'a Client) -> Option<&'a ClientUrl> {
         let url = client.id().url()?;
@@ -406,22 +418,36 @@ impl Clients {
 
     /// The client from its host, if the copy at hand is older than half a minute: for a request that does not fit the copy
     /// and may fit a newer one. Budgets and back-off apply as ever.
-    pub async fn reread(
-        &self,
-        client: &Client,
-        source: IpAddr,
-        now: UnixTime,
-    ) -> Option<Arc<Client>> {
-        let client_id = client.id().url()?;
-        let is_old = now - client.fetched_at >= i64::from(self.0.settings.keys_cooldown);
-        if !is_old || self.is_in_development(client_id) || self.0.is_given_time(client_id, now) {
-            return None;
+    pub async fn reread(&self, client: &Client, source: IpAddr, now: UnixTime) -> Reread {
+        let Ok(Found::Url(client_id)) = self.find(client.id()) else {
+            return Reread::Same;
+        };
+        if self.is_in_development(client_id) {
+            return Reread::Same;
         }
-        let mut cached = self.0.memory.get(client_id)?;
-        cached.refresh_from = now;
-        self.0.memory.insert(client_id.clone(), cached);
-        let read = self.fetched(client_id, source).await.ok()?;
-        (read.digest != client.digest).then_some(read)
+        let cooldown = i64::from(self.0.settings.keys_cooldown);
+        let age = now - client.fetched_at;
+        if age < cooldown {
+            let cause = "the document was read a moment ago";
+            return Reread::NotNow(resting(cooldown - age, cause.to_owned()));
+        }
+        let failure = self.0.failures.get(client_id);
+        if let Some(failure) = failure.filter(|failure| failure.not_before > now) {
+            return Reread::NotNow(failure.refusal_during_backoff(now));
+        }
+        if let Some(mut cached) = self.0.memory.get(client_id) {
+            cached.refresh_from = now;
+            self.0.memory.insert(client_id.clone(), cached);
+        }
+        match self.fetched(client_id, source).await {
+            Ok(read) if read.fetched_at == client.fetched_at => {
+                let cause = "the document could not be read";
+                Reread::NotNow(resting(cooldown, cause.to_owned()))
+            }
+            Ok(read) if read.digest == client.digest => Reread::Same,
+            Ok(read) => Reread::Newer(read),
+            Err(refusal) => Reread::NotNow(refusal),
+        }
     }
 
     /// Is the client's document still what its grants rest on? Asks nobody.
@@ -483,6 +509,23 @@ impl Clients {
             return Ok(self.0.development_client(url, now).await.ok());
         }
         Ok(self.0.last_good(url).await?.map(|cached| cached.client))
+    }
+
+    /// The same, where the client would be let in: its redirect URIs say where a refusal may go. No network.
+    ///
+    /// # Errors
+    ///
+    /// When it is blocked, or the database fails.
+    pub async fn last_good_copy(
+        &self,
+        client_id: &ClientId,
+        now: UnixTime,
+    ) -> Result<Option<Arc<Client>>, Refusal> {
+        let Some(client) = self.last_known(client_id, now).await? else {
+            return Ok(None);
+        };
+        self.admit(&client)?;
+        Ok(Some(client))
     }
 
     /// When we first read its document.
@@ -590,6 +633,15 @@ impl Clients {
 fn half(places: u32) -> usize {
     let places = usize::try_from(places).unwrap_or(usize::MAX);
     (places / 2).clamp(1, Semaphore::MAX_PERMITS)
+}
+
+/// What came of reading a document once more.
+pub enum Reread {
+    Newer(Arc<Client>),
+    /// It is as it was, or what is known of the client is not read from a host.
+    Same,
+    /// It could not be read, or not now.
+    NotNow(Refusal),
 }
 
 /// What is at hand of a client.

@@ -98,6 +98,7 @@ pub(crate) async fn submit(
             (
                 Answer::Allow {
                     code: Box::new(row),
+                    asked: open.proposal.asked().clone(),
                     remember_until: now + i64::from(app.config.policy.consent),
                 },
                 response,

@@ -301,6 +301,9 @@ pub struct Rule {
     /// Members of its document that must be on its registrable domain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub same_site: Option<Vec<Member>>,
+    /// Do its ID tokens carry the claims of their scopes?
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id_token_claims: Option<bool>,
     /// The administrator's word on it, shown on the consent page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consent_text: Option<String>,
@@ -351,6 +354,7 @@ impl Rule {
             private_use_schemes: None,
             same_origin: None,
             same_site: None,
+            id_token_claims: None,
             consent_text: None,
             logo: None,
         }

@@ -293,7 +293,8 @@ mod tests {
             (
                 r#""scope":"read""#,
                 r#""scope":"""#,
-                &[("scope", Grade::Notable, Answer::Log)],
+                // Nothing is said, so everything may be asked for.
+                &[("scope", Grade::Security, Answer::AskAgain)],
             ),
             (
                 r#""private_key_jwt""#,

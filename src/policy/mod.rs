@@ -133,7 +133,7 @@ fn needs_consent(facts: &Facts<'_>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{authorize, params::Params, redirect_uri::RedirectUri};
+    use crate::protocol::{authorize, params::Params, pkce::Pkce, redirect_uri::RedirectUri};
 
     fn request(redirect: &str, prompt: &str) -> AuthorizationRequest {
         let query = format!(
@@ -144,6 +144,7 @@ mod tests {
             &Params::parse(query.as_bytes()).unwrap(),
             "https://a.example.com/c".parse().unwrap(),
             redirect,
+            Pkce::Required,
         )
         .unwrap()
     }

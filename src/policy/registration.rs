@@ -11,6 +11,7 @@ use crate::{
         client::{Client, Digest},
         client_id::ClientId,
         client_metadata::{self, AuthMethod, Redirects},
+        pkce::Pkce,
     },
     secret::{ClientSecret, SecretHash},
     time::UnixTime,
@@ -60,9 +61,19 @@ pub struct Registration {
     /// May its redirect URIs lead to an address or a single-label name of a private network by http?
     #[serde(default, skip_serializing_if = "is_false")]
     pub allow_http_redirect: bool,
+    /// Do its ID tokens carry the claims of their scopes?
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id_token_claims: Option<bool>,
+    /// Must its authorization requests have a PKCE challenge? Only a client that authenticates may do without.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub pkce: Pkce,
     /// The resources whose tokens it may introspect.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub resources: Vec<String>,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
@@ -113,6 +124,11 @@ impl TryFrom<Registration> for Registered {
         })?;
         let methods = written.methods()?;
         let method = methods[0];
+        if written.pkce != Pkce::Required && !method.is_confidential() {
+            return Err(format!(
+                "expected pkce = \"required\" for {client_id}: only a client that authenticates may do without"
+            ));
+        }
         let document = written.document(method);
         let redirects = match written.allow_http_redirect {
             true => Redirects::PrivateNetworkToo,

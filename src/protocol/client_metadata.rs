@@ -10,7 +10,7 @@ use crate::protocol::client_id::ClientId;
 use crate::protocol::client_url::ClientUrl;
 use crate::protocol::id_token::SigningAlg;
 use crate::protocol::json::{self, Json, Object, WrongType};
-use crate::protocol::key_set::KeySet;
+use crate::protocol::key_set::{Alg, KeySet};
 use crate::protocol::redirect_uri::{RedirectUri, RedirectUriError};
 
 /// A valid document, as this server understands it.
@@ -34,6 +34,8 @@ pub struct ClientMetadata {
     pub jwks_uri: Option<String>,
     /// The keys in the document itself.
     pub jwks: Option<KeySet>,
+    /// What its assertions may be signed with; `None` where the document leaves that open.
+    pub assertion_algs: Option<Vec<Alg>>,
     /// What its ID tokens are signed with.
     pub id_token_alg: SigningAlg,
     /// The `max_age` of requests that have none, OpenID Connect Dynamic Registration §2.
@@ -43,6 +45,12 @@ pub struct ClientMetadata {
 }
 
 impl ClientMetadata {
+    /// May its assertions be signed with this algorithm?
+    pub fn accepts_assertion(&self, alg: Alg) -> bool {
+        let algs = self.assertion_algs.as_ref();
+        algs.is_none_or(|algs| algs.contains(&alg))
+    }
+
     /// The thumbprints of its keys.
     pub fn thumbprints(&self) -> Vec<String> {
         let keys = self.jwks.iter().flat_map(|set| &set.keys);
@@ -250,8 +258,11 @@ pub const CHECKS: &[Check] = &[
         run: |doc, _, _| check_signature(doc, "document.request_object_signing_alg"),
     },
     Check {
-        rules: &["document.token_endpoint_auth_signing_alg"],
-        run: |doc, _, _| check_assertion_algorithm(doc),
+        rules: &[
+            "document.token_endpoint_auth_signing_alg",
+            "document.token_endpoint_auth_signing_alg_values_supported",
+        ],
+        run: |doc, _, _| assertion_algs(doc).map(drop),
     },
     Check {
         rules: &["document.id_token_encrypted_response_alg"],
@@ -335,9 +346,19 @@ pub const CHECKS: &[Check] = &[
     },
 ];
 
+/// The members of a document. One that is `null` counts as absent, and so does one that is empty where it is only shown:
+/// programs write what they have nothing to say about in either way.
 fn object(body: &[u8]) -> Result<Object, MetadataError> {
     match json::parse(body).map_err(|error| refuse("document.json", error.to_string()))? {
-        Json::Object(doc) => Ok(doc),
+        Json::Object(mut doc) => {
+            doc.remove_if(|name, value| match value {
+                // Of a secret its presence is enough to refuse.
+                Json::Null => !name.starts_with("client_secret"),
+                Json::String(text) => text.is_empty() && MAY_BE_EMPTY.contains(&name),
+                _ => false,
+            });
+            Ok(doc)
+        }
         _ => Err(refuse(
             "document.object",
             "the document must be a JSON object",
@@ -366,6 +387,7 @@ fn read(
         application_type,
         jwks_uri: jwks_uri(doc)?,
         jwks: inline_keys(doc)?,
+        assertion_algs: assertion_algs(doc)?,
         id_token_alg: id_token_alg(doc)?,
         default_max_age: default_max_age(doc)?,
         dpop_bound_access_tokens: flag(doc, "document.dpop_bound_access_tokens")?,
@@ -477,6 +499,16 @@ fn wrong_type(rule: &'static str) -> impl Fn(WrongType) -> MetadataError {
     move |wrong| refuse(rule, format!("{} {wrong}", member(rule)))
 }
 
+/// Members that are absent where they are empty.
+const MAY_BE_EMPTY: &[&str] = &[
+    "client_name",
+    "client_uri",
+    "logo_uri",
+    "policy_uri",
+    "scope",
+    "tos_uri",
+];
+
 const MAX_MEMBERS: usize = 64;
 const MAX_REDIRECT_URIS: usize = 32;
 const MAX_URL: usize = 2048;
@@ -542,7 +574,7 @@ fn check_signature(doc: &Object, rule: &'static str) -> Result<(), MetadataError
 }
 
 /// OpenID Connect Dynamic Registration §2, RP Metadata Choices §2: what the singular names, else of the plural the one we
-/// prefer. Whoever says nothing gets what we sign with anyway, not the RS256 of the former.
+/// prefer, else RS256.
 fn id_token_alg(doc: &Object) -> Result<SigningAlg, MetadataError> {
     let one_rule = "document.id_token_signed_response_alg";
     let many_rule = "document.id_token_signing_alg_values_supported";
@@ -743,23 +775,31 @@ fn check_no_shared_secret(rule: &'static str, methods: &[&str]) -> Result<(), Me
     Ok(())
 }
 
-/// RFC 7523 assertions are signed with what this server verifies, if the client is to send any.
-fn check_assertion_algorithm(doc: &Object) -> Result<(), MetadataError> {
-    let rule = "document.token_endpoint_auth_signing_alg";
-    check_signature(doc, rule)?;
+/// OpenID Connect Dynamic Registration §2, RP Metadata Choices §2: what its assertions (RFC 7523) may be signed with. A
+/// client that sends none may name what it likes.
+fn assertion_algs(doc: &Object) -> Result<Option<Vec<Alg>>, MetadataError> {
+    let one_rule = "document.token_endpoint_auth_signing_alg";
+    let many_rule = "document.token_endpoint_auth_signing_alg_values_supported";
+    check_signature(doc, one_rule)?;
+    let (rule, listed) = match (string(doc, one_rule)?, strings(doc, many_rule)?) {
+        (None, None) => return Ok(None),
+        (Some(one), _) => (one_rule, vec![one]),
+        (None, Some(many)) => (many_rule, many),
+    };
     let method = AuthMethod::PrivateKeyJwt.as_str();
     let one = doc.string("token_endpoint_auth_method");
     let many = doc.strings("token_endpoint_auth_methods_supported");
     let signs = one.is_ok_and(|one| one == Some(method))
         || many.is_ok_and(|many| many.is_some_and(|many| many.contains(&method)));
-    match string(doc, rule)? {
-        None | Some("ES256" | "PS256" | "EdDSA" | "RS256") => Ok(()),
-        Some(_) if !signs => Ok(()),
-        Some(_) => Err(refuse(
-            rule,
-            "token_endpoint_auth_signing_alg must be ES256, PS256, EdDSA or RS256",
-        )),
+    let algs = distinct(listed.into_iter().filter_map(Alg::from_wire));
+    if algs.is_empty() && signs {
+        let reason = format!(
+            "{} has nothing that this server verifies: ES256, PS256, EdDSA, RS256",
+            member(rule)
+        );
+        return Err(refuse(rule, reason));
     }
+    Ok(signs.then_some(algs))
 }
 
 /// §8.6: it is fetched, so its host is a name, as that of a client identifier is.
@@ -940,6 +980,7 @@ mod tests {
                 logo_uri: None,
                 tos_uri: None,
                 policy_uri: None,
+                assertion_algs: None,
                 redirect_uris: vec![
                     RedirectUri::registered("https://client.example.com/cb").unwrap()
                 ],
@@ -949,7 +990,7 @@ mod tests {
                 application_type: ApplicationType::Web,
                 jwks_uri: None,
                 jwks: None,
-                id_token_alg: SigningAlg::Es256,
+                id_token_alg: SigningAlg::Rs256,
                 default_max_age: None,
                 dpop_bound_access_tokens: false,
                 require_pushed_authorization_requests: false,
@@ -1214,7 +1255,6 @@ mod tests {
             json!("a\nb"),
             json!("\u{85}"),
             json!(1),
-            json!(null),
         ] {
             let error = read(&json!({"client_name": name})).unwrap_err();
             assert!(
@@ -1337,7 +1377,6 @@ mod tests {
             json!("None"),
             json!(""),
             json!(1),
-            json!(null),
             json!(["none"]),
         ] {
             refused(&[("M-20", one, json!({"token_endpoint_auth_method": method}))]);
@@ -1497,7 +1536,6 @@ mod tests {
                 "document.jwks.secret",
                 json!({"jwks": {"keys": [{"kty": "oct"}]}}),
             ),
-            ("type", "document.jwks", json!({"jwks": null})),
             ("type", "document.jwks", json!({"jwks": "{}"})),
             ("type", "document.jwks", json!({"jwks": {}})),
             ("type", "document.jwks", json!({"jwks": {"keys": [1]}})),
@@ -1658,7 +1696,6 @@ mod tests {
             ("M-28", "document.scope", json!({"scope": "a\nb"})),
             ("M-28", "document.scope", json!({"scope": "a \"b\""})),
             ("M-28", "document.scope", json!({"scope": ["a"]})),
-            ("M-28", "document.scope", json!({"scope": null})),
         ]);
         let client = accepted(
             "flags",
@@ -1686,7 +1723,6 @@ mod tests {
                 "file:///etc/passwd",
                 "ftp://client.example.com/",
                 "/logo.png",
-                "",
                 "https:",
                 "https:///x",
                 "https://u@client.example.com/",
@@ -1698,10 +1734,7 @@ mod tests {
             ] {
                 refused(&[("M-43, M-44", rule, json!({member(rule): bad}))]);
             }
-            refused(&[
-                ("type", rule, json!({member(rule): 1})),
-                ("type", rule, json!({member(rule): null})),
-            ]);
+            refused(&[("type", rule, json!({member(rule): 1}))]);
             accepted(
                 "https",
                 &json!({member(rule): "https://client.example.com/x?y"}),
@@ -1734,5 +1767,58 @@ mod tests {
             "M-45",
             &json!({"contacts": ["<b>\r\n"], "software_id": "<b>"}),
         );
+    }
+
+    #[test]
+    fn f_11_what_is_null_or_empty_counts_as_absent_where_it_may_be_absent() {
+        let absent = accepted("F-11", &json!({"client_name": "-"}));
+        let optional = [
+            "client_name",
+            "client_uri",
+            "logo_uri",
+            "tos_uri",
+            "policy_uri",
+            "scope",
+            "jwks",
+            "jwks_uri",
+            "grant_types",
+            "response_types",
+            "token_endpoint_auth_method",
+            "token_endpoint_auth_methods_supported",
+            "token_endpoint_auth_signing_alg",
+            "application_type",
+            "id_token_signed_response_alg",
+            "default_max_age",
+            "require_auth_time",
+            "dpop_bound_access_tokens",
+            "require_pushed_authorization_requests",
+        ];
+        for name in optional {
+            let read = accepted("F-11", &json!({"client_name": "-", name: null}));
+            assert_eq!(read, absent, "{name}");
+        }
+        for name in MAY_BE_EMPTY {
+            let read = accepted("F-11", &json!({"client_name": "-", *name: ""}));
+            assert_eq!(read, absent, "{name}");
+        }
+        refused(&[
+            (
+                "F-11",
+                "document.redirect_uris",
+                json!({"redirect_uris": null}),
+            ),
+            ("F-11", "document.client_id", json!({"client_id": null})),
+            (
+                "F-11",
+                "document.client_secret",
+                json!({"client_secret": null}),
+            ),
+            ("F-11", "document.jwks_uri", json!({"jwks_uri": ""})),
+            (
+                "F-11",
+                "document.token_endpoint_auth_method",
+                json!({"token_endpoint_auth_method": ""}),
+            ),
+        ]);
     }
 }

@@ -210,8 +210,9 @@ async fn r_28_the_token_request_repeats_the_redirect_uri_of_its_code() {
         (Some("http://localhost:51353/cb"), false),
         (Some("http://127.0.0.1:51353/cb/"), false),
         (Some("https://app.example.com/cb"), false),
-        (Some(""), false),
-        (None, false),
+        // F-07, since November 2026: it may be absent (OAuth 2.1 §10.2).
+        (Some(""), true),
+        (None, true),
     ] {
         let code = server.code(&mut browser, &flow).await;
         let page = redeem(&server, &flow, &code, said).await;
