@@ -115,8 +115,7 @@ impl fmt::Debug for Keys {
 }
 
 impl Keys {
-    /// Loads the keys; makes the one for [`SigningAlg::Es256`] on an empty database. Those of other algorithms are made
-    /// when the first client asks for one.
+    /// Loads the keys; makes one for each algorithm that has none, so that it is published before its first signature.
     ///
     /// # Errors
     ///
@@ -139,7 +138,9 @@ impl Keys {
             noticed_at: AtomicI64::default(),
             seen_at: AtomicI64::new(now.0),
         };
-        keys.have(SigningAlg::Es256, now).await?;
+        for alg in SigningAlg::ALL {
+            keys.have(alg, now).await?;
+        }
         Ok(keys)
     }
 

@@ -11,14 +11,16 @@ use crate::{
     keys::KeyError,
     protocol::{
         access_token,
+        client::Client,
         client_id::ClientId,
         error::OAuthError,
         id_token::{self, SigningAlg},
         jws::Jws,
         resource::Resources,
         scope::{OPENID, Scope},
+        userinfo::{self, Person, PersonClaims},
     },
-    store::StoreError,
+    store::{Profile, StoreError},
     time::UnixTime,
 };
 
@@ -87,13 +89,11 @@ pub async fn issue(
         jkt: granted.jkt.as_deref(),
     };
     let claims = access_token::claims(&app.config.issuer, &about, now, now + lifetime);
-    app.keys
-        .have(SigningAlg::Es256, now)
-        .await
-        .map_err(key_failed)?;
+    let alg = app.config.resources.token_alg(&granted.resources);
+    app.keys.have(alg, now).await.map_err(key_failed)?;
     let access_token = app
         .keys
-        .sign(SigningAlg::Es256, access_token::TYP, &claims, now)
+        .sign(alg, access_token::TYP, &claims, now)
         .map_err(key_failed)?;
     let id_token = match &granted.signed_in {
         Some(signed_in) if granted.scope.contains(OPENID) => {
@@ -121,8 +121,18 @@ async fn id_token(
 ) -> Result<String, OAuthError> {
     let client = app.clients.last_known(&granted.client_id, now).await;
     let client = client.map_err(|refusal| refused(&refusal))?;
-    let alg = client.map_or_else(SigningAlg::default, |client| client.metadata.id_token_alg);
+    let alg = client
+        .as_ref()
+        .map_or_else(SigningAlg::default, |client| client.metadata.id_token_alg);
     app.keys.have(alg, now).await.map_err(key_failed)?;
+    let profile = match &granted.grant_id {
+        Some(grant_id) if tells_of_person(app, client.as_deref(), &granted.scope) => {
+            let person = app.store.person_of_grant(grant_id, now).await;
+            person.map_err(store_failed)?
+        }
+        _ => None,
+    };
+    let person = profile.as_ref().map(person);
     let about = id_token::About {
         issuer: &app.config.issuer,
         subject: &granted.subject,
@@ -130,6 +140,9 @@ async fn id_token(
         signed_in_at: signed_in.at,
         nonce: signed_in.nonce.as_deref(),
         sid: signed_in.sid.as_deref(),
+        person: person.map_or_else(PersonClaims::default, |person| {
+            userinfo::of_scope(&person, &granted.scope)
+        }),
         access_token,
         alg,
     };
@@ -137,6 +150,24 @@ async fn id_token(
     app.keys
         .sign(alg, id_token::TYP, &claims, now)
         .map_err(key_failed)
+}
+
+/// Does the client's ID token carry claims of this scope? Its rule or registration says so, else the configuration.
+fn tells_of_person(app: &App, client: Option<&Client>, scope: &Scope) -> bool {
+    let chosen = || client.and_then(|client| app.clients.id_token_claims(client));
+    userinfo::asks_for_more(scope) && chosen().unwrap_or(app.config.tokens.id_token_claims)
+}
+
+/// A person, as claims tell of it.
+pub fn person(profile: &Profile) -> Person<'_> {
+    Person {
+        subject: &profile.subject,
+        username: &profile.username,
+        name: profile.name.as_deref(),
+        email: profile.email.as_deref(),
+        email_verified: profile.email_verified,
+        updated_at: profile.updated_at,
+    }
 }
 
 /// Whom an ID token of ours is about, whether its time is over or not (OpenID Connect Core §3.1.2.1 `id_token_hint`).

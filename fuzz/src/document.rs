@@ -203,12 +203,17 @@ fn object(body: &[u8]) -> Object {
 fn check_written_again(client: ClientMetadata, id: &ClientUrl) {
     let grants = client.grants.iter().map(|grant| grant.as_str());
     let methods = client.auth_methods.iter().map(|method| method.as_str());
+    let assertion_algs = client.assertion_algs.as_ref();
+    let assertion_algs =
+        assertion_algs.map(|algs| algs.iter().map(|alg| alg.as_str()).collect::<Vec<_>>());
     let redirects = client.redirect_uris.iter().map(|uri| uri.as_str());
     let written = json!({
         "client_id": client.client_id.as_str(),
         "client_name": client.client_name,
         "client_uri": client.client_uri,
         "logo_uri": client.logo_uri,
+        "tos_uri": client.tos_uri,
+        "policy_uri": client.policy_uri,
         "redirect_uris": redirects.collect::<Vec<_>>(),
         "grant_types": grants.collect::<Vec<_>>(),
         "token_endpoint_auth_methods_supported": methods.collect::<Vec<_>>(),
@@ -216,6 +221,7 @@ fn check_written_again(client: ClientMetadata, id: &ClientUrl) {
         "application_type": client.application_type.as_str(),
         "jwks_uri": client.jwks_uri,
         "jwks": client.jwks.as_ref().map(key_set::as_json),
+        "token_endpoint_auth_signing_alg_values_supported": assertion_algs,
         "id_token_signed_response_alg": client.id_token_alg.as_str(),
         "default_max_age": client.default_max_age,
         "dpop_bound_access_tokens": client.dpop_bound_access_tokens,

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     policy::registration::{Registered, Registration},
-    protocol::client_id::ClientId,
+    protocol::{client_id::ClientId, pkce::Pkce},
     secret::{ClientSecret, Secret, SecretHash},
 };
 
@@ -51,6 +51,25 @@ pub(super) struct Add {
     /// Its assertions may name the endpoint as audience and live for an hour, as before RFC 10070.
     #[arg(long)]
     legacy_assertions: bool,
+    /// Its redirect URIs may be http to a private address or a single-label host, which people are told.
+    #[arg(long)]
+    allow_http_redirect: bool,
+    /// Must its authorization requests have a PKCE challenge: required, nonce (not where they have a nonce) or optional? Only
+    /// a client that authenticates may do without.
+    #[arg(long, default_value = "required", value_parser = pkce)]
+    pkce: Pkce,
+    /// What its ID tokens are signed with: RS256, ES256 or EdDSA. Left out: RS256.
+    #[arg(long)]
+    id_token_alg: Option<String>,
+    /// Its ID tokens carry no claims of its scopes: it asks /userinfo.
+    #[arg(long)]
+    no_id_token_claims: bool,
+}
+
+fn pkce(text: &str) -> Result<Pkce, &'static str> {
+    let named = [Pkce::Required, Pkce::Nonce, Pkce::Optional].into_iter();
+    let mut named = named.filter(|pkce| pkce.as_str() == text);
+    named.next().ok_or("required, nonce or optional")
 }
 
 impl Desk<'_> {
@@ -81,12 +100,15 @@ impl Desk<'_> {
             jwks,
             jwks_uri: add.jwks_uri,
             application_type: None,
-            id_token_signed_response_alg: None,
+            id_token_signed_response_alg: add.id_token_alg,
             dpop_bound_access_tokens: false,
             require_pushed_authorization_requests: false,
             client_secret_sha256: secret.as_ref().map(hash),
             first_party: add.first_party,
             legacy_assertions: add.legacy_assertions,
+            allow_http_redirect: add.allow_http_redirect,
+            pkce: add.pkce,
+            id_token_claims: add.no_id_token_claims.then_some(false),
             resources: add.resources,
         };
         let registered = Registered::try_from(registration).map_err(Usage)?;

@@ -49,7 +49,7 @@ fn metadata(url: &str, config: &Config, as_json: bool) -> anyhow::Result<()> {
             "{url}: no such resource; `wayleave resource list` prints those that `resources` of the configuration has"
         );
     };
-    let scopes: Vec<&str> = resource.scopes.keys().map(String::as_str).collect();
+    let scopes = resource.baseline();
     let algs = dpop::ALGS.map(|alg| alg.as_str());
     let document = document(&Described {
         id: &resource.id,
@@ -71,6 +71,11 @@ fn metadata(url: &str, config: &Config, as_json: bool) -> anyhow::Result<()> {
     );
     say!("{}\n", serde_json::to_string_pretty(&document)?);
     say!("With every 401:\n\nWWW-Authenticate: {challenge}\n");
+    if scopes.is_empty() && !resource.scopes.is_empty() {
+        say!(
+            "Neither names a scope: mark the fewest that are of use with baseline = true in `resources.scopes`.\n"
+        );
+    }
     say!(
         "Tokens for it have the aud {}, whether a client asks for it with or without a slash at the end.",
         resource.id

@@ -101,7 +101,7 @@ pub struct Attempt<'a> {
 
 /// What a request shows of who sends it.
 enum Credentials<'a> {
-    Nothing(&'a str),
+    Nothing(String),
     Secret {
         client_id: String,
         secret: String,
@@ -140,10 +140,14 @@ fn credentials<'a>(params: &'a Params, headers: &HeaderMap) -> Result<Credential
                 "client_id differs from the one in the Authorization header",
             ));
         }
-        return Ok(Credentials::Secret {
-            client_id: basic.client_id,
-            secret: basic.secret,
-            method: AuthMethod::ClientSecretBasic,
+        // RFC 6749 §2.3.1: a client without a secret may leave it empty, and has shown nothing.
+        return Ok(match basic.secret.is_empty() {
+            true => Credentials::Nothing(basic.client_id),
+            false => Credentials::Secret {
+                client_id: basic.client_id,
+                secret: basic.secret,
+                method: AuthMethod::ClientSecretBasic,
+            },
         });
     }
     match (assertion, assertion_type, secret) {
@@ -159,7 +163,7 @@ fn credentials<'a>(params: &'a Params, headers: &HeaderMap) -> Result<Credential
                 )
             })?;
             Ok(match secret {
-                None => Credentials::Nothing(client_id),
+                None => Credentials::Nothing(client_id.to_owned()),
                 Some(secret) => Credentials::Secret {
                     client_id: client_id.to_owned(),
                     secret: secret.to_owned(),
@@ -173,13 +177,31 @@ fn credentials<'a>(params: &'a Params, headers: &HeaderMap) -> Result<Credential
 /// The client that a request says to come from: a stranger's text, and not proven. `None`: it names none that could be.
 pub fn claimed(params: &Params, headers: &HeaderMap) -> Option<String> {
     Some(match credentials(params, headers).ok()? {
-        Credentials::Nothing(client_id) => client_id.to_owned(),
-        Credentials::Secret { client_id, .. } => client_id,
+        Credentials::Nothing(client_id) | Credentials::Secret { client_id, .. } => client_id,
         Credentials::Assertion(assertion) => {
             let assertion = ClientAssertion::parse(assertion).ok()?;
             assertion.subject().to_owned()
         }
     })
+}
+
+/// What a client is told that has to prove itself and shows nothing: how it would.
+pub fn unproven(client: &Client) -> OAuthError {
+    let methods: Vec<&str> = client
+        .metadata
+        .auth_methods
+        .iter()
+        .map(|it| it.as_str())
+        .collect();
+    let missing = match client.metadata.auth_methods.first() {
+        Some(AuthMethod::PrivateKeyJwt) => "client_assertion is missing",
+        _ => "its secret is missing",
+    };
+    let told = format!(
+        "the client authenticates with {}: {missing}",
+        methods.join(" or ")
+    );
+    OAuthError::new(ErrorCode::InvalidClient, told)
 }
 
 fn identifier(text: &str) -> Result<ClientId, OAuthError> {
@@ -200,7 +222,7 @@ impl Clients {
     ) -> Result<AuthenticatedClient, OAuthError> {
         match credentials(attempt.params, attempt.headers)? {
             Credentials::Nothing(client_id) => {
-                let client = self.public(identifier(client_id)?)?;
+                let client = self.public(identifier(&client_id)?)?;
                 self.spend(attempt.once.into_iter().collect(), attempt.now)
                     .await?;
                 Ok(client)
@@ -223,11 +245,8 @@ impl Clients {
     fn public(&self, client_id: ClientId) -> Result<AuthenticatedClient, OAuthError> {
         let registered = self.standings().registered(&client_id);
         let client = registered.as_ref().map(|it| Arc::clone(&it.client));
-        let may = |client: &Arc<Client>| client.metadata.auth_methods.contains(&AuthMethod::None);
         match (&client, client_id.url()) {
-            (Some(client), _) if !may(client) => {
-                Err(refuse("the client is registered to authenticate"))
-            }
+            (Some(client), _) if !client.may_show_nothing() => Err(unproven(client)),
             (None, None) => Err(refuse("no client of this name is registered")),
             _ => Ok(AuthenticatedClient {
                 client_id,
@@ -319,12 +338,18 @@ impl Clients {
         let client = self
             .asserting(&client_id, look_up, source, &standing, now)
             .await?;
+        self.admit(&client).map_err(|refusal| refused(&refusal))?;
         let may = client
             .metadata
             .auth_methods
             .contains(&AuthMethod::PrivateKeyJwt);
         if !may || !standing.allows_method(AuthMethod::PrivateKeyJwt) {
             return Err(refuse("the client may not use private_key_jwt"));
+        }
+        if !client.metadata.accepts_assertion(assertion.alg()) {
+            return Err(refuse(
+                "client assertion: the document names another signature algorithm",
+            ));
         }
         let mut keys = self
             .keys(&client, now)
@@ -333,7 +358,7 @@ impl Clients {
         let mut verified = assertion.verify(&keys);
         if matches!(verified, Verified::NoSuchKey) {
             keys = self
-                .newer_keys(&client, source, now)
+                .newer_keys(&client, assertion.issued_at().unwrap_or(now), source, now)
                 .await
                 .map_err(|refusal| refused(&refusal))?;
             verified = assertion.verify(&keys);
@@ -438,6 +463,10 @@ mod tests {
                 "",
                 Ok("nothing"),
             ),
+            // F-10.
+            ("", "Basic YTo=", Ok("nothing")),
+            ("client_id=a", "Basic YTo=", Ok("nothing")),
+            ("client_id=b", "Basic YTo=", Err(ErrorCode::InvalidClient)),
             ("client_id=a&client_secret=x", "", Ok("post")),
             ("client_id=a", "Basic YTpi", Ok("basic")),
             ("", "Basic YTpi", Ok("basic")),

@@ -12,7 +12,7 @@ use url::Url;
 
 use super::{
     flights::{Flight, Flights},
-    key_sets::KeySets,
+    key_sets::{KeySets, resting},
     memory::{Cached, Memory},
     reading::read,
     refusal::{Refusal, RefusalKind},
@@ -23,6 +23,7 @@ use crate::{
     config::Config,
     fetch::{Charge, FetchError, Fetcher, FetcherError, Resolver},
     policy::{
+        client_document::{self, Allowed},
         client_rules::{Standing, Tier},
         client_url::{self, Rules},
     },
@@ -30,6 +31,7 @@ use crate::{
         client::{Client, Digest},
         client_id::ClientId,
         client_url::ClientUrl,
+        redirect_uri::{self, RedirectUri, RedirectUriError},
     },
     store::{Accepted, Store},
     time::{Clock, UnixTime},
@@ -72,6 +74,8 @@ pub(super) struct Inner {
     pub(super) decoding: tokio::sync::Mutex<()>,
     loopback: bool,
     special_names: bool,
+    /// What documents may say beyond their grammar, where no rule says otherwise.
+    allowed: Allowed,
     own_host: String,
     own_origin: String,
     /// Where documents of clients in development are served, if they are.
@@ -126,6 +130,11 @@ impl Clients {
             loopback: config.danger.allow_loopback_clients,
             special_names: config.danger.allow_loopback_clients
                 || !config.fetch.allow_networks.is_empty(),
+            allowed: Allowed {
+                private_use_schemes: config.policy.private_use_schemes,
+                same_origin: config.policy.same_origin.clone(),
+                same_site: config.policy.same_site.clone(),
+            },
             own_host: config.issuer.host().to_owned(),
             own_origin: config.issuer.origin().to_owned(),
             development: config
@@ -227,6 +236,68 @@ impl Clients {
         Ok(standing)
     }
 
+    /// What a client is to us, now that its document is at hand.
+    ///
+    /// # Errors
+    ///
+    /// When a rule of the administrator blocks it or a key of it, or the policy about documents refuses its document.
+    pub fn admit(&self, client: &Client) -> Result<Standing, Refusal> {
+        let standing = self.standing(client.id(), &client.metadata.thumbprints())?;
+        if let Some(url) = self.by_document(client) {
+            let allowed = self.allowed(&standing);
+            client_document::check(url, &client.metadata, &allowed)
+                .map_err(|(rule, told)| Refusal::invalid(rule, told))?;
+        }
+        Ok(standing)
+    }
+
+    /// The redirect URI of a request, if it is the client's and may be used here.
+    ///
+    /// # Errors
+    ///
+    /// The rule that refuses it.
+    pub fn redirect_uri(
+        &self,
+        client: &Client,
+        requested: &str,
+    ) -> Result<RedirectUri, RedirectUriError> {
+        let metadata = &client.metadata;
+        let chosen = redirect_uri::choose(&metadata.redirect_uris, requested)?;
+        let (Some(scheme), Some(url)) = (chosen.private_use_scheme(), self.by_document(client))
+        else {
+            return Ok(chosen);
+        };
+        let standing = self.standings().of(client.id(), &metadata.thumbprints());
+        match self.allowed(&standing).allows_scheme(url, scheme) {
+            true => Ok(chosen),
+            false => Err(RedirectUriError::PrivateUseScheme),
+        }
+    }
+
+    /// Does a rule or its registration say whether the client's ID tokens carry the claims of their scopes?
+    pub fn id_token_claims(&self, client: &Client) -> Option<bool> {
+        let standing = self
+            .standings()
+            .of(client.id(), &client.metadata.thumbprints());
+        let by_rule = standing.rule.and_then(|rule| rule.id_token_claims);
+        by_rule.or_else(|| {
+            let registered = self.standings().registered(client.id())?;
+            registered.written().id_token_claims
+        })
+    }
+
+    /// The URL of the client's document, if it is known by one: the administrator writes registrations as they are to be.
+    fn by_document<'a>(&self, client: &'a Client) -> Option<&'a ClientUrl> {
+        let url = client.id().url()?;
+        let is_registered = self.standings().registered(client.id()).is_some();
+        (!is_registered).then_some(url)
+    }
+
+    /// What the document of a client of this standing may say.
+    pub(super) fn allowed(&self, standing: &Standing) -> Allowed {
+        self.0.allowed.clone().under(standing.rule.as_ref())
+    }
+
     /// A registered client, or the URL where the document of another one is.
     fn find<'a>(&self, client_id: &'a ClientId) -> Result<Found<'a>, Refusal> {
         match (self.standings().registered(client_id), client_id.url()) {
@@ -251,15 +322,15 @@ impl Clients {
             Found::Registered(client) => return Ok(Some(client)),
             Found::Url(url) => url,
         };
-        Ok(self
-            .0
-            .look_up(url)
-            .await?
-            .filter(|(cached, _)| cached.fresh_until > now && cached.gone.since.is_none())
-            .map(|(cached, place)| {
-                self.0.store.counts.clients.add(place);
-                cached.client
-            }))
+        let found = self.0.look_up(url).await?;
+        let fresh =
+            found.filter(|(cached, _)| cached.fresh_until > now && cached.gone.since.is_none());
+        let Some((cached, place)) = fresh else {
+            return Ok(None);
+        };
+        self.admit(&cached.client)?;
+        self.0.store.counts.clients.add(place);
+        Ok(Some(cached.client))
     }
 
     /// The client, from its host if need be. `source` is the network that asks, to be charged for new clients.
@@ -317,7 +388,7 @@ impl Clients {
                 }
             }
         };
-        self.standing(&id, &client.metadata.thumbprints())?;
+        self.admit(&client)?;
         Ok(client)
     }
 
@@ -347,22 +418,36 @@ impl Clients {
 
     /// The client from its host, if the copy at hand is older than half a minute: for a request that does not fit the copy
     /// and may fit a newer one. Budgets and back-off apply as ever.
-    pub async fn reread(
-        &self,
-        client: &Client,
-        source: IpAddr,
-        now: UnixTime,
-    ) -> Option<Arc<Client>> {
-        let client_id = client.id().url()?;
-        let is_old = now - client.fetched_at >= i64::from(self.0.settings.keys_cooldown);
-        if !is_old || self.is_in_development(client_id) || self.0.is_given_time(client_id, now) {
-            return None;
+    pub async fn reread(&self, client: &Client, source: IpAddr, now: UnixTime) -> Reread {
+        let Ok(Found::Url(client_id)) = self.find(client.id()) else {
+            return Reread::Same;
+        };
+        if self.is_in_development(client_id) {
+            return Reread::Same;
         }
-        let mut cached = self.0.memory.get(client_id)?;
-        cached.refresh_from = now;
-        self.0.memory.insert(client_id.clone(), cached);
-        let read = self.fetched(client_id, source).await.ok()?;
-        (read.digest != client.digest).then_some(read)
+        let cooldown = i64::from(self.0.settings.keys_cooldown);
+        let age = now - client.fetched_at;
+        if age < cooldown {
+            let cause = "the document was read a moment ago";
+            return Reread::NotNow(resting(cooldown - age, cause.to_owned()));
+        }
+        let failure = self.0.failures.get(client_id);
+        if let Some(failure) = failure.filter(|failure| failure.not_before > now) {
+            return Reread::NotNow(failure.refusal_during_backoff(now));
+        }
+        if let Some(mut cached) = self.0.memory.get(client_id) {
+            cached.refresh_from = now;
+            self.0.memory.insert(client_id.clone(), cached);
+        }
+        match self.fetched(client_id, source).await {
+            Ok(read) if read.fetched_at == client.fetched_at => {
+                let cause = "the document could not be read";
+                Reread::NotNow(resting(cooldown, cause.to_owned()))
+            }
+            Ok(read) if read.digest == client.digest => Reread::Same,
+            Ok(read) => Reread::Newer(read),
+            Err(refusal) => Reread::NotNow(refusal),
+        }
     }
 
     /// Is the client's document still what its grants rest on? Asks nobody.
@@ -424,6 +509,23 @@ impl Clients {
             return Ok(self.0.development_client(url, now).await.ok());
         }
         Ok(self.0.last_good(url).await?.map(|cached| cached.client))
+    }
+
+    /// The same, where the client would be let in: its redirect URIs say where a refusal may go. No network.
+    ///
+    /// # Errors
+    ///
+    /// When it is blocked, or the database fails.
+    pub async fn last_good_copy(
+        &self,
+        client_id: &ClientId,
+        now: UnixTime,
+    ) -> Result<Option<Arc<Client>>, Refusal> {
+        let Some(client) = self.last_known(client_id, now).await? else {
+            return Ok(None);
+        };
+        self.admit(&client)?;
+        Ok(Some(client))
     }
 
     /// When we first read its document.
@@ -531,6 +633,15 @@ impl Clients {
 fn half(places: u32) -> usize {
     let places = usize::try_from(places).unwrap_or(usize::MAX);
     (places / 2).clamp(1, Semaphore::MAX_PERMITS)
+}
+
+/// What came of reading a document once more.
+pub enum Reread {
+    Newer(Arc<Client>),
+    /// It is as it was, or what is known of the client is not read from a host.
+    Same,
+    /// It could not be read, or not now.
+    NotNow(Refusal),
 }
 
 /// What is at hand of a client.

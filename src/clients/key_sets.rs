@@ -6,7 +6,7 @@ use moka::sync::Cache;
 use url::Url;
 
 use super::{
-    cimd::{Clients, Inner},
+    cimd::{Clients, Inner, Reread},
     flights::Flights,
     refusal::{Refusal, RefusalKind},
 };
@@ -31,6 +31,8 @@ const ACCEPT: &str = "application/jwk-set+json, application/json;q=0.9";
 struct Kept {
     /// `None`: it could never be read.
     set: Option<Arc<KeySet>>,
+    /// When it was read.
+    read_at: UnixTime,
     fresh_until: UnixTime,
     /// When its host was asked last.
     asked_at: UnixTime,
@@ -110,25 +112,37 @@ impl Clients {
     }
 
     /// The keys, asked for now because an assertion names one that is not among those at hand. Only after every cheap
-    /// check: one question to a host in `clients.keys_cooldown` seconds, whoever asks.
+    /// check: one question to a host in `clients.keys_cooldown` seconds, whoever asks. Keys that were read after the
+    /// assertion was made, at `made_at`, are the last word.
     ///
     /// # Errors
     ///
-    /// [`RefusalKind::Temporary`] while the host is given time: a key that was just published may still be unknown.
+    /// [`RefusalKind::Invalid`] where there is no such key; [`RefusalKind::Temporary`] while the host is given time: a key
+    /// that was published just before may still be unknown here.
     pub async fn newer_keys(
         &self,
         client: &Client,
+        made_at: UnixTime,
         source: IpAddr,
         now: UnixTime,
     ) -> Result<Arc<KeySet>, Refusal> {
         let Some(uri) = &client.metadata.jwks_uri else {
-            return self.newer_inline_keys(client, source, now).await;
+            return self.newer_inline_keys(client, made_at, source, now).await;
         };
         let sets = &self.0.key_sets;
-        let known = sets.kept.get(uri);
-        match known.filter(|kept| now - kept.asked_at < sets.cooldown) {
+        if let Some(kept) = sets.kept.get(uri) {
+            if kept.set.is_some() && kept.read_at > made_at {
+                return Err(no_such_key());
+            }
+            if now - kept.asked_at < sets.cooldown {
+                return Err(kept.resting(sets.cooldown, now));
+            }
+        }
+        let keys = self.ask_for_keys(client, uri).await?;
+        // A set that serves although its host gave no other is no answer to this question.
+        match sets.kept.get(uri).filter(|kept| kept.failure.is_some()) {
             Some(kept) => Err(kept.resting(sets.cooldown, now)),
-            None => self.ask_for_keys(client, uri).await,
+            None => Ok(keys),
         }
     }
 
@@ -136,22 +150,21 @@ impl Clients {
     async fn newer_inline_keys(
         &self,
         client: &Client,
+        made_at: UnixTime,
         source: IpAddr,
         now: UnixTime,
     ) -> Result<Arc<KeySet>, Refusal> {
-        let cooldown = self.0.key_sets.cooldown;
-        let (is_registered, age) = (client.id().url().is_none(), now - client.fetched_at);
-        if !is_registered && age < cooldown {
-            let cause = "the document was read a moment ago and does not have the key";
-            return Err(resting(cooldown - age, cause.to_owned()));
+        if client.fetched_at > made_at {
+            return Err(no_such_key());
         }
         let reread = {
             let _place = self.program_may_wait()?;
             self.reread(client, source, now).await
         };
         match reread {
-            Some(newer) => self.keys(&newer, now).await,
-            None => self.keys(client, now).await,
+            Reread::Newer(newer) => self.keys(&newer, now).await,
+            Reread::Same => Err(no_such_key()),
+            Reread::NotNow(refusal) => Err(unavailable(refusal)),
         }
     }
 
@@ -195,7 +208,7 @@ impl Kept {
     }
 }
 
-fn resting(wait: i64, cause: String) -> Refusal {
+pub(super) fn resting(wait: i64, cause: String) -> Refusal {
     let wait = u32::try_from(wait).unwrap_or(1).max(1);
     Refusal {
         kind: RefusalKind::Temporary(wait),
@@ -203,6 +216,11 @@ fn resting(wait: i64, cause: String) -> Refusal {
         told: format!("the client's keys are read again in {wait} seconds at the earliest"),
         cause,
     }
+}
+
+fn no_such_key() -> Refusal {
+    let told = "the client has no such key: its keys were read after the assertion was made";
+    Refusal::invalid("keys.unknown", told)
 }
 
 fn no_keys() -> Refusal {
@@ -230,6 +248,7 @@ impl Inner {
         let kept = match &read {
             Ok((set, lifetime)) => Kept {
                 set: Some(Arc::new(set.clone())),
+                read_at: now,
                 fresh_until: now + *lifetime,
                 asked_at: now,
                 failure: None,
@@ -238,6 +257,7 @@ impl Inner {
                 tracing::warn!(%client_id, jwks_uri = uri, rule = refusal.rule, cause = %refusal.cause.escape_debug(), "could not read a client's keys");
                 Kept {
                     set: before.as_ref().and_then(|kept| kept.set.clone()),
+                    read_at: before.as_ref().map_or(now, |kept| kept.read_at),
                     fresh_until: before.map_or(now, |kept| kept.fresh_until),
                     asked_at: now,
                     failure: Some(refusal.clone()),

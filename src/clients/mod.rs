@@ -15,8 +15,8 @@ mod standings;
 mod watch;
 
 pub use self::{
-    authenticate::{Attempt, AuthenticatedClient, LookUp, METHODS, claimed, refused},
-    cimd::{Clients, Footing},
+    authenticate::{Attempt, AuthenticatedClient, LookUp, METHODS, claimed, refused, unproven},
+    cimd::{Clients, Footing, Reread},
     explain::{Facts, Line, Report, Summary, Verdict},
     refusal::{Refusal, RefusalKind},
     standings::Standings,

@@ -52,6 +52,14 @@ impl Refusal {
         }
     }
 
+    /// May the same request succeed later?
+    pub fn is_temporary(&self) -> bool {
+        matches!(
+            self.kind,
+            RefusalKind::Temporary(_) | RefusalKind::TooMany(_)
+        )
+    }
+
     /// The rule as strangers are told it.
     pub fn told_rule(&self) -> &'static str {
         if BELOW_HTTP.contains(&self.rule) {

@@ -105,6 +105,12 @@ impl Config {
                 ));
             }
         }
+        if let Some(id) = &self.policy.default_resource
+            && !self.resources.0.iter().any(|known| known.id == *id)
+        {
+            let told = format!("the id of one of [[resources]], found {id}");
+            return Err(("policy.default_resource", told));
+        }
         let ids = self.resources.0.iter().map(|resource| &resource.id);
         for (position, resource) in self.resources.0.iter().enumerate() {
             if let Err(error) = resource

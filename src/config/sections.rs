@@ -5,6 +5,7 @@ use std::{fmt, net::SocketAddr, num::NonZeroU32, path::PathBuf, str::FromStr};
 use super::secrets;
 use crate::{
     policy::{
+        client_document::{Member, PrivateUseSchemes},
         client_rules::{Pattern, Rule, Tier},
         registration::Registered,
     },
@@ -265,6 +266,8 @@ section! {
         device_code: NonZeroU32 = at_least_one(600),
         /// Seconds between two questions of such a device.
         device_interval: NonZeroU32 = at_least_one(5),
+        /// Do ID tokens carry the claims of their scopes, as `/userinfo` does?
+        id_token_claims: bool = true,
         /// Must every DPoP proof carry a nonce of ours?
         dpop_nonce_required: bool = true,
     }
@@ -344,6 +347,15 @@ section! {
         unlisted: Tier = Tier::Unknown,
         /// May devices be signed in by people who look at another screen (RFC 8628)?
         devices: bool = true,
+        /// Which private-use schemes redirect URIs in documents may have (RFC 8252 §7.1).
+        private_use_schemes: PrivateUseSchemes = PrivateUseSchemes::Bound,
+        /// Members of documents that must be on the origin of the `client_id`.
+        same_origin: Vec<Member> = Vec::new(),
+        /// Members of documents that must be on its registrable domain.
+        same_site: Vec<Member> = Vec::new(),
+        /// What an access token is for whose request names no resource, and whose scopes do not say it either.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        default_resource: Option<String> = None,
         /// Rules about clients.
         clients: Vec<Rule> = Vec::new(),
         /// What the rules must make of some clients: `wayleave config check` proves it.

@@ -11,16 +11,17 @@ use http::{Extensions, HeaderMap, Method, StatusCode, Uri, header};
 
 use crate::{
     app::App,
+    clients::{Refusal, Reread},
     fetch::LOOP_MARKER,
     grants::approval::{Proposal, PushedAs},
     policy::{Facts, Verdict, decide},
     protocol::{
         client::{Client, Digest},
         client_id::ClientId,
-        error::OAuthError,
+        error::{ErrorCode, OAuthError},
         params::Params,
         pushed,
-        redirect_uri::{self, RedirectUri},
+        redirect_uri::RedirectUri,
     },
     secret::{self, Secret, Visitor},
     store::{Asked, Consent, NewInteraction, StoreError},
@@ -56,7 +57,8 @@ pub(crate) async fn authorize(
         return Ok(StatusCode::LOOP_DETECTED.into_response());
     }
     let visible = read(&app, &method, &uri, &headers, &body)?;
-    let (visible, sent_to_login_at) = forms::take_sent(&app, &visible);
+    let browser = cookies::read::<Visitor>(&app, &headers, cookies::VISITOR);
+    let (visible, sent_to_login_at) = forms::take_sent(&app, &visible, browser.as_ref(), now);
     let client_id = client_id(&app, &visible)?;
     let pushed = pushed(&app, &client_id, &visible, sent_to_login_at, now).await?;
     let params = match &pushed {
@@ -85,14 +87,23 @@ pub(crate) async fn authorize(
         source: client_ip(&extensions, &headers, &app.config.server.trusted_proxies),
     };
     let client = match &pushed {
-        Some(pushed) => Some(request.version(&client_id, pushed).await?),
-        None => request.client(&client_id, session.as_ref()).await?,
+        Some(pushed) => Ok(Some(request.version(&client_id, pushed).await?)),
+        None => request.client(&client_id, session.is_some()).await,
     };
-    let Some(client) = client else {
+    match client {
+        Ok(Some(client)) => request.advance(client, session).await,
         // Nobody is signed in, and the client is not known: its host is asked only for somebody who is.
-        return request.send_to_login();
-    };
-    request.advance(client, session).await
+        Ok(None) => request.send_to_login(),
+        Err(refusal) => {
+            if let Some(answer) = request.refuse_silently(&client_id, &refusal).await {
+                return Ok(answer);
+            }
+            let user = session
+                .as_ref()
+                .map(|session| session.row.username.as_str());
+            Err(PageError::client(&app, client_id.as_str(), &refusal).signed_in_as(user))
+        }
+    }
 }
 
 /// Does somebody only look whether there is something here? Nothing is fetched or written for them.
@@ -242,21 +253,38 @@ impl Incoming<'_> {
     async fn client(
         &self,
         client_id: &ClientId,
-        session: Option<&CurrentSession>,
-    ) -> Result<Option<Arc<Client>>, PageError> {
-        let found = match session {
-            Some(_) => self
-                .app
-                .clients
-                .resolve(client_id, self.source, self.now)
-                .await
-                .map(Some),
-            None => self.app.clients.known(client_id, self.now).await,
-        };
-        found.map_err(|refusal| {
-            let user = session.map(|session| session.row.username.as_str());
-            PageError::client(self.app, client_id.as_str(), &refusal).signed_in_as(user)
-        })
+        is_signed_in: bool,
+    ) -> Result<Option<Arc<Client>>, Refusal> {
+        let (clients, now) = (&self.app.clients, self.now);
+        match is_signed_in {
+            true => clients.resolve(client_id, self.source, now).await.map(Some),
+            // The answer is a refusal in any case, and the last good copy knows where it goes.
+            false if self.is_silent() => clients.last_good_copy(client_id, now).await,
+            false => clients.known(client_id, now).await,
+        }
+    }
+
+    /// OpenID Connect Core §3.1.2.1: must nobody be shown a page?
+    fn is_silent(&self) -> bool {
+        let mut prompt = self.params.optional("prompt").into_iter();
+        prompt.any(|prompt| prompt.split(' ').any(|value| value == "none"))
+    }
+
+    /// The answer to a client that wants no page shown and whose document cannot be read now: to the redirect URI that the
+    /// last good copy lists. `None` where there is none.
+    async fn refuse_silently(&self, client_id: &ClientId, refusal: &Refusal) -> Option<Response> {
+        if !self.is_silent() || !refusal.is_temporary() {
+            return None;
+        }
+        let (app, now) = (self.app, self.now);
+        let client = app.clients.last_good_copy(client_id, now).await.ok()??;
+        let requested = self.params.optional("redirect_uri").unwrap_or_default();
+        let redirect_uri = app.clients.redirect_uri(&client, requested).ok()?;
+        let told =
+            "prompt none was asked for, but the client's document cannot be read at the moment";
+        let error = OAuthError::new(ErrorCode::InteractionRequired, told);
+        let callback = Callback::new(app, redirect_uri, self.params);
+        Some(callback.error(&error.because(refusal.cause.clone())))
     }
 
     /// The version of the client that its pushed request was judged by: one login uses one version.
@@ -269,7 +297,8 @@ impl Incoming<'_> {
         let version = clients
             .version(client_id, &pushed.digest, pushed.fetched_at)
             .await;
-        version.map_err(|refusal| PageError::client(self.app, client_id.as_str(), &refusal))
+        let admitted = version.and_then(|client| clients.admit(&client).map(|_| client));
+        admitted.map_err(|refusal| PageError::client(self.app, client_id.as_str(), &refusal))
     }
 
     /// The one place that decides what happens next, however often the person leaves for a page.
@@ -288,6 +317,9 @@ impl Incoming<'_> {
             Ok(proposal) => proposal,
             Err(error) => return Ok(callback.error(&error)),
         };
+        if let Err(error) = proposal.check_step_up(self.consents) {
+            return Ok(callback.error(&error));
+        }
         let store_failed = |error| PageError::store(app, &error);
         let remembered = proposal.remembered(app, self.consents, now).await;
         let facts = Facts {
@@ -331,14 +363,16 @@ impl Incoming<'_> {
     ) -> Result<(Arc<Client>, RedirectUri), PageError> {
         let (app, now) = (self.app, self.now);
         let requested = self.params.optional("redirect_uri").unwrap_or_default();
-        let choose =
-            |client: &Client| redirect_uri::choose(&client.metadata.redirect_uris, requested);
+        let choose = |client: &Client| app.clients.redirect_uri(client, requested);
         let error = match choose(&client) {
             Ok(redirect_uri) => return Ok((client, redirect_uri)),
             Err(error) => error,
         };
         let newer = match signed_in && self.pushed.is_none() {
-            true => app.clients.reread(&client, self.source, now).await,
+            true => match app.clients.reread(&client, self.source, now).await {
+                Reread::Newer(newer) => Some(newer),
+                Reread::Same | Reread::NotNow(_) => None,
+            },
             false => None,
         };
         if let Some((newer, redirect_uri)) = newer
@@ -364,19 +398,17 @@ impl Incoming<'_> {
     }
 
     fn send_to_login(&self) -> Result<Response, PageError> {
-        if self
-            .params
-            .optional("prompt")
-            .is_some_and(|prompt| prompt.split(' ').any(|value| value == "none"))
-        {
+        if self.is_silent() {
             let told = "prompt none was asked for, but nobody is signed in and the client is not known yet";
             return Err(PageError::bad_request(self.app, "prompt", told));
         }
-        let request = forms::mark_sent(self.app, self.visible, self.now);
-        Ok(see_other(&format!(
-            "{}/login?{request}",
-            self.app.config.issuer.path()
-        )))
+        let (browser, cookie) = cookies::visitor(self.app, self.headers);
+        let request = forms::mark_sent(self.app, self.visible, &browser, self.now);
+        let base = self.app.config.issuer.path();
+        let mut response = see_other(&format!("{base}/login?{request}"));
+        let cookie = cookie.map(|cookie| (header::SET_COOKIE, cookie));
+        response.headers_mut().extend(cookie);
+        Ok(response)
     }
 
     /// Puts the question of consent.
@@ -386,8 +418,7 @@ impl Incoming<'_> {
         session: &CurrentSession,
     ) -> Result<Response, PageError> {
         let secret = Secret::<secret::Interaction>::generate();
-        let known = cookies::read::<Visitor>(self.app, self.headers, cookies::VISITOR);
-        let visitor = known.clone().unwrap_or_else(Secret::generate);
+        let (visitor, cookie) = cookies::visitor(self.app, self.headers);
         let question = NewInteraction {
             hash: secret.hash(),
             asked: Asked {
@@ -408,12 +439,8 @@ impl Incoming<'_> {
             .map_err(|error| PageError::store(self.app, &error))?;
         let base = self.app.config.issuer.path();
         let mut response = see_other(&format!("{base}/consent?interaction={}", secret.expose()));
-        if known.is_none() {
-            response.headers_mut().append(
-                header::SET_COOKIE,
-                cookies::set(self.app, cookies::VISITOR, &visitor),
-            );
-        }
+        let cookie = cookie.map(|cookie| (header::SET_COOKIE, cookie));
+        response.headers_mut().extend(cookie);
         Ok(response)
     }
 }

@@ -14,11 +14,11 @@ use crate::{
         bearer::{self, Presented, Scheme},
         error::{ErrorCode, OAuthError},
         scope::{OPENID, Scope},
-        userinfo::{Person, claims},
+        userinfo::claims,
     },
-    store::{Once, Profile},
+    store::Once,
     time::UnixTime,
-    tokens::{Live, live, store_failed},
+    tokens::{live, person, store_failed},
     web::{error::ResourceError, machine},
 };
 
@@ -86,10 +86,15 @@ impl Shown<'_> {
                 "the access token was not issued for this scheme and this key",
             ));
         }
+        // A resource that was shown a token learns no more with it than it says.
+        if !live.claims.aud.names(app.config.issuer.as_str()) {
+            return Err(refuse(
+                "the access token is for a resource, not for this server",
+            ));
+        }
         let scope: Scope = live.claims.scope.parse()?;
-        // The scope says that the token is meant for here, also one whose audience is a resource: that has to be the
-        // resource's own name, and nothing beside it.
-        let Some(person) = person(&live).filter(|_| scope.contains(OPENID)) else {
+        let person = live.person.as_ref().map(person);
+        let Some(person) = person.filter(|_| scope.contains(OPENID)) else {
             let told = "the access token was not granted the scope openid";
             return Err(OAuthError::new(ErrorCode::InsufficientScope, told));
         };
@@ -116,23 +121,4 @@ impl Shown<'_> {
 
 fn refuse(told: &'static str) -> OAuthError {
     OAuthError::new(ErrorCode::InvalidToken, told)
-}
-
-fn person(live: &Live) -> Option<Person<'_>> {
-    let Profile {
-        subject,
-        username,
-        name,
-        email,
-        email_verified,
-        updated_at,
-    } = live.person.as_ref()?;
-    Some(Person {
-        subject,
-        username,
-        name: name.as_deref(),
-        email: email.as_deref(),
-        email_verified: *email_verified,
-        updated_at: *updated_at,
-    })
 }

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use super::lifetimes;
+use super::{implied_resources, lifetimes};
 use crate::{
     app::App,
     policy::{
+        catalog::refused_in_vain,
         client_rules::{Standing, Tier},
         metadata_change,
     },
@@ -15,8 +16,9 @@ use crate::{
         client_metadata::{AuthMethod, AuthMethods, GrantType},
         error::{ErrorCode, OAuthError},
         params::Params,
+        pkce::Pkce,
         redirect_uri::RedirectUri,
-        scope::{OPENID, Scope},
+        scope::Scope,
     },
     secret::{Code, PushedRequest, Secret, SecretHash},
     store::{Consent, NewCode},
@@ -77,7 +79,9 @@ impl Proposal {
         redirect_uri: RedirectUri,
         pushed: Option<PushedAs>,
     ) -> Result<Self, OAuthError> {
-        let mut request = authorize::parse(params, client.id().clone(), redirect_uri)?;
+        let registered = app.clients.standings().registered(client.id());
+        let pkce = registered.map_or(Pkce::Required, |registered| registered.written().pkce);
+        let mut request = authorize::parse(params, client.id().clone(), redirect_uri, pkce)?;
         request.resources = app.config.resources.named(request.resources);
         request.max_age = request.max_age.or(client.metadata.default_max_age);
         // The revision first: rules that come with a later one are judged by again.
@@ -119,7 +123,7 @@ impl Proposal {
             );
         }
         let catalog = &app.config.resources;
-        catalog.check(&request.resources, &standing)?;
+        catalog.check(&request.resources, &app.config.issuer, &standing)?;
         let may_refresh = client.may_use(GrantType::RefreshToken)
             && standing.allows_grant(GrantType::RefreshToken, false);
         let scope = catalog.grantable(
@@ -129,6 +133,9 @@ impl Proposal {
             may_refresh,
             &standing,
         )?;
+        if request.resources.0.is_empty() {
+            request.resources = implied_resources(app, &scope);
+        }
         Ok(Self {
             request,
             client,
@@ -139,6 +146,30 @@ impl Proposal {
             pushed,
             revision,
         })
+    }
+
+    /// What the client asks for; where it leaves the choice to us, what it gets.
+    pub fn asked(&self) -> &Scope {
+        self.request.scope.as_ref().unwrap_or(&self.scope)
+    }
+
+    /// Does the client ask in vain for more than it has? One that a resource sent here for a scope which it cannot get
+    /// would be sent again for ever, if it were answered without.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_scope`, naming what cannot be granted.
+    pub fn check_step_up(&self, consents: &[Consent]) -> Result<(), OAuthError> {
+        let before = consents.iter().map(|consent| consent.asked.as_ref());
+        match refused_in_vain(self.asked(), &self.scope, before) {
+            Some(refused) => {
+                let told = format!(
+                    "this client cannot be granted what it asks for beyond what it has: {refused}"
+                );
+                Err(OAuthError::new(ErrorCode::InvalidScope, told))
+            }
+            None => Ok(()),
+        }
     }
 
     /// What the person agreed to before, as far as it concerns this; of their consents to this client the newest first.
@@ -173,15 +204,8 @@ impl Proposal {
         self.may_refresh.then_some(absolute)
     }
 
-    /// The code for this proposal, and the row that keeps it. The key for the client's ID tokens, if it is the first
-    /// that wants one of its algorithm, is made and published while the person is on the way back.
+    /// The code for this proposal, and the row that keeps it.
     pub fn code(&self, app: &App, person: Person<'_>, now: UnixTime) -> (Secret<Code>, NewCode) {
-        let alg = self.client.metadata.id_token_alg;
-        if self.scope.contains(OPENID) && !app.keys.has(alg) {
-            let app = app.clone();
-            // Whoever redeems the code waits for it, and is told if it fails.
-            tokio::spawn(async move { _ = app.keys.have(alg, now).await });
-        }
         let code = Secret::generate();
         let row = NewCode {
             hash: code.hash(),

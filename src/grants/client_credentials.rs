@@ -1,6 +1,6 @@
 //! The client credentials grant: RFC 6749 §4.4. A client acts for itself: no person, no consent, nothing to refresh.
 
-use super::{Request, lifetimes, standing};
+use super::{Request, implied_resources, lifetimes, standing};
 use crate::{
     policy::catalog::is_of_people,
     protocol::{
@@ -43,11 +43,14 @@ pub(super) async fn redeem(request: Request<'_>) -> Result<TokenResponse, OAuthE
         let told = "scopes about a person need one: client_credentials has none";
         return Err(OAuthError::new(ErrorCode::InvalidScope, told));
     }
-    let resources = app.config.resources.asked(params)?;
+    let mut resources = app.config.resources.asked(params)?;
     let catalog = &app.config.resources;
-    catalog.check(&resources, &standing)?;
+    catalog.check(&resources, &app.config.issuer, &standing)?;
     let listed = known.metadata.scope.as_deref();
     let scope = catalog.grantable(asked.as_ref(), listed, &resources, false, &standing)?;
+    if resources.0.is_empty() {
+        resources = implied_resources(app, &scope);
+    }
     let (access, ..) = lifetimes(app, client.is_confidential(), &standing);
     app.clients.used(client.id(), now);
     let granted = Granted {

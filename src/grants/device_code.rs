@@ -1,6 +1,6 @@
 //! The device grant: RFC 8628 §3.4. What a device may ask for is judged when it starts, when its person answers, and here.
 
-use super::{Request, Terms, standing, store_failed};
+use super::{Request, Terms, implied_resources, standing, store_failed};
 use crate::{
     app::App,
     policy::client_rules::Standing,
@@ -80,13 +80,16 @@ impl Proposal {
     ) -> Result<Self, OAuthError> {
         check_client(client, standing, method)?;
         let asked: Option<Scope> = params.optional("scope").map(str::parse).transpose()?;
-        let resources = app.config.resources.asked(params)?;
+        let mut resources = app.config.resources.asked(params)?;
         let catalog = &app.config.resources;
-        catalog.check(&resources, standing)?;
+        catalog.check(&resources, &app.config.issuer, standing)?;
         let may_refresh = client.may_use(GrantType::RefreshToken)
             && standing.allows_grant(GrantType::RefreshToken, method.is_confidential());
         let listed = client.metadata.scope.as_deref();
         let scope = catalog.grantable(asked.as_ref(), listed, &resources, may_refresh, standing)?;
+        if resources.0.is_empty() {
+            resources = implied_resources(app, &scope);
+        }
         Ok(Self {
             scope,
             resources,

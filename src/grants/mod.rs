@@ -13,7 +13,7 @@ use futures_util::future::BoxFuture;
 pub(crate) use crate::tokens::store_failed;
 use crate::{
     app::App,
-    clients::{AuthenticatedClient, refused},
+    clients::{AuthenticatedClient, refused, unproven},
     config::Config,
     policy::client_rules::Standing,
     protocol::{
@@ -91,12 +91,37 @@ pub async fn redeem(request: Request<'_>) -> Result<TokenResponse, OAuthError> {
             "this server does not have this grant_type",
         ));
     };
-    let counts = &request.app.store.counts;
-    let redeemed = (grant.redeem)(request).await;
-    if redeemed.is_ok() {
-        counts.tokens.add(grant.name);
+    let Request {
+        app, client, now, ..
+    } = request;
+    match (grant.redeem)(request).await {
+        Ok(response) => {
+            app.store.counts.tokens.add(grant.name);
+            Ok(response)
+        }
+        Err(error)
+            if matches!(
+                error.code,
+                ErrorCode::InvalidGrant | ErrorCode::InvalidClient
+            ) =>
+        {
+            Err(missing_proof(app, client, now).await.unwrap_or(error))
+        }
+        Err(error) => Err(error),
     }
-    redeemed
+}
+
+/// What is wrong first with a request that gives nothing: its client has to prove itself, and shows nothing.
+async fn missing_proof(
+    app: &App,
+    client: &AuthenticatedClient,
+    now: UnixTime,
+) -> Option<OAuthError> {
+    if client.is_confidential() {
+        return None;
+    }
+    let known = app.clients.last_known(client.id(), now).await.ok()??;
+    (!known.may_show_nothing()).then(|| unproven(&known))
 }
 
 /// What the client is to us now: a rule that came after its grant counts, too, and one about a key that it publishes.
@@ -113,16 +138,23 @@ async fn standing(
             .await
             .map_err(|refusal| refused(&refusal))?,
     };
-    let keys = known.map_or_else(Vec::new, |client| client.metadata.thumbprints());
-    let standing = app
-        .clients
-        .standing(client.id(), &keys)
-        .map_err(|refusal| refused(&refusal))?;
+    let standing = match known {
+        Some(known) => app.clients.admit(&known),
+        None => app.clients.standing(client.id(), &[]),
+    };
+    let standing = standing.map_err(|refusal| refused(&refusal))?;
     if !standing.allows_method(client.method()) {
         let told = "the administrator does not let this client authenticate in this way";
         return Err(OAuthError::new(ErrorCode::UnauthorizedClient, told));
     }
     Ok(standing)
+}
+
+/// What a grant of this scope is for, where its request names no resource.
+fn implied_resources(app: &App, scope: &Scope) -> Resources {
+    let default = app.config.policy.default_resource.as_deref();
+    let catalog = &app.config.resources;
+    catalog.implied(scope, default, &app.config.issuer)
 }
 
 /// How long what a client is granted lives, if it authenticates and if not: access tokens, refresh tokens without use, and
@@ -199,7 +231,8 @@ impl Terms {
     ) -> Result<(Scope, Resources), OAuthError> {
         let asked = resources.narrow(self.asked.clone())?;
         let catalog = &self.app.config.resources;
-        let scope = catalog.still_granted(scope, resources, &asked, &self.standing)?;
+        let issuer = &self.app.config.issuer;
+        let scope = catalog.still_granted(scope, resources, &asked, issuer, &self.standing)?;
         Ok((scope, asked))
     }
 

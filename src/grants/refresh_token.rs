@@ -62,9 +62,13 @@ pub(super) async fn redeem(request: Request<'_>) -> Result<TokenResponse, OAuthE
             .filter(|grant| grant.fits(client.method(), jkt))
             .ok_or_else(unknown)?;
         let (scope, resources) = narrow(&grant, asked_scope.clone(), asked_resources.clone())?;
-        app.config
-            .resources
-            .still_granted(&scope, &grant.resources, &resources, &standing)?;
+        app.config.resources.still_granted(
+            &scope,
+            &grant.resources,
+            &resources,
+            &app.config.issuer,
+            &standing,
+        )?;
         looked_at = Some(grant);
     }
     // A token that is not rotated need not be written at every use.
@@ -98,10 +102,13 @@ pub(super) async fn redeem(request: Request<'_>) -> Result<TokenResponse, OAuthE
         }
     };
     let (scope, resources) = narrow(&grant, asked_scope, asked_resources)?;
-    let scope =
-        app.config
-            .resources
-            .still_granted(&scope, &grant.resources, &resources, &standing)?;
+    let scope = app.config.resources.still_granted(
+        &scope,
+        &grant.resources,
+        &resources,
+        &app.config.issuer,
+        &standing,
+    )?;
     app.clients.used(client.id(), now);
     let generation = grant.generation;
     let granted = Granted {
@@ -110,7 +117,8 @@ pub(super) async fn redeem(request: Request<'_>) -> Result<TokenResponse, OAuthE
         subject: grant.subject,
         scope,
         resources,
-        jkt: grant.jkt,
+        // RFC 9449 §5: the key that the request is signed with.
+        jkt: jkt.map(str::to_owned),
         signed_in: Some(SignedIn {
             at: grant.signed_in_at,
             sid: grant.sid,

@@ -86,7 +86,10 @@ pub(super) fn wanted(
                 resource: known.and_then(|(_, resource)| resource?.name.clone()),
             }
         });
-    let resources = resources.0.iter().map(|resource| ResourceView {
+    // What is for this server itself, the permissions say.
+    let own = app.config.issuer.as_str();
+    let others = resources.0.iter().filter(|it| it.as_str() != own);
+    let resources = others.map(|resource| ResourceView {
         name: catalog
             .find(resource.as_str())
             .and_then(|known| known.name.clone()),

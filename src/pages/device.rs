@@ -9,7 +9,7 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
-use http::{Extensions, HeaderMap, StatusCode, Uri, header};
+use http::{Extensions, HeaderMap, HeaderValue, StatusCode, Uri, header};
 
 use super::asker::{ago, asker, wanted};
 use crate::{
@@ -201,8 +201,8 @@ pub(crate) async fn done(
 struct Visit {
     session: CurrentSession,
     visitor: Secret<Visitor>,
-    /// Does the browser not have its cookie yet?
-    is_new: bool,
+    /// The cookie that the browser does not have yet.
+    cookie: Option<HeaderValue>,
     asked: Asked,
     now: UnixTime,
 }
@@ -219,9 +219,7 @@ async fn visit(app: &App, headers: &HeaderMap) -> Result<Option<Visit>, PageErro
     let Some(session) = session else {
         return Ok(None);
     };
-    let known = cookies::read::<Visitor>(app, headers, cookies::VISITOR);
-    let is_new = known.is_none();
-    let visitor = known.unwrap_or_else(Secret::generate);
+    let (visitor, cookie) = cookies::visitor(app, headers);
     Ok(Some(Visit {
         asked: Asked {
             browser: visitor.hash(),
@@ -229,7 +227,7 @@ async fn visit(app: &App, headers: &HeaderMap) -> Result<Option<Visit>, PageErro
         },
         session,
         visitor,
-        is_new,
+        cookie,
         now,
     }))
 }
@@ -249,10 +247,9 @@ impl Visit {
             false => StatusCode::OK,
         };
         let mut response = html::page(status, &page);
-        if self.is_new {
-            let cookie = cookies::set(app, cookies::VISITOR, &self.visitor);
-            response.headers_mut().append(header::SET_COOKIE, cookie);
-        }
+        let cookie = self.cookie.clone();
+        let cookie = cookie.map(|cookie| (header::SET_COOKIE, cookie));
+        response.headers_mut().extend(cookie);
         response
     }
 
@@ -309,8 +306,7 @@ impl Judged {
         };
         let version = app.clients.version(id, &device.digest, device.fetched_at);
         let client = version.await.map_err(refused)?;
-        let keys = client.metadata.thumbprints();
-        let standing = app.clients.standing(id, &keys).map_err(refused)?;
+        let standing = app.clients.admit(&client).map_err(refused)?;
         check_client(&client, &standing, device.auth_method).map_err(told)?;
         // A newer version of the document that is at hand may have taken the grant away. One that cannot be looked up
         // now takes nothing away.
@@ -322,7 +318,13 @@ impl Judged {
         let resources = &device.resources;
         let catalog = &app.config.resources;
         let scope = catalog
-            .still_granted(&device.scope, resources, resources, &standing)
+            .still_granted(
+                &device.scope,
+                resources,
+                resources,
+                &app.config.issuer,
+                &standing,
+            )
             .map_err(told)?;
         Ok(Self {
             client,

@@ -12,7 +12,7 @@ use http::{Extensions, HeaderMap, StatusCode, Uri, header};
 use crate::{
     app::App,
     protocol::{client_id::ClientId, params::Params, pushed},
-    secret::{Secret, Visitor},
+    secret::Visitor,
     time::roughly,
     web::{
         callback::see_other,
@@ -159,8 +159,7 @@ async fn page(
     request: &Params,
     failed: Option<(&str, &Outcome)>,
 ) -> Response {
-    let known = cookies::read::<Visitor>(app, headers, cookies::VISITOR);
-    let visitor = known.clone().unwrap_or_else(Secret::generate);
+    let (visitor, cookie) = cookies::visitor(app, headers);
     let client_id = request
         .optional("client_id")
         .and_then(|text| text.parse::<ClientId>().ok());
@@ -195,11 +194,7 @@ async fn page(
         let headers = response.headers_mut();
         headers.insert(header::RETRY_AFTER, seconds.into());
     }
-    if known.is_none() {
-        response.headers_mut().append(
-            header::SET_COOKIE,
-            cookies::set(app, cookies::VISITOR, &visitor),
-        );
-    }
+    let cookie = cookie.map(|cookie| (header::SET_COOKIE, cookie));
+    response.headers_mut().extend(cookie);
     response
 }

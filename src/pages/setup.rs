@@ -119,8 +119,7 @@ fn page(
     username: &str,
     failed: Option<&str>,
 ) -> Response {
-    let known = cookies::read::<Visitor>(app, headers, cookies::VISITOR);
-    let visitor = known.clone().unwrap_or_else(Secret::generate);
+    let (visitor, cookie) = cookies::visitor(app, headers);
     let page = views::Setup {
         frame: html::frame(app, None),
         csrf: forms::token(app, FORM, &visitor),
@@ -135,11 +134,7 @@ fn page(
         StatusCode::OK
     };
     let mut response = html::page(status, &page);
-    if known.is_none() {
-        response.headers_mut().append(
-            header::SET_COOKIE,
-            cookies::set(app, cookies::VISITOR, &visitor),
-        );
-    }
+    let cookie = cookie.map(|cookie| (header::SET_COOKIE, cookie));
+    response.headers_mut().extend(cookie);
     response
 }

@@ -6,7 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::client_rules::Standing;
 use crate::protocol::{
+    access_token,
     error::{ErrorCode, OAuthError},
+    id_token::SigningAlg,
+    issuer::IssuerUrl,
     params::Params,
     resource::Resources,
     scope::{EMAIL, OFFLINE_ACCESS, OPENID, PROFILE, Scope},
@@ -36,12 +39,86 @@ pub struct Resource {
     /// What people call it.
     #[serde(default)]
     pub name: Option<String>,
-    /// Each scope, and what it means in plain words.
+    /// Each scope, and what it means.
     #[serde(default)]
-    pub scopes: BTreeMap<String, String>,
+    pub scopes: BTreeMap<String, Meaning>,
     /// May clients that nobody listed ask for its scopes?
     #[serde(default)]
     pub open: bool,
+    /// What its access tokens are signed with; [`access_token::ALG`] unless it is set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_alg: Option<SigningAlg>,
+}
+
+impl Resource {
+    /// The scopes that a client should ask for at first, if the administrator named any.
+    pub fn baseline(&self) -> Vec<&str> {
+        let all = self.scopes.iter();
+        let baseline = all.filter(|(_, meaning)| meaning.baseline);
+        baseline.map(|(scope, _)| scope.as_str()).collect()
+    }
+}
+
+/// What a scope means.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(from = "WrittenMeaning", into = "WrittenMeaning")]
+pub struct Meaning {
+    /// In plain words, for the consent page.
+    pub text: String,
+    /// Is it one of those that a client should ask for at first?
+    pub baseline: bool,
+}
+
+impl From<&str> for Meaning {
+    fn from(text: &str) -> Self {
+        Self {
+            text: text.to_owned(),
+            baseline: false,
+        }
+    }
+}
+
+/// As the configuration has it.
+#[derive(Deserialize, Serialize)]
+#[serde(
+    untagged,
+    expecting = "expected the meaning of a scope: a text, or { meaning = TEXT, baseline = true }"
+)]
+enum WrittenMeaning {
+    Text(String),
+    Table(MeaningTable),
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct MeaningTable {
+    meaning: String,
+    #[serde(default)]
+    baseline: bool,
+}
+
+impl From<WrittenMeaning> for Meaning {
+    fn from(written: WrittenMeaning) -> Self {
+        match written {
+            WrittenMeaning::Text(text) => text.as_str().into(),
+            WrittenMeaning::Table(MeaningTable { meaning, baseline }) => Self {
+                text: meaning,
+                baseline,
+            },
+        }
+    }
+}
+
+impl From<Meaning> for WrittenMeaning {
+    fn from(Meaning { text, baseline }: Meaning) -> Self {
+        match baseline {
+            true => Self::Table(MeaningTable {
+                meaning: text,
+                baseline,
+            }),
+            false => Self::Text(text),
+        }
+    }
 }
 
 /// All configured resources.
@@ -87,7 +164,7 @@ impl Catalog {
         }
         self.0.iter().find_map(|resource| {
             let meaning = resource.scopes.get(scope)?;
-            Some((meaning.as_str(), Some(resource)))
+            Some((meaning.text.as_str(), Some(resource)))
         })
     }
 
@@ -102,16 +179,52 @@ impl Catalog {
         Scope::of(open.chain(ours))
     }
 
-    /// May a client of this standing ask for tokens for these resources?
+    /// What a grant is for whose request names no resource: the one that all its resource scopes belong to, else `default`,
+    /// else this server itself. With `openid` it is for this server, too: its tokens open `/userinfo`.
+    pub fn implied(&self, scope: &Scope, default: Option<&str>, issuer: &IssuerUrl) -> Resources {
+        let is_of_a_resource = |token: &&str| *token != OFFLINE_ACCESS && !is_of_people(token);
+        let tokens: Vec<&str> = scope.tokens().filter(is_of_a_resource).collect();
+        let has_all = |resource: &&Resource| {
+            let mut tokens = tokens.iter();
+            tokens.all(|token| resource.scopes.contains_key(*token))
+        };
+        let mut owners = self.0.iter().filter(has_all);
+        let one = match (tokens.is_empty(), owners.next(), owners.next()) {
+            (false, Some(one), None) => Some(one.id.as_str()),
+            (true, ..) if !scope.is_empty() => None,
+            _ => default,
+        };
+        let own = scope.contains(OPENID).then(|| issuer.as_str());
+        let named = one.map(|one| [Some(one), own]).into_iter().flatten();
+        Resources(named.flatten().filter_map(|id| id.parse().ok()).collect())
+    }
+
+    /// What tokens for these resources are signed with: what all of them that say something want.
+    pub fn token_alg(&self, resources: &Resources) -> SigningAlg {
+        let known = resources.0.iter().filter_map(|id| self.find(id.as_str()));
+        let mut wanted = known.map(|resource| resource.token_alg.unwrap_or(access_token::ALG));
+        match wanted.next() {
+            Some(alg) if wanted.all(|other| other == alg) => alg,
+            _ => access_token::ALG,
+        }
+    }
+
+    /// May a client of this standing ask for tokens for these resources? Every client may for this server itself.
     ///
     /// As long as no resource is configured, every one is accepted: its URL becomes `aud`, and no scope comes with it.
     ///
     /// # Errors
     ///
     /// `invalid_target` for a resource that is not configured, or not for this client.
-    pub fn check(&self, asked: &Resources, standing: &Standing) -> Result<(), OAuthError> {
+    pub fn check(
+        &self,
+        asked: &Resources,
+        issuer: &IssuerUrl,
+        standing: &Standing,
+    ) -> Result<(), OAuthError> {
         for indicator in &asked.0 {
             match self.find(indicator.as_str()) {
+                None if indicator.as_str() == issuer.as_str() => {}
                 None if self.0.is_empty() && standing.allows_resource(indicator.as_str(), true) => {
                 }
                 Some(resource) if standing.allows_resource(&resource.id, resource.open) => {}
@@ -157,9 +270,10 @@ impl Catalog {
         scope: &Scope,
         granted: &Resources,
         asked: &Resources,
+        issuer: &IssuerUrl,
         standing: &Standing,
     ) -> Result<Scope, OAuthError> {
-        self.check(asked, standing)?;
+        self.check(asked, issuer, standing)?;
         let left =
             scope.filter(|token| token == OFFLINE_ACCESS || self.allows(token, granted, standing));
         if left.is_empty() && !scope.is_empty() {
@@ -223,6 +337,21 @@ pub fn is_same(one: &str, other: &str) -> bool {
     one[..bare(one)] == other[..bare(other)]
 }
 
+/// What a client asks for beyond all that it has asked for before, where none of that can be granted; `None` where it asks
+/// for nothing new or gets some of it. `before` has the scope of each earlier request that was granted something, as far as
+/// it was written down.
+pub fn refused_in_vain<'a>(
+    asked: &Scope,
+    granted: &Scope,
+    before: impl Iterator<Item = Option<&'a Scope>>,
+) -> Option<Scope> {
+    let before = before.collect::<Option<Vec<_>>>()?;
+    let is_new = |token: &str| !before.iter().any(|scope| scope.contains(token));
+    let new = asked.filter(is_new);
+    let is_in_vain = !new.is_empty() && !new.tokens().any(|token| granted.contains(token));
+    (is_in_vain && !before.is_empty()).then_some(new)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -258,15 +387,20 @@ mod tests {
             name: None,
             scopes: scopes
                 .iter()
-                .map(|s| ((*s).to_owned(), format!("do {s}")))
+                .map(|s| ((*s).to_owned(), "do it".into()))
                 .collect(),
             open,
+            token_alg: None,
         };
         Catalog(vec![
             resource("https://notes.example/", &["read", "write"], true),
             resource("https://mail.example/", &["mail"], true),
             resource("https://admin.example/", &["admin"], false),
         ])
+    }
+
+    fn issuer() -> IssuerUrl {
+        "https://id.example".parse().unwrap()
     }
 
     fn stranger() -> Standing {
@@ -368,7 +502,9 @@ mod tests {
     #[test]
     fn a_resource_must_be_known_and_open_once_any_is_configured() {
         let check = |catalog: &Catalog, text: &str| {
-            catalog.check(&text.parse().unwrap(), &stranger()).is_ok()
+            catalog
+                .check(&text.parse().unwrap(), &issuer(), &stranger())
+                .is_ok()
         };
         assert!(check(&Catalog::default(), "https://anything.example/mcp"));
         assert!(
@@ -393,7 +529,7 @@ mod tests {
         };
         let admin = "https://admin.example/".parse().unwrap();
         let none = "".parse().unwrap();
-        assert!(catalog().check(&admin, &approved).is_ok());
+        assert!(catalog().check(&admin, &issuer(), &approved).is_ok());
         let all = catalog()
             .grantable(None, None, &none, true, &approved)
             .unwrap();
@@ -406,8 +542,12 @@ mod tests {
             rule: Some(rule),
             registered: false,
         };
-        assert!(catalog().check(&admin, &narrow).is_err());
-        assert!(Catalog::default().check(&admin, &narrow).is_err());
+        assert!(catalog().check(&admin, &issuer(), &narrow).is_err());
+        assert!(
+            Catalog::default()
+                .check(&admin, &issuer(), &narrow)
+                .is_err()
+        );
         let got = catalog()
             .grantable(None, None, &none, true, &narrow)
             .unwrap();
@@ -418,18 +558,112 @@ mod tests {
         // What was granted before is narrowed, too.
         let granted = "read write offline_access".parse().unwrap();
         let left = catalog()
-            .still_granted(&granted, &none, &none, &narrow)
+            .still_granted(&granted, &none, &none, &issuer(), &narrow)
             .unwrap();
         assert_eq!(left.to_string(), "read offline_access");
         assert!(
             catalog()
-                .still_granted(&"mail".parse().unwrap(), &none, &none, &narrow)
+                .still_granted(&"mail".parse().unwrap(), &none, &none, &issuer(), &narrow)
                 .is_err()
         );
         assert!(
             catalog()
-                .still_granted(&granted, &admin, &admin, &narrow)
+                .still_granted(&granted, &admin, &admin, &issuer(), &narrow)
                 .is_err()
         );
+    }
+
+    #[test]
+    fn f_17_what_is_asked_for_in_vain_is_named() {
+        // asked, granted, asked before → named
+        let table = [
+            ("a b", "a", &[Some("a")][..], Some("b")),
+            ("b c", "", &[Some("a")], Some("b c")),
+            ("a b c", "a c", &[Some("a")], None),
+            ("a b", "a b", &[Some("a")], None),
+            ("a", "a", &[Some("a")], None),
+            // The same request as before gets the same answer as before.
+            ("a b", "a", &[Some("a b")], None),
+            ("a b", "a", &[Some("a"), Some("b")], None),
+            ("a b", "a", &[], None),
+            // What was asked for before this was written down is not known.
+            ("a b", "a", &[Some("a"), None], None),
+        ];
+        for (asked, granted, before, expected) in table {
+            let scope = |text: &str| text.parse::<Scope>().unwrap();
+            let before: Vec<_> = before.iter().map(|it| it.map(scope)).collect();
+            let before = before.iter().map(Option::as_ref);
+            let got = refused_in_vain(&scope(asked), &scope(granted), before);
+            assert_eq!(got, expected.map(scope), "{asked} {granted}");
+        }
+    }
+
+    #[test]
+    fn f_08_without_a_resource_the_scopes_say_what_a_token_is_for() {
+        let default = Some("https://mail.example/");
+        // scope, default → resources
+        let table = [
+            ("read", None, "https://notes.example/"),
+            (
+                "read write offline_access",
+                default,
+                "https://notes.example/",
+            ),
+            ("mail", None, "https://mail.example/"),
+            ("read mail", None, ""),
+            ("read mail", default, "https://mail.example/"),
+            ("openid profile", None, ""),
+            ("openid profile", default, ""),
+            (
+                "openid read",
+                None,
+                "https://notes.example/ https://id.example",
+            ),
+            (
+                "openid read mail",
+                default,
+                "https://mail.example/ https://id.example",
+            ),
+            ("openid read mail", None, ""),
+            ("", None, ""),
+            ("", default, "https://mail.example/"),
+        ];
+        for (scope, default, expected) in table {
+            let implied = catalog().implied(&scope.parse().unwrap(), default, &issuer());
+            assert_eq!(implied.to_string(), expected, "{scope} {default:?}");
+        }
+        // A name that two resources have says nothing.
+        let mut twice = catalog();
+        twice.0[1]
+            .scopes
+            .insert("read".to_owned(), "read mail".into());
+        let implied = twice.implied(&"read".parse().unwrap(), None, &issuer());
+        assert_eq!(implied, Resources::default());
+        // Every client may ask for a token that is for this server.
+        let own = "https://id.example".parse().unwrap();
+        assert!(catalog().check(&own, &issuer(), &stranger()).is_ok());
+    }
+
+    #[test]
+    fn f_04_tokens_are_signed_as_all_their_resources_want() {
+        let mut catalog = catalog();
+        catalog.0[0].token_alg = Some(SigningAlg::Rs256);
+        let table = [
+            ("https://notes.example/", SigningAlg::Rs256),
+            (
+                "https://notes.example/ https://id.example",
+                SigningAlg::Rs256,
+            ),
+            ("https://mail.example/", SigningAlg::Es256),
+            (
+                "https://notes.example/ https://mail.example/",
+                SigningAlg::Es256,
+            ),
+            ("", SigningAlg::Es256),
+        ];
+        for (resources, expected) in table {
+            let got = catalog.token_alg(&resources.parse().unwrap());
+            assert_eq!(got, expected, "{resources}");
+        }
     }
 }

@@ -10,7 +10,8 @@ use crate::{
     protocol::{
         client::{Client, Digest},
         client_id::ClientId,
-        client_metadata::{self, AuthMethod},
+        client_metadata::{self, AuthMethod, Redirects},
+        pkce::Pkce,
     },
     secret::{ClientSecret, SecretHash},
     time::UnixTime,
@@ -57,9 +58,22 @@ pub struct Registration {
     /// May its assertions name the endpoint as audience and live for an hour, as before RFC 10070?
     #[serde(default, skip_serializing_if = "is_false")]
     pub legacy_assertions: bool,
+    /// May its redirect URIs lead to an address or a single-label name of a private network by http?
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub allow_http_redirect: bool,
+    /// Do its ID tokens carry the claims of their scopes?
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id_token_claims: Option<bool>,
+    /// Must its authorization requests have a PKCE challenge? Only a client that authenticates may do without.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub pkce: Pkce,
     /// The resources whose tokens it may introspect.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub resources: Vec<String>,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
@@ -110,9 +124,32 @@ impl TryFrom<Registration> for Registered {
         })?;
         let methods = written.methods()?;
         let method = methods[0];
+        if written.pkce != Pkce::Required && !method.is_confidential() {
+            return Err(format!(
+                "expected pkce = \"required\" for {client_id}: only a client that authenticates may do without"
+            ));
+        }
         let document = written.document(method);
-        let mut metadata = client_metadata::parse_for(&client_id, document.as_bytes())
-            .map_err(|error| format!("expected another registration of {client_id}: {error}"))?;
+        let redirects = match written.allow_http_redirect {
+            true => Redirects::PrivateNetworkToo,
+            false => Redirects::Public,
+        };
+        let mut metadata = client_metadata::parse_for(&client_id, document.as_bytes(), redirects)
+            .map_err(|error| {
+            format!("expected another registration of {client_id}: {error}")
+        })?;
+        // In a document one bad entry does not spoil the others; an administrator wants to hear of it.
+        let is_usable = |uri: &&String| metadata.redirect_uris.iter().any(|it| it.as_str() == *uri);
+        if let Some(unusable) = written.redirect_uris.iter().find(|uri| !is_usable(uri)) {
+            let why = redirects.read(unusable).err();
+            let why = why.map_or_else(
+                || "application_type web lets none lead to a program on the device".to_owned(),
+                |error| error.to_string(),
+            );
+            return Err(format!(
+                "expected another redirect URI of {client_id} than {unusable}: {why}"
+            ));
+        }
         metadata.auth_methods = methods;
         if written.grants().is_empty() {
             metadata.grants.clear();

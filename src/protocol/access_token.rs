@@ -3,10 +3,17 @@
 use serde::Serialize;
 
 use super::{
-    client_id::ClientId, id_token, issuer::IssuerUrl, json::Object, resource::Resources,
+    client_id::ClientId,
+    id_token::{self, SigningAlg},
+    issuer::IssuerUrl,
+    json::Object,
+    resource::Resources,
     scope::Scope,
 };
 use crate::{secret::random_id, time::UnixTime};
+
+/// What access tokens are signed with, unless all their resources want another algorithm.
+pub const ALG: SigningAlg = SigningAlg::Es256;
 
 /// The header's `typ`, RFC 9068 §2.1.
 pub const TYP: &str = "at+jwt";
@@ -108,6 +115,14 @@ impl Audience {
             (Ok(Some(one)), _) => Some(Self::One(one.to_owned())),
             (_, Ok(Some(many))) => Some(Self::Many(many.into_iter().map(str::to_owned).collect())),
             _ => None,
+        }
+    }
+
+    /// Is this among it?
+    pub fn names(&self, id: &str) -> bool {
+        match self {
+            Self::One(one) => one == id,
+            Self::Many(many) => many.iter().any(|one| one == id),
         }
     }
 

@@ -7,13 +7,15 @@ use super::{
     pkce,
     pkce::CodeChallenge,
 };
+use crate::time::UnixTime;
 
 /// What was bound to a code when it was issued.
 #[derive(Debug)]
 pub struct Binding {
     pub client_id: ClientId,
     pub redirect_uri: String,
-    pub code_challenge: CodeChallenge,
+    /// `None`: its client was allowed to come without.
+    pub code_challenge: Option<CodeChallenge>,
     /// How its client may prove itself.
     pub auth_methods: Vec<AuthMethod>,
     /// The key that the request named, RFC 9449 §10.
@@ -34,8 +36,8 @@ pub struct Presented {
     pub jkt: Option<String>,
 }
 
-/// RFC 6749 §4.1.3: the same client, proven as it may, the same redirect URI, the verifier of the challenge, the same
-/// key.
+/// RFC 6749 §4.1.3: the same client, proven as it may, the same redirect URI if it names one, the verifier of the
+/// challenge, the same key.
 ///
 /// # Errors
 ///
@@ -59,20 +61,29 @@ pub fn check(binding: &Binding, presented: &Presented) -> Result<(), OAuthError>
         binding.needs_dpop,
         presented.jkt.as_deref(),
     )?;
-    match &presented.redirect_uri {
-        None => {
-            return Err(OAuthError::invalid_grant(
-                "redirect_uri is required, as in the authorization request",
-            ));
-        }
-        Some(uri) if *uri != binding.redirect_uri => {
-            return Err(OAuthError::invalid_grant(
-                "redirect_uri differs from the authorization request",
-            ));
-        }
-        Some(_) => {}
+    match (&presented.redirect_uri, &binding.code_challenge) {
+        (Some(uri), _) if *uri != binding.redirect_uri => Err(OAuthError::invalid_grant(
+            "redirect_uri differs from the authorization request",
+        )),
+        // OAuth 2.1 §10.2: it may be absent, for PKCE does what it was for.
+        (_, Some(challenge)) => pkce::verify(challenge, presented.code_verifier.as_deref()),
+        (None, None) => Err(OAuthError::invalid_grant(
+            "redirect_uri is required where the authorization request had no code_challenge",
+        )),
+        // RFC 9700 §4.8.2: a challenge that got lost on the way.
+        (_, None) if presented.code_verifier.is_some() => Err(OAuthError::invalid_grant(
+            "code_verifier was sent, but the authorization request had no code_challenge",
+        )),
+        (Some(_), None) => Ok(()),
     }
-    pkce::verify(&binding.code_challenge, presented.code_verifier.as_deref())
+}
+
+/// Seconds in which a code may come twice: a page that loads twice sends it twice.
+const TWICE: i64 = 3;
+
+/// RFC 6749 §4.1.2: does a code that gave a grant at `granted_at` come again because another has it, too?
+pub fn is_reuse(granted_at: UnixTime, now: UnixTime) -> bool {
+    now - granted_at > TWICE
 }
 
 /// RFC 9449 §5 and §10: is the key shown the one that is bound, and is there one where there must be?
@@ -111,9 +122,7 @@ mod tests {
         let binding = Binding {
             client_id: "https://a.example.com/c".parse().unwrap(),
             redirect_uri: "http://127.0.0.1:9/cb".to_owned(),
-            code_challenge: "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
-                .parse()
-                .unwrap(),
+            code_challenge: "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM".parse().ok(),
             auth_methods: vec![AuthMethod::None],
             jkt: None,
             needs_dpop: false,
@@ -131,12 +140,7 @@ mod tests {
                 Some(verifier),
                 Some("another client"),
             ),
-            (
-                "https://a.example.com/c",
-                None,
-                Some(verifier),
-                Some("redirect_uri is required"),
-            ),
+            ("https://a.example.com/c", None, Some(verifier), None),
             (
                 "https://a.example.com/c",
                 Some("http://127.0.0.1:8/cb"),
@@ -222,9 +226,7 @@ mod tests {
             let binding = Binding {
                 client_id: client_id.clone(),
                 redirect_uri: "https://a.example.com/cb".to_owned(),
-                code_challenge: "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
-                    .parse()
-                    .unwrap(),
+                code_challenge: "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM".parse().ok(),
                 auth_methods: allowed.to_vec(),
                 jkt: bound.map(str::to_owned),
                 needs_dpop,
@@ -241,6 +243,57 @@ mod tests {
                 got, expected,
                 "X-15, X-52: {allowed:?} {bound:?} {needs_dpop} {method:?} {shown:?}"
             );
+        }
+    }
+
+    #[test]
+    fn f_19_a_code_without_a_challenge_takes_its_redirect_uri_and_no_verifier() {
+        let binding = Binding {
+            client_id: "web".parse().unwrap(),
+            redirect_uri: "https://web.example.com/cb".to_owned(),
+            code_challenge: None,
+            auth_methods: vec![AuthMethod::ClientSecretBasic],
+            jkt: None,
+            needs_dpop: false,
+        };
+        let verifier = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+        let table = [
+            (Some("https://web.example.com/cb"), None, None),
+            (None, None, Some("redirect_uri is required")),
+            (
+                Some("https://web.example.com/"),
+                None,
+                Some("redirect_uri differs"),
+            ),
+            (
+                Some("https://web.example.com/cb"),
+                Some(verifier),
+                Some("code_verifier was sent"),
+            ),
+        ];
+        for (redirect, verifier, expected) in table {
+            let presented = Presented {
+                client_id: binding.client_id.clone(),
+                redirect_uri: redirect.map(str::to_owned),
+                code_verifier: verifier.map(str::to_owned),
+                method: AuthMethod::ClientSecretBasic,
+                jkt: None,
+            };
+            let got = check(&binding, &presented)
+                .err()
+                .map(|e| e.description.into_owned());
+            let fits = match expected {
+                None => got.is_none(),
+                Some(part) => got.as_ref().is_some_and(|text| text.contains(part)),
+            };
+            assert!(fits, "{redirect:?} {verifier:?}: {got:?}");
+        }
+    }
+
+    #[test]
+    fn f_12_a_page_that_loads_twice_sends_its_code_twice() {
+        for (now, expected) in [(10, false), (13, false), (14, true), (3_600, true)] {
+            assert_eq!(is_reuse(UnixTime(10), UnixTime(now)), expected, "{now}");
         }
     }
 }

@@ -4,7 +4,7 @@ use super::{
     client_id::ClientId,
     error::{ErrorCode, OAuthError},
     params::Params,
-    pkce::CodeChallenge,
+    pkce::{CodeChallenge, Pkce},
     prompt::Prompt,
     redirect_uri::RedirectUri,
     resource::Resources,
@@ -12,7 +12,7 @@ use super::{
 };
 
 /// Longest `state`, in bytes.
-const STATE: usize = 2_048;
+const STATE: usize = 4_096;
 /// Longest `nonce`, in bytes.
 const NONCE: usize = 512;
 
@@ -23,8 +23,8 @@ pub struct AuthorizationRequest {
     pub client_id: ClientId,
     /// Where the answer goes, exactly as requested.
     pub redirect_uri: RedirectUri,
-    /// RFC 7636.
-    pub code_challenge: CodeChallenge,
+    /// RFC 7636; `None` where the client may do without.
+    pub code_challenge: Option<CodeChallenge>,
     /// What the client asked for; `None` when it left the choice to us.
     pub scope: Option<Scope>,
     /// RFC 8707.
@@ -50,8 +50,9 @@ pub fn parse(
     params: &Params,
     client_id: ClientId,
     redirect_uri: RedirectUri,
+    pkce: Pkce,
 ) -> Result<AuthorizationRequest, OAuthError> {
-    state(params)?;
+    check_state(params)?;
     check_unsupported(params)?;
     match params.require("response_type")? {
         "code" => {}
@@ -81,7 +82,7 @@ pub fn parse(
         dpop_jkt: dpop_jkt(params)?,
         client_id,
         redirect_uri,
-        code_challenge: CodeChallenge::from_params(params)?,
+        code_challenge: CodeChallenge::from_params(params, pkce)?,
         scope: params.optional("scope").map(str::parse).transpose()?,
         resources: Resources::from_params(params)?,
         prompt: Prompt::parse(params.optional("prompt"))?,
@@ -114,17 +115,12 @@ fn dpop_jkt(params: &Params) -> Result<Option<String>, OAuthError> {
     }
 }
 
-/// The `state` to send back, byte for byte.
-///
-/// # Errors
-///
-/// `invalid_request` when it is too long to be carried.
-pub fn state(params: &Params) -> Result<Option<&str>, OAuthError> {
+fn check_state(params: &Params) -> Result<(), OAuthError> {
     match params.optional("state") {
         Some(state) if state.len() > STATE => Err(OAuthError::invalid_request(
-            "state is longer than 2048 bytes",
+            "state is longer than 4096 bytes",
         )),
-        state => Ok(state),
+        _ => Ok(()),
     }
 }
 
@@ -166,13 +162,13 @@ mod tests {
         let params = Params::parse(query.as_bytes()).unwrap();
         let client = "https://client.example.com/c".parse().unwrap();
         let redirect = RedirectUri::registered("https://client.example.com/cb").unwrap();
-        parse(&params, client, redirect).map_err(|e| e.code)
+        parse(&params, client, redirect, Pkce::Required).map_err(|e| e.code)
     }
 
     #[test]
     fn an_authorization_request_is_refused_by_its_rule() {
         use ErrorCode::{InvalidRequest, InvalidScope, InvalidTarget, UnsupportedResponseType};
-        let long_state = format!("&state={}", "a".repeat(2_049));
+        let long_state = format!("&state={}", "a".repeat(4_097));
         let long_nonce = format!("&nonce={}", "a".repeat(513));
         let table = [
             ("response_type=code", "", None),

@@ -4,7 +4,7 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 
 use super::{
     client_id::ClientId,
-    client_metadata::{ClientMetadata, GrantType},
+    client_metadata::{AuthMethod, ClientMetadata, GrantType},
     error::{ErrorCode, OAuthError},
 };
 use crate::{secret::sha256, time::UnixTime};
@@ -45,6 +45,11 @@ impl Client {
     /// The client's identifier: the URL of its document.
     pub fn id(&self) -> &ClientId {
         &self.metadata.client_id
+    }
+
+    /// May it only name itself, RFC 6749 §2.1 (public)?
+    pub fn may_show_nothing(&self) -> bool {
+        self.metadata.auth_methods.contains(&AuthMethod::None)
     }
 
     /// Does its document list the grant?

@@ -5,7 +5,7 @@ use thiserror::Error;
 use super::{
     json::{Json, Object},
     jws::{Jws, JwsError},
-    key_set::{Key, KeySet},
+    key_set::{Alg, Key, KeySet},
 };
 use crate::time::UnixTime;
 
@@ -90,6 +90,16 @@ impl<'a> ClientAssertion<'a> {
     /// Who it says it is about: a stranger's text, and not proven.
     pub fn subject(&self) -> &str {
         &self.subject
+    }
+
+    /// What it says to be signed with.
+    pub fn alg(&self) -> Alg {
+        self.jws.header().alg
+    }
+
+    /// When its client says to have made it.
+    pub fn issued_at(&self) -> Option<UnixTime> {
+        self.issued_at
     }
 
     /// RFC 7523 §3: everything but the signature.

@@ -10,8 +10,8 @@ use crate::protocol::client_id::ClientId;
 use crate::protocol::client_url::ClientUrl;
 use crate::protocol::id_token::SigningAlg;
 use crate::protocol::json::{self, Json, Object, WrongType};
-use crate::protocol::key_set::KeySet;
-use crate::protocol::redirect_uri::RedirectUri;
+use crate::protocol::key_set::{Alg, KeySet};
+use crate::protocol::redirect_uri::{RedirectUri, RedirectUriError};
 
 /// A valid document, as this server understands it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub struct ClientMetadata {
     pub client_name: Option<String>,
     pub client_uri: Option<String>,
     pub logo_uri: Option<String>,
+    pub tos_uri: Option<String>,
+    pub policy_uri: Option<String>,
     /// The usable ones, each once.
     pub redirect_uris: Vec<RedirectUri>,
     /// The supported ones, each once.
@@ -32,6 +34,8 @@ pub struct ClientMetadata {
     pub jwks_uri: Option<String>,
     /// The keys in the document itself.
     pub jwks: Option<KeySet>,
+    /// What its assertions may be signed with; `None` where the document leaves that open.
+    pub assertion_algs: Option<Vec<Alg>>,
     /// What its ID tokens are signed with.
     pub id_token_alg: SigningAlg,
     /// The `max_age` of requests that have none, OpenID Connect Dynamic Registration §2.
@@ -41,6 +45,12 @@ pub struct ClientMetadata {
 }
 
 impl ClientMetadata {
+    /// May its assertions be signed with this algorithm?
+    pub fn accepts_assertion(&self, alg: Alg) -> bool {
+        let algs = self.assertion_algs.as_ref();
+        algs.is_none_or(|algs| algs.contains(&alg))
+    }
+
     /// The thumbprints of its keys.
     pub fn thumbprints(&self) -> Vec<String> {
         let keys = self.jwks.iter().flat_map(|set| &set.keys);
@@ -91,13 +101,36 @@ pub enum ApplicationType {
     Native,
 }
 
+/// Where redirect URIs may lead, beyond what a document may say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Redirects {
+    /// As [`RedirectUri::registered`].
+    Public,
+    /// As [`RedirectUri::registered_on_private_network`].
+    PrivateNetworkToo,
+}
+
+impl Redirects {
+    /// Reads an entry.
+    ///
+    /// # Errors
+    ///
+    /// The rule that it breaks.
+    pub fn read(self, entry: &str) -> Result<RedirectUri, RedirectUriError> {
+        match self {
+            Self::Public => RedirectUri::registered(entry),
+            Self::PrivateNetworkToo => RedirectUri::registered_on_private_network(entry),
+        }
+    }
+}
+
 /// Reads the document that was found at `client_id`.
 ///
 /// # Errors
 ///
 /// The first of [`CHECKS`] that refuses it, or what stands before them: that it is a JSON object at all.
 pub fn parse(client_id: &ClientUrl, body: &[u8]) -> Result<ClientMetadata, MetadataError> {
-    parse_for(&client_id.clone().into(), body)
+    parse_for(&client_id.clone().into(), body, Redirects::Public)
 }
 
 /// Reads what an administrator registered: the same rules for whatever identifier. Methods of shared secrets are not
@@ -106,12 +139,16 @@ pub fn parse(client_id: &ClientUrl, body: &[u8]) -> Result<ClientMetadata, Metad
 /// # Errors
 ///
 /// As [`parse`].
-pub fn parse_for(client_id: &ClientId, body: &[u8]) -> Result<ClientMetadata, MetadataError> {
+pub fn parse_for(
+    client_id: &ClientId,
+    body: &[u8],
+    redirects: Redirects,
+) -> Result<ClientMetadata, MetadataError> {
     let doc = object(body)?;
     for check in CHECKS {
-        (check.run)(&doc, client_id)?;
+        (check.run)(&doc, client_id, redirects)?;
     }
-    read(&doc, client_id)
+    read(&doc, client_id, redirects)
 }
 
 /// What each rule says of a document: for explaining, so it does not stop at the first that refuses.
@@ -143,7 +180,7 @@ pub fn judge(client_id: &ClientUrl, body: &[u8]) -> Vec<Judged> {
         }
     };
     for check in CHECKS {
-        match (check.run)(&doc, client_id) {
+        match (check.run)(&doc, client_id, Redirects::Public) {
             Ok(()) => judged.extend(check.rules.iter().map(|rule| Judged {
                 rule,
                 verdict: Verdict::Pass,
@@ -185,7 +222,7 @@ pub enum Verdict {
 /// One look at a document, and the rules that it may find broken.
 pub struct Check {
     pub rules: &'static [&'static str],
-    run: fn(&Object, &ClientId) -> Result<(), MetadataError>,
+    run: fn(&Object, &ClientId, Redirects) -> Result<(), MetadataError>,
 }
 
 /// What has to hold before there is anything to check.
@@ -195,94 +232,97 @@ const BEFORE_CHECKS: &[&str] = &["document.json", "document.object"];
 pub const CHECKS: &[Check] = &[
     Check {
         rules: &["document.members"],
-        run: |doc, _| check_members(doc),
+        run: |doc, _, _| check_members(doc),
     },
     Check {
         rules: &["document.client_id"],
-        run: check_client_id,
+        run: |doc, client_id, _| check_client_id(doc, client_id),
     },
     Check {
         rules: &["document.client_secret"],
-        run: |doc, _| check_no_secret(doc),
+        run: |doc, _, _| check_no_secret(doc),
     },
     Check {
         rules: &["document.jwks.secret"],
-        run: |doc, _| check_no_secret_key(doc),
+        run: |doc, _, _| check_no_secret_key(doc),
     },
     Check {
         rules: &[
             "document.id_token_signed_response_alg",
             "document.id_token_signing_alg_values_supported",
         ],
-        run: |doc, _| id_token_alg(doc).map(drop),
+        run: |doc, _, _| id_token_alg(doc).map(drop),
     },
     Check {
         rules: &["document.request_object_signing_alg"],
-        run: |doc, _| check_signature(doc, "document.request_object_signing_alg"),
+        run: |doc, _, _| check_signature(doc, "document.request_object_signing_alg"),
     },
     Check {
-        rules: &["document.token_endpoint_auth_signing_alg"],
-        run: |doc, _| check_assertion_algorithm(doc),
+        rules: &[
+            "document.token_endpoint_auth_signing_alg",
+            "document.token_endpoint_auth_signing_alg_values_supported",
+        ],
+        run: |doc, _, _| assertion_algs(doc).map(drop),
     },
     Check {
         rules: &["document.id_token_encrypted_response_alg"],
-        run: |doc, _| check_encryption(doc, "document.id_token_encrypted_response_alg"),
+        run: |doc, _, _| check_encryption(doc, "document.id_token_encrypted_response_alg"),
     },
     Check {
         rules: &["document.userinfo_encrypted_response_alg"],
-        run: |doc, _| check_encryption(doc, "document.userinfo_encrypted_response_alg"),
+        run: |doc, _, _| check_encryption(doc, "document.userinfo_encrypted_response_alg"),
     },
     Check {
         rules: &["document.request_object_encryption_alg"],
-        run: |doc, _| check_encryption(doc, "document.request_object_encryption_alg"),
+        run: |doc, _, _| check_encryption(doc, "document.request_object_encryption_alg"),
     },
     Check {
         rules: &["document.default_max_age"],
-        run: |doc, _| default_max_age(doc).map(drop),
+        run: |doc, _, _| default_max_age(doc).map(drop),
     },
     Check {
         rules: &["document.require_auth_time"],
-        run: |doc, _| flag(doc, "document.require_auth_time").map(drop),
+        run: |doc, _, _| flag(doc, "document.require_auth_time").map(drop),
     },
     Check {
         rules: &["document.tos_uri"],
-        run: |doc, _| web_url(doc, "document.tos_uri", WEB_SCHEMES).map(drop),
+        run: |doc, _, _| web_url(doc, "document.tos_uri", WEB_SCHEMES).map(drop),
     },
     Check {
         rules: &["document.policy_uri"],
-        run: |doc, _| web_url(doc, "document.policy_uri", WEB_SCHEMES).map(drop),
+        run: |doc, _, _| web_url(doc, "document.policy_uri", WEB_SCHEMES).map(drop),
     },
     Check {
         rules: &["document.grant_types"],
-        run: |doc, _| grants(doc).map(drop),
+        run: |doc, _, _| grants(doc).map(drop),
     },
     Check {
         rules: &["document.response_types"],
-        run: |doc, _| check_response_types(doc),
+        run: |doc, _, _| check_response_types(doc),
     },
     Check {
         rules: &["document.application_type", "document.redirect_uris"],
-        run: |doc, _| redirects(doc).map(drop),
+        run: |doc, _, allowed| redirects(doc, allowed).map(drop),
     },
     Check {
         rules: &["document.jwks_uri"],
-        run: |doc, _| jwks_uri(doc).map(drop),
+        run: |doc, _, _| jwks_uri(doc).map(drop),
     },
     Check {
         rules: &["document.jwks"],
-        run: |doc, _| inline_keys(doc).map(drop),
+        run: |doc, _, _| inline_keys(doc).map(drop),
     },
     Check {
         rules: &["document.client_name"],
-        run: |doc, _| client_name(doc).map(drop),
+        run: |doc, _, _| client_name(doc).map(drop),
     },
     Check {
         rules: &["document.client_uri"],
-        run: |doc, _| web_url(doc, "document.client_uri", WEB_SCHEMES).map(drop),
+        run: |doc, _, _| web_url(doc, "document.client_uri", WEB_SCHEMES).map(drop),
     },
     Check {
         rules: &["document.logo_uri"],
-        run: |doc, _| web_url(doc, "document.logo_uri", WEB_SCHEMES).map(drop),
+        run: |doc, _, _| web_url(doc, "document.logo_uri", WEB_SCHEMES).map(drop),
     },
     Check {
         rules: &[
@@ -290,25 +330,35 @@ pub const CHECKS: &[Check] = &[
             "document.token_endpoint_auth_methods_supported",
             "document.keys",
         ],
-        run: |doc, _| auth_methods(doc).map(drop),
+        run: |doc, _, _| auth_methods(doc).map(drop),
     },
     Check {
         rules: &["document.scope"],
-        run: |doc, _| scope(doc).map(drop),
+        run: |doc, _, _| scope(doc).map(drop),
     },
     Check {
         rules: &["document.dpop_bound_access_tokens"],
-        run: |doc, _| flag(doc, "document.dpop_bound_access_tokens").map(drop),
+        run: |doc, _, _| flag(doc, "document.dpop_bound_access_tokens").map(drop),
     },
     Check {
         rules: &["document.require_pushed_authorization_requests"],
-        run: |doc, _| flag(doc, "document.require_pushed_authorization_requests").map(drop),
+        run: |doc, _, _| flag(doc, "document.require_pushed_authorization_requests").map(drop),
     },
 ];
 
+/// The members of a document. One that is `null` counts as absent, and so does one that is empty where it is only shown:
+/// programs write what they have nothing to say about in either way.
 fn object(body: &[u8]) -> Result<Object, MetadataError> {
     match json::parse(body).map_err(|error| refuse("document.json", error.to_string()))? {
-        Json::Object(doc) => Ok(doc),
+        Json::Object(mut doc) => {
+            doc.remove_if(|name, value| match value {
+                // Of a secret its presence is enough to refuse.
+                Json::Null => !name.starts_with("client_secret"),
+                Json::String(text) => text.is_empty() && MAY_BE_EMPTY.contains(&name),
+                _ => false,
+            });
+            Ok(doc)
+        }
         _ => Err(refuse(
             "document.object",
             "the document must be a JSON object",
@@ -317,13 +367,19 @@ fn object(body: &[u8]) -> Result<Object, MetadataError> {
 }
 
 /// The document as this server understands it.
-fn read(doc: &Object, client_id: &ClientId) -> Result<ClientMetadata, MetadataError> {
-    let (redirect_uris, application_type) = redirects(doc)?;
+fn read(
+    doc: &Object,
+    client_id: &ClientId,
+    allowed: Redirects,
+) -> Result<ClientMetadata, MetadataError> {
+    let (redirect_uris, application_type) = redirects(doc, allowed)?;
     Ok(ClientMetadata {
         client_id: client_id.clone(),
         client_name: client_name(doc)?,
         client_uri: web_url(doc, "document.client_uri", WEB_SCHEMES)?,
         logo_uri: web_url(doc, "document.logo_uri", WEB_SCHEMES)?,
+        tos_uri: web_url(doc, "document.tos_uri", WEB_SCHEMES)?,
+        policy_uri: web_url(doc, "document.policy_uri", WEB_SCHEMES)?,
         redirect_uris,
         auth_methods: auth_methods(doc)?,
         grants: grants(doc)?,
@@ -331,6 +387,7 @@ fn read(doc: &Object, client_id: &ClientId) -> Result<ClientMetadata, MetadataEr
         application_type,
         jwks_uri: jwks_uri(doc)?,
         jwks: inline_keys(doc)?,
+        assertion_algs: assertion_algs(doc)?,
         id_token_alg: id_token_alg(doc)?,
         default_max_age: default_max_age(doc)?,
         dpop_bound_access_tokens: flag(doc, "document.dpop_bound_access_tokens")?,
@@ -442,6 +499,16 @@ fn wrong_type(rule: &'static str) -> impl Fn(WrongType) -> MetadataError {
     move |wrong| refuse(rule, format!("{} {wrong}", member(rule)))
 }
 
+/// Members that are absent where they are empty.
+const MAY_BE_EMPTY: &[&str] = &[
+    "client_name",
+    "client_uri",
+    "logo_uri",
+    "policy_uri",
+    "scope",
+    "tos_uri",
+];
+
 const MAX_MEMBERS: usize = 64;
 const MAX_REDIRECT_URIS: usize = 32;
 const MAX_URL: usize = 2048;
@@ -507,7 +574,7 @@ fn check_signature(doc: &Object, rule: &'static str) -> Result<(), MetadataError
 }
 
 /// OpenID Connect Dynamic Registration §2, RP Metadata Choices §2: what the singular names, else of the plural the one we
-/// prefer. Whoever says nothing gets what we sign with anyway, not the RS256 of the former.
+/// prefer, else RS256.
 fn id_token_alg(doc: &Object) -> Result<SigningAlg, MetadataError> {
     let one_rule = "document.id_token_signed_response_alg";
     let many_rule = "document.id_token_signing_alg_values_supported";
@@ -577,25 +644,25 @@ fn check_response_types(doc: &Object) -> Result<(), MetadataError> {
 }
 
 /// The usable redirect URIs. One bad entry does not spoil the others, unless it is no string.
-fn redirects(doc: &Object) -> Result<(Vec<RedirectUri>, ApplicationType), MetadataError> {
+fn redirects(
+    doc: &Object,
+    allowed: Redirects,
+) -> Result<(Vec<RedirectUri>, ApplicationType), MetadataError> {
     let rule = "document.redirect_uris";
     let needed = grants(doc).is_ok_and(|grants| grants.contains(&GrantType::AuthorizationCode));
     let listed = strings(doc, rule)?.unwrap_or_default();
     if listed.len() > MAX_REDIRECT_URIS {
         return Err(refuse(rule, "redirect_uris has more than 32 entries"));
     }
-    let parsed: Vec<_> = listed
-        .iter()
-        .map(|entry| RedirectUri::registered(entry))
-        .collect();
+    let parsed: Vec<_> = listed.iter().map(|entry| allowed.read(entry)).collect();
     let first_error = parsed
         .iter()
         .find_map(|entry| entry.as_ref().err().copied());
     let mut usable = distinct(parsed.into_iter().flatten());
-    let application_type = application_type(doc, &listed, &usable)?;
+    let application_type = application_type(doc, &usable)?;
     // Only a document that says so is held to it: OIDC's default `web` would break most native clients.
     if application_type == ApplicationType::Web {
-        usable.retain(|uri| !uri.is_loopback());
+        usable.retain(|uri| !uri.leads_to_device());
     }
     if usable.is_empty() && needed {
         return Err(match first_error {
@@ -606,7 +673,7 @@ fn redirects(doc: &Object) -> Result<(Vec<RedirectUri>, ApplicationType), Metada
             ),
             None => refuse(
                 rule,
-                "redirect_uris has only loopback entries, which application_type web forbids",
+                "redirect_uris has only entries that lead to a program on the device, which application_type web forbids",
             ),
         });
     }
@@ -616,18 +683,14 @@ fn redirects(doc: &Object) -> Result<(Vec<RedirectUri>, ApplicationType), Metada
 /// OpenID Connect Dynamic Registration §2; inferred from the redirect URIs where nothing is said.
 fn application_type(
     doc: &Object,
-    listed: &[&str],
     usable: &[RedirectUri],
 ) -> Result<ApplicationType, MetadataError> {
-    let is_private_use =
-        |entry: &&str| Url::parse(entry).is_ok_and(|url| !WEB_SCHEMES.contains(&url.scheme()));
     let rule = "document.application_type";
     match string(doc, rule)? {
         Some("web") => Ok(ApplicationType::Web),
         Some("native") => Ok(ApplicationType::Native),
         Some(_) => Err(refuse(rule, "application_type must be web or native")),
-        None if usable.iter().any(RedirectUri::is_loopback) => Ok(ApplicationType::Native),
-        None if listed.iter().any(is_private_use) => Ok(ApplicationType::Native),
+        None if usable.iter().any(RedirectUri::leads_to_device) => Ok(ApplicationType::Native),
         None => Ok(ApplicationType::Web),
     }
 }
@@ -712,23 +775,31 @@ fn check_no_shared_secret(rule: &'static str, methods: &[&str]) -> Result<(), Me
     Ok(())
 }
 
-/// RFC 7523 assertions are signed with what this server verifies, if the client is to send any.
-fn check_assertion_algorithm(doc: &Object) -> Result<(), MetadataError> {
-    let rule = "document.token_endpoint_auth_signing_alg";
-    check_signature(doc, rule)?;
+/// OpenID Connect Dynamic Registration §2, RP Metadata Choices §2: what its assertions (RFC 7523) may be signed with. A
+/// client that sends none may name what it likes.
+fn assertion_algs(doc: &Object) -> Result<Option<Vec<Alg>>, MetadataError> {
+    let one_rule = "document.token_endpoint_auth_signing_alg";
+    let many_rule = "document.token_endpoint_auth_signing_alg_values_supported";
+    check_signature(doc, one_rule)?;
+    let (rule, listed) = match (string(doc, one_rule)?, strings(doc, many_rule)?) {
+        (None, None) => return Ok(None),
+        (Some(one), _) => (one_rule, vec![one]),
+        (None, Some(many)) => (many_rule, many),
+    };
     let method = AuthMethod::PrivateKeyJwt.as_str();
     let one = doc.string("token_endpoint_auth_method");
     let many = doc.strings("token_endpoint_auth_methods_supported");
     let signs = one.is_ok_and(|one| one == Some(method))
         || many.is_ok_and(|many| many.is_some_and(|many| many.contains(&method)));
-    match string(doc, rule)? {
-        None | Some("ES256" | "PS256" | "EdDSA" | "RS256") => Ok(()),
-        Some(_) if !signs => Ok(()),
-        Some(_) => Err(refuse(
-            rule,
-            "token_endpoint_auth_signing_alg must be ES256, PS256, EdDSA or RS256",
-        )),
+    let algs = distinct(listed.into_iter().filter_map(Alg::from_wire));
+    if algs.is_empty() && signs {
+        let reason = format!(
+            "{} has nothing that this server verifies: ES256, PS256, EdDSA, RS256",
+            member(rule)
+        );
+        return Err(refuse(rule, reason));
     }
+    Ok(signs.then_some(algs))
 }
 
 /// §8.6: it is fetched, so its host is a name, as that of a client identifier is.
@@ -907,6 +978,9 @@ mod tests {
                 client_name: Some("Client".to_owned()),
                 client_uri: None,
                 logo_uri: None,
+                tos_uri: None,
+                policy_uri: None,
+                assertion_algs: None,
                 redirect_uris: vec![
                     RedirectUri::registered("https://client.example.com/cb").unwrap()
                 ],
@@ -916,7 +990,7 @@ mod tests {
                 application_type: ApplicationType::Web,
                 jwks_uri: None,
                 jwks: None,
-                id_token_alg: SigningAlg::Es256,
+                id_token_alg: SigningAlg::Rs256,
                 default_max_age: None,
                 dpop_bound_access_tokens: false,
                 require_pushed_authorization_requests: false,
@@ -1181,7 +1255,6 @@ mod tests {
             json!("a\nb"),
             json!("\u{85}"),
             json!(1),
-            json!(null),
         ] {
             let error = read(&json!({"client_name": name})).unwrap_err();
             assert!(
@@ -1217,7 +1290,7 @@ mod tests {
             (
                 "R-11",
                 rule,
-                json!({"redirect_uris": ["myapp://cb", "com.example.app:/cb"]}),
+                json!({"redirect_uris": ["myapp:cb", "ms-settings:/cb"]}),
             ),
             (
                 "web",
@@ -1246,8 +1319,8 @@ mod tests {
         assert_eq!(kept(json!({"redirect_uris": [good, good]})), [good], "M-15");
         assert_eq!(
             kept(json!({"redirect_uris": ["vscode://x/y", good, "javascript:alert(1)"]})),
-            [good],
-            "M-70"
+            ["vscode://x/y", good],
+            "M-70: since November 2026 the policy decides about schemes"
         );
         let mixed = json!(["http://127.0.0.1/cb", good]);
         assert_eq!(
@@ -1304,7 +1377,6 @@ mod tests {
             json!("None"),
             json!(""),
             json!(1),
-            json!(null),
             json!(["none"]),
         ] {
             refused(&[("M-20", one, json!({"token_endpoint_auth_method": method}))]);
@@ -1464,7 +1536,6 @@ mod tests {
                 "document.jwks.secret",
                 json!({"jwks": {"keys": [{"kty": "oct"}]}}),
             ),
-            ("type", "document.jwks", json!({"jwks": null})),
             ("type", "document.jwks", json!({"jwks": "{}"})),
             ("type", "document.jwks", json!({"jwks": {}})),
             ("type", "document.jwks", json!({"jwks": {"keys": [1]}})),
@@ -1625,7 +1696,6 @@ mod tests {
             ("M-28", "document.scope", json!({"scope": "a\nb"})),
             ("M-28", "document.scope", json!({"scope": "a \"b\""})),
             ("M-28", "document.scope", json!({"scope": ["a"]})),
-            ("M-28", "document.scope", json!({"scope": null})),
         ]);
         let client = accepted(
             "flags",
@@ -1653,7 +1723,6 @@ mod tests {
                 "file:///etc/passwd",
                 "ftp://client.example.com/",
                 "/logo.png",
-                "",
                 "https:",
                 "https:///x",
                 "https://u@client.example.com/",
@@ -1665,10 +1734,7 @@ mod tests {
             ] {
                 refused(&[("M-43, M-44", rule, json!({member(rule): bad}))]);
             }
-            refused(&[
-                ("type", rule, json!({member(rule): 1})),
-                ("type", rule, json!({member(rule): null})),
-            ]);
+            refused(&[("type", rule, json!({member(rule): 1}))]);
             accepted(
                 "https",
                 &json!({member(rule): "https://client.example.com/x?y"}),
@@ -1701,5 +1767,58 @@ mod tests {
             "M-45",
             &json!({"contacts": ["<b>\r\n"], "software_id": "<b>"}),
         );
+    }
+
+    #[test]
+    fn f_11_what_is_null_or_empty_counts_as_absent_where_it_may_be_absent() {
+        let absent = accepted("F-11", &json!({"client_name": "-"}));
+        let optional = [
+            "client_name",
+            "client_uri",
+            "logo_uri",
+            "tos_uri",
+            "policy_uri",
+            "scope",
+            "jwks",
+            "jwks_uri",
+            "grant_types",
+            "response_types",
+            "token_endpoint_auth_method",
+            "token_endpoint_auth_methods_supported",
+            "token_endpoint_auth_signing_alg",
+            "application_type",
+            "id_token_signed_response_alg",
+            "default_max_age",
+            "require_auth_time",
+            "dpop_bound_access_tokens",
+            "require_pushed_authorization_requests",
+        ];
+        for name in optional {
+            let read = accepted("F-11", &json!({"client_name": "-", name: null}));
+            assert_eq!(read, absent, "{name}");
+        }
+        for name in MAY_BE_EMPTY {
+            let read = accepted("F-11", &json!({"client_name": "-", *name: ""}));
+            assert_eq!(read, absent, "{name}");
+        }
+        refused(&[
+            (
+                "F-11",
+                "document.redirect_uris",
+                json!({"redirect_uris": null}),
+            ),
+            ("F-11", "document.client_id", json!({"client_id": null})),
+            (
+                "F-11",
+                "document.client_secret",
+                json!({"client_secret": null}),
+            ),
+            ("F-11", "document.jwks_uri", json!({"jwks_uri": ""})),
+            (
+                "F-11",
+                "document.token_endpoint_auth_method",
+                json!({"token_endpoint_auth_method": ""}),
+            ),
+        ]);
     }
 }

@@ -2,9 +2,9 @@
 
 use aws_lc_rs::digest::{SHA256, SHA512, digest};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::{client_id::ClientId, issuer::IssuerUrl};
+use super::{client_id::ClientId, issuer::IssuerUrl, userinfo::PersonClaims};
 use crate::time::UnixTime;
 
 /// The header's `typ`: an ID token is never taken for an access token.
@@ -18,12 +18,15 @@ pub const ACR: &str = "urn:oasis:names:tc:SAML:2.0:ac:classes:PasswordProtectedT
 const AMR: [&str; 1] = ["pwd"];
 
 /// The algorithms that we sign with, RFC 7518 §3.1 and RFC 8037 §3.1.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq, Hash)]
 pub enum SigningAlg {
-    /// For whoever does not ask for another one.
-    #[default]
+    #[serde(rename = "ES256")]
     Es256,
+    /// For a client that does not ask for another one, OpenID Connect Dynamic Registration §2.
+    #[default]
+    #[serde(rename = "RS256")]
     Rs256,
+    #[serde(rename = "EdDSA")]
     EdDsa,
 }
 
@@ -65,6 +68,8 @@ pub struct Claims<'a> {
     /// OpenID Connect Front-Channel Logout §3.
     #[serde(skip_serializing_if = "Option::is_none")]
     sid: Option<&'a str>,
+    #[serde(flatten)]
+    person: PersonClaims<'a>,
 }
 
 /// What an ID token says, in named parts.
@@ -77,6 +82,8 @@ pub struct About<'a> {
     /// What the authorization request had; a refreshed token has none (§12.2).
     pub nonce: Option<&'a str>,
     pub sid: Option<&'a str>,
+    /// What the scopes say about the person, where the client is told here (§5.4).
+    pub person: PersonClaims<'a>,
     /// The access token beside it.
     pub access_token: &'a str,
     pub alg: SigningAlg,
@@ -96,6 +103,7 @@ pub fn claims<'a>(about: &About<'a>, now: UnixTime) -> Claims<'a> {
         acr: ACR,
         amr: AMR,
         sid: about.sid,
+        person: about.person,
     }
 }
 
@@ -148,6 +156,7 @@ mod tests {
             signed_in_at: UnixTime(5),
             nonce: Some("n-0S6_WzA2Mj"),
             sid: None,
+            person: PersonClaims::default(),
             access_token: "x",
             alg: SigningAlg::Es256,
         };

@@ -83,6 +83,11 @@ impl Object {
         self.0.contains_key(name)
     }
 
+    /// Without the members that this is true of.
+    pub fn remove_if(&mut self, mut remove: impl FnMut(&str, &Json) -> bool) {
+        self.0.retain(|name, value| !remove(name, value));
+    }
+
     pub fn len(&self) -> usize {
         self.0.len()
     }

@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use serde::{Deserialize, Serialize};
 
 use super::{error::OAuthError, params::Params};
 use crate::secret::{constant_time_eq, sha256};
@@ -11,24 +12,57 @@ use crate::secret::{constant_time_eq, sha256};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CodeChallenge(String);
 
+/// Must a client's requests have a challenge? Only clients that authenticate may do without.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum Pkce {
+    #[default]
+    Required,
+    /// Not where the request has a `nonce`, which the client looks for in the ID token (OAuth 2.1 §7.5.1).
+    Nonce,
+    /// Never: for programs that know neither.
+    Optional,
+}
+
+impl Pkce {
+    /// Its name in configurations.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Required => "required",
+            Self::Nonce => "nonce",
+            Self::Optional => "optional",
+        }
+    }
+}
+
 impl CodeChallenge {
-    /// Reads the challenge of an authorization request, RFC 7636 §4.3.
+    /// Reads the challenge of an authorization request, RFC 7636 §4.3; `None` where there is none and need be none.
     ///
     /// # Errors
     ///
     /// `invalid_request` when it is missing, malformed, or of another method than S256.
-    pub fn from_params(params: &Params) -> Result<Self, OAuthError> {
-        let challenge = params.optional("code_challenge").ok_or_else(|| {
-            OAuthError::invalid_request(
-                "code_challenge is required: this server wants PKCE with S256 (RFC 7636)",
-            )
-        })?;
+    pub fn from_params(params: &Params, pkce: Pkce) -> Result<Option<Self>, OAuthError> {
+        let Some(challenge) = params.optional("code_challenge") else {
+            if params.optional("code_challenge_method").is_some() {
+                return Err(OAuthError::invalid_request("code_challenge is missing"));
+            }
+            return match pkce {
+                Pkce::Optional => Ok(None),
+                Pkce::Nonce if params.optional("nonce").is_some() => Ok(None),
+                Pkce::Nonce => Err(OAuthError::invalid_request(
+                    "code_challenge (PKCE with S256, RFC 7636) or nonce is required",
+                )),
+                Pkce::Required => Err(OAuthError::invalid_request(
+                    "code_challenge is required: this server wants PKCE with S256 (RFC 7636)",
+                )),
+            };
+        };
         if params.optional("code_challenge_method") != Some("S256") {
             return Err(OAuthError::invalid_request(
                 "code_challenge_method must be S256",
             ));
         }
-        challenge.parse()
+        challenge.parse().map(Some)
     }
 
     /// The challenge's text.
@@ -175,11 +209,36 @@ mod tests {
         ];
         for (query, accepted) in table {
             let params = Params::parse(query.as_bytes()).unwrap();
-            assert_eq!(
-                CodeChallenge::from_params(&params).is_ok(),
-                accepted,
-                "{query}"
-            );
+            let read = CodeChallenge::from_params(&params, Pkce::Required);
+            assert_eq!(read.is_ok_and(|it| it.is_some()), accepted, "{query}");
+        }
+    }
+
+    #[test]
+    fn f_19_a_challenge_may_be_missing_only_where_the_registration_says_so() {
+        use Pkce::{Nonce, Optional, Required};
+        let with = format!("code_challenge={CHALLENGE}&code_challenge_method=S256");
+        // what is allowed, query → is there a challenge?
+        let table = [
+            (Required, "nonce=n", Err(())),
+            (Nonce, "nonce=n", Ok(false)),
+            (Nonce, "", Err(())),
+            (Nonce, "nonce=", Err(())),
+            (Optional, "", Ok(false)),
+            (Optional, "code_challenge_method=S256", Err(())),
+            (
+                Optional,
+                "code_challenge=short&code_challenge_method=S256",
+                Err(()),
+            ),
+            (Optional, with.as_str(), Ok(true)),
+            (Nonce, with.as_str(), Ok(true)),
+        ];
+        for (pkce, query, expected) in table {
+            let params = Params::parse(query.as_bytes()).unwrap();
+            let read = CodeChallenge::from_params(&params, pkce);
+            let got = read.map(|challenge| challenge.is_some()).map_err(drop);
+            assert_eq!(got, expected, "{pkce:?} {query}");
         }
     }
 }

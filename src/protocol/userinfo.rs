@@ -16,10 +16,18 @@ pub struct Person<'a> {
     pub updated_at: UnixTime,
 }
 
-/// What a client is told of it: as much as its scope says, and nothing that is not known.
+/// What a client is told at the userinfo endpoint, §5.3.2.
 #[derive(Debug, Serialize)]
 pub struct Claims<'a> {
     sub: &'a str,
+    #[serde(flatten)]
+    person: PersonClaims<'a>,
+}
+
+/// What a client is told about a person beside who it is, here and in ID tokens: as much as its scope says, and nothing
+/// that is not known.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct PersonClaims<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -42,12 +50,24 @@ pub const CLAIMS: [&str; 6] = [
     "email_verified",
 ];
 
-/// §5.4: the claims that a scope asks for.
+/// The answer of the userinfo endpoint.
 pub fn claims<'a>(person: &Person<'a>, scope: &Scope) -> Claims<'a> {
-    let (profile, email) = (scope.contains(PROFILE), scope.contains(EMAIL));
-    let email = person.email.filter(|_| email);
     Claims {
         sub: person.subject,
+        person: of_scope(person, scope),
+    }
+}
+
+/// Does the scope ask for more than who the person is?
+pub fn asks_for_more(scope: &Scope) -> bool {
+    scope.contains(PROFILE) || scope.contains(EMAIL)
+}
+
+/// §5.4: the claims that a scope asks for.
+pub fn of_scope<'a>(person: &Person<'a>, scope: &Scope) -> PersonClaims<'a> {
+    let (profile, email) = (scope.contains(PROFILE), scope.contains(EMAIL));
+    let email = person.email.filter(|_| email);
+    PersonClaims {
         name: person.name.filter(|_| profile),
         preferred_username: profile.then_some(person.username),
         updated_at: profile.then_some(person.updated_at.0),

@@ -11,12 +11,21 @@ use super::{
 };
 use crate::{
     protocol::{
-        client::Digest, client_id::ClientId, client_metadata::AuthMethods, error::OAuthError,
-        pkce::CodeChallenge, resource::Resources, scope::Scope,
+        authorization_code::is_reuse, client::Digest, client_id::ClientId,
+        client_metadata::AuthMethods, error::OAuthError, pkce::CodeChallenge, resource::Resources,
+        scope::Scope,
     },
     secret::{Code, PushedRequest, SecretHash, random_id},
     time::UnixTime,
 };
+
+/// What [`IssuedCode`] is read from.
+macro_rules! columns {
+    () => {
+        "c.grant_id, c.client_id, c.digest, c.subject, c.redirect_uri, c.code_challenge, c.scope, c.resources, \
+         c.signed_in_at, c.may_refresh, c.auth_methods, c.jkt, c.needs_dpop, c.nonce, c.sid"
+    };
+}
 
 statements! {
     INSERT = "INSERT INTO authorization_codes (hash, grant_id, client_id, digest, subject, redirect_uri, code_challenge, \
@@ -24,11 +33,12 @@ statements! {
               SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, CAST($10 AS BIGINT), CAST($11 AS BOOLEAN), CAST($12 AS BIGINT), \
               $14, $15, CAST($16 AS BOOLEAN), $17, $18 \
               WHERE EXISTS (SELECT 1 FROM revisions r WHERE r.name = 'clients' AND r.value = $13)";
-    FIND = "SELECT grant_id, client_id, digest, subject, redirect_uri, code_challenge, scope, resources, signed_in_at, may_refresh, \
-            auth_methods, jkt, needs_dpop, nonce, sid FROM authorization_codes c \
+    FIND = concat!("SELECT ", columns!(), " FROM authorization_codes c \
             WHERE hash = $1 AND spent_at IS NULL AND expires_at > $2 \
             AND EXISTS (SELECT 1 FROM users u WHERE u.subject = c.subject AND u.disabled_at IS NULL) \
-            AND NOT EXISTS (SELECT 1 FROM grants g WHERE g.id = c.grant_id)";
+            AND NOT EXISTS (SELECT 1 FROM grants g WHERE g.id = c.grant_id)");
+    USED = concat!("SELECT ", columns!(), " FROM authorization_codes c WHERE c.hash = $1");
+    GRANTED_AT = "SELECT created_at FROM grants WHERE id = $1";
     GRANT = "INSERT INTO grants (id, client_id, digest, subject, scope, resources, signed_in_at, created_at, ends_at, \
              family, generation, rotated_at, idle_until, auth_method, jkt, sid) \
              SELECT c.grant_id, c.client_id, c.digest, c.subject, c.scope, c.resources, c.signed_in_at, \
@@ -37,7 +47,6 @@ statements! {
              AND EXISTS (SELECT 1 FROM users u WHERE u.subject = c.subject AND u.disabled_at IS NULL) \
              ON CONFLICT (id) DO NOTHING";
     WASTE = "UPDATE authorization_codes SET spent_at = $2 WHERE hash = $1 AND spent_at IS NULL";
-    USED = "SELECT g.id FROM authorization_codes c JOIN grants g ON g.id = c.grant_id WHERE c.hash = $1";
     REVOKE = "UPDATE grants SET revoked_at = $2, revoked_because = $3 WHERE id = $1 AND revoked_at IS NULL";
 }
 
@@ -49,7 +58,8 @@ pub struct NewCode {
     pub digest: Digest,
     pub subject: String,
     pub redirect_uri: String,
-    pub code_challenge: CodeChallenge,
+    /// `None` where the client's registration allows to come without.
+    pub code_challenge: Option<CodeChallenge>,
     pub scope: Scope,
     pub resources: Resources,
     pub signed_in_at: UnixTime,
@@ -80,7 +90,7 @@ row! {
         digest: Digest,
         subject: String,
         redirect_uri: String,
-        code_challenge: CodeChallenge,
+        code_challenge: Option<CodeChallenge>,
         scope: Scope,
         resources: Resources,
         signed_in_at: UnixTime,
@@ -139,9 +149,9 @@ pub enum Redeemed {
     Granted(Arc<IssuedCode>),
     /// Spent by this call, and worth nothing: the rule refused.
     Refused(OAuthError),
-    /// Spent before: what it gave is revoked.
+    /// Spent before, and sent again by its own client in its own way: what it gave is revoked.
     Reused { grant_id: String },
-    /// Never issued, or expired, or its person was disabled.
+    /// Never issued, or expired, or its person was disabled; or spent before, and sent again by another or a moment later.
     Unknown,
 }
 
@@ -158,7 +168,7 @@ pub(super) async fn insert(
             .bind(code.digest.as_str())
             .bind(&code.subject)
             .bind(&code.redirect_uri)
-            .bind(code.code_challenge.as_str())
+            .bind(code.code_challenge.as_ref().map(CodeChallenge::as_str))
             .bind(code.scope.to_string())
             .bind(code.resources.to_string())
             .bind(code.signed_in_at.0)
@@ -217,7 +227,7 @@ impl Store {
         &self,
         hash: SecretHash<Code>,
         now: UnixTime,
-        rule: impl FnOnce(&IssuedCode) -> Result<NewGrant, OAuthError>,
+        rule: impl Fn(&IssuedCode) -> Result<NewGrant, OAuthError>,
     ) -> Result<Redeemed, StoreError> {
         let code = match self.issued.remove(hash.as_str()) {
             // It never changes, and whether it is still good is decided by the statement that spends it.
@@ -229,14 +239,14 @@ impl Store {
             }),
         };
         let Some(code) = code else {
-            return self.look_again(hash, now).await;
+            return self.look_again(hash, now, rule).await;
         };
         match rule(&code) {
             Ok(grant) => {
                 if self.grant_code(hash.clone(), grant, now).await? {
                     return Ok(Redeemed::Granted(code));
                 }
-                self.look_again(hash, now).await
+                self.look_again(hash, now, rule).await
             }
             Err(refusal) => {
                 self.write_one(move |mut connection| {
@@ -281,21 +291,39 @@ impl Store {
         .await
     }
 
-    /// What becomes of a code that gives nothing (any more): used twice, it takes its grant along.
+    /// What becomes of a code that gives nothing (any more): used twice, it takes its grant along, if `rule` would have let
+    /// it be used. A stranger who saw the code ends nothing with it.
     async fn look_again(
         &self,
         hash: SecretHash<Code>,
         now: UnixTime,
+        rule: impl Fn(&IssuedCode) -> Result<NewGrant, OAuthError>,
     ) -> Result<Redeemed, StoreError> {
+        let used: Option<(IssuedCode, UnixTime)> = on_reads!(self, c => {
+            let code: Option<IssuedCode> =
+                sqlx::query_as(USED).bind(hash.as_str()).fetch_optional(&mut *c).await?;
+            match code {
+                Some(code) => {
+                    let granted: Option<(UnixTime,)> =
+                        sqlx::query_as(GRANTED_AT).bind(&code.grant_id).fetch_optional(c).await?;
+                    granted.map(|(at,)| (code, at))
+                }
+                None => None,
+            }
+        });
+        let Some((code, granted_at)) = used else {
+            return Ok(Redeemed::Unknown);
+        };
+        if !is_reuse(granted_at, now) || rule(&code).is_err() {
+            return Ok(Redeemed::Unknown);
+        }
+        let grant_id = code.grant_id;
         self.write_one(move |mut connection| {
             Box::pin(async move {
                 on_connection!(&mut connection, c => {
-                    let used: Option<(String,)> =
-                        sqlx::query_as(USED).bind(hash.as_str()).fetch_optional(&mut *c).await?;
-                    let Some((grant_id,)) = used else { return Ok(Redeemed::Unknown) };
                     sqlx::query(REVOKE).bind(&grant_id).bind(now.0).bind("code used twice").execute(c).await?;
-                    Ok(Redeemed::Reused { grant_id })
-                })
+                });
+                Ok(Redeemed::Reused { grant_id })
             })
         })
         .await

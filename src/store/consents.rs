@@ -7,7 +7,7 @@ use crate::{
 };
 
 statements! {
-    OF_CLIENT = "SELECT scope, resources, digest FROM consents \
+    OF_CLIENT = "SELECT scope, resources, digest, asked FROM consents \
                  WHERE subject = $1 AND client_id = $2 AND expires_at > $3 ORDER BY granted_at DESC";
 }
 
@@ -17,6 +17,8 @@ row! {
         scope: Scope,
         resources: Resources,
         digest: Digest,
+        /// What the client had asked for; `None` where that was not written down.
+        asked: Option<Scope>,
     }
 }
 

@@ -22,7 +22,7 @@ use crate::{
 statements! {
     ROTATE = "UPDATE grants SET generation = generation + CAST($9 AS BIGINT), rotated_at = $4, idle_until = $5, auth_method = $6 \
               WHERE family = $1 AND client_id = $2 AND generation = $3 AND revoked_at IS NULL \
-              AND idle_until > $4 AND ends_at > $4 AND $7 LIKE '%' || auth_method || '%' AND (jkt IS NULL OR jkt = $8) \
+              AND idle_until > $4 AND ends_at > $4 AND $7 LIKE '%' || auth_method || '%' AND (jkt IS NULL OR jkt = $8 OR (CAST($9 AS BIGINT) = 0 AND CAST($8 AS TEXT) IS NOT NULL)) \
               AND EXISTS (SELECT 1 FROM users u WHERE u.subject = grants.subject AND u.disabled_at IS NULL) \
               RETURNING id, client_id, subject, scope, resources, signed_in_at, ends_at, generation, rotated_at, idle_until, auth_method, jkt, sid";
     FIND = "SELECT id, client_id, subject, scope, resources, signed_in_at, ends_at, generation, rotated_at, \
@@ -116,9 +116,15 @@ pub struct Which {
 }
 
 impl GrantRow {
-    /// RFC 9700 §4.14: is it used as it was begun, by a client that proves no less, with the key it is bound to?
+    /// RFC 9700 §4.14: is it used as it was begun, by a client that proves no less, with the key it is bound to? RFC 9449 §5:
+    /// that of a client that authenticates is bound to the client, which may come with another key, though not with none.
     pub fn fits(&self, method: AuthMethod, jkt: Option<&str>) -> bool {
-        self.auth_method <= method && (self.jkt.is_none() || self.jkt.as_deref() == jkt)
+        let has_key = match &self.jkt {
+            None => true,
+            Some(_) if method.is_confidential() => jkt.is_some(),
+            bound => bound.as_deref() == jkt,
+        };
+        self.auth_method <= method && has_key
     }
 }
 

@@ -8,7 +8,7 @@ use super::{
     statements,
 };
 use crate::{
-    protocol::{client::Digest, client_id::ClientId},
+    protocol::{client::Digest, client_id::ClientId, scope::Scope},
     secret::{self, PushedRequest, SecretHash, Visitor},
     time::UnixTime,
 };
@@ -20,9 +20,10 @@ statements! {
             WHERE hash = $1 AND browser_hash = $2 AND subject = $3 AND spent_at IS NULL AND expires_at > $4";
     SPEND = "UPDATE interactions SET spent_at = $4 \
              WHERE hash = $1 AND browser_hash = $2 AND subject = $3 AND spent_at IS NULL AND expires_at > $4";
-    CONSENT = "INSERT INTO consents (subject, client_id, scope, resources, digest, granted_at, expires_at) \
-               VALUES ($1, $2, $3, $4, $5, $6, $7) \
-               ON CONFLICT (subject, client_id, scope, resources) DO UPDATE SET digest = $5, granted_at = $6, expires_at = $7";
+    CONSENT = "INSERT INTO consents (subject, client_id, scope, resources, digest, granted_at, expires_at, asked) \
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8) \
+               ON CONFLICT (subject, client_id, scope, resources) \
+               DO UPDATE SET digest = $5, granted_at = $6, expires_at = $7, asked = $8";
 }
 
 row! {
@@ -66,6 +67,8 @@ pub enum Answer {
     /// Remember the consent until then, and issue the code.
     Allow {
         code: Box<NewCode>,
+        /// The scope of the request.
+        asked: Scope,
         remember_until: UnixTime,
     },
 }
@@ -127,7 +130,7 @@ impl Store {
                 if spent != 1 {
                     return Ok(false);
                 }
-                let Answer::Allow { code, remember_until } = answer else { return Ok(true) };
+                let Answer::Allow { code, asked, remember_until } = answer else { return Ok(true) };
                 if remember_until > now {
                     on_connection!(&mut connection, c => {
                         sqlx::query(CONSENT)
@@ -138,6 +141,7 @@ impl Store {
                             .bind(code.digest.as_str())
                             .bind(now.0)
                             .bind(remember_until.0)
+                            .bind(asked.to_string())
                             .execute(c)
                             .await?;
                     });

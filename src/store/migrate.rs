@@ -42,6 +42,11 @@ const STEPS: &[(i64, &str, &str)] = &[
         "fewer_device_indexes",
         include_str!("../../migrations/0006_fewer_device_indexes.sql"),
     ),
+    (
+        9,
+        "codes_and_consents",
+        include_str!("../../migrations/0009_codes_and_consents.sql"),
+    ),
 ];
 
 fn migrator() -> Migrator {

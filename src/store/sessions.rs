@@ -16,7 +16,7 @@ statements! {
     FIND = "SELECT s.subject, u.username, u.is_admin, s.signed_in_at, s.idle_until, s.ends_at FROM sessions s \
             JOIN users u ON u.subject = s.subject \
             WHERE s.hash = $1 AND s.idle_until > $2 AND s.ends_at > $2 AND u.disabled_at IS NULL";
-    FIND_FOR = "SELECT s.subject, u.username, u.is_admin, s.signed_in_at, s.idle_until, s.ends_at, c.scope, c.resources, c.digest \
+    FIND_FOR = "SELECT s.subject, u.username, u.is_admin, s.signed_in_at, s.idle_until, s.ends_at, c.scope, c.resources, c.digest, c.asked \
                 FROM sessions s JOIN users u ON u.subject = s.subject \
                 LEFT JOIN consents c ON c.subject = s.subject AND c.client_id = $3 AND c.expires_at > $2 \
                 WHERE s.hash = $1 AND s.idle_until > $2 AND s.ends_at > $2 AND u.disabled_at IS NULL ORDER BY c.granted_at DESC";
@@ -51,6 +51,7 @@ row! {
         scope: Option<Scope>,
         resources: Option<Resources>,
         digest: Option<Digest>,
+        asked: Option<Scope>,
     }
 }
 
@@ -60,6 +61,7 @@ impl SessionFor {
             scope: self.scope.clone()?,
             resources: self.resources.clone()?,
             digest: self.digest.clone()?,
+            asked: self.asked.clone(),
         })
     }
 

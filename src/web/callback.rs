@@ -6,7 +6,6 @@ use http::{HeaderValue, StatusCode, header};
 use crate::{
     app::App,
     protocol::{
-        authorize,
         error::{ErrorCode, OAuthError},
         params::Params,
         redirect_uri::RedirectUri,
@@ -23,9 +22,10 @@ pub(crate) struct Callback<'a> {
 }
 
 impl<'a> Callback<'a> {
-    /// Made of a redirect URI that its client's document lists. A `state` too long to carry is not carried.
+    /// Made of a redirect URI that its client's document lists. The request's `state` is in every answer, byte for byte, also
+    /// where it is what is refused.
     pub(crate) fn new(app: &'a App, redirect_uri: RedirectUri, params: &Params) -> Self {
-        let state = authorize::state(params).ok().flatten().map(str::to_owned);
+        let state = params.optional("state").map(str::to_owned);
         Self {
             app,
             redirect_uri,

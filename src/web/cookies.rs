@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderValue, header};
 
 use crate::{
     app::App,
-    secret::{Kind, Secret},
+    secret::{Kind, Secret, Visitor},
 };
 
 /// The cookie of a signed-in browser.
@@ -43,6 +43,18 @@ pub(crate) fn text<'h>(app: &App, headers: &'h HeaderMap, name: &str) -> Option<
     match (values.next(), values.next()) {
         (Some((_, value)), None) => Some(value),
         _ => None,
+    }
+}
+
+/// What a browser is known by although nobody may be signed in there, and the header that tells it, if it did not know.
+pub(crate) fn visitor(app: &App, headers: &HeaderMap) -> (Secret<Visitor>, Option<HeaderValue>) {
+    match read(app, headers, VISITOR) {
+        Some(known) => (known, None),
+        None => {
+            let visitor = Secret::generate();
+            let header = set(app, VISITOR, &visitor);
+            (visitor, Some(header))
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use super::callback::see_other;
 use crate::{
     app::App,
     protocol::{error::OAuthError, params::Params},
-    secret::{Kind, Secret, constant_time_eq},
+    secret::{Kind, Secret, Visitor, constant_time_eq},
     time::UnixTime,
 };
 
@@ -79,28 +79,43 @@ pub(crate) fn sign_in_for(app: &App, to: &str) -> Response {
 /// The parameter that marks a request as one that its person was sent to sign in for.
 pub(crate) const SENT_TO_LOGIN: &str = "wayleave_sent";
 
-/// Marks an authorization request with the time its person was sent to sign in.
-pub(crate) fn mark_sent(app: &App, params: &Params, now: UnixTime) -> String {
+/// Marks an authorization request with the time its person was sent to sign in, in this browser.
+pub(crate) fn mark_sent(
+    app: &App,
+    params: &Params,
+    browser: &Secret<Visitor>,
+    now: UnixTime,
+) -> String {
     let request = params.encode();
-    let mark = format!("{}.{}", now.0, sent_mac(app, &request, now.0));
+    let mark = format!("{}.{}", now.0, sent_mac(app, &request, browser, now.0));
     format!("{request}&{SENT_TO_LOGIN}={mark}")
 }
 
-/// Takes the mark off; its time, if it is genuine.
-pub(crate) fn take_sent(app: &App, params: &Params) -> (Params, Option<UnixTime>) {
+/// Takes the mark off; its time, if it was made for this browser and no longer ago than `login.interaction`.
+pub(crate) fn take_sent(
+    app: &App,
+    params: &Params,
+    browser: Option<&Secret<Visitor>>,
+    now: UnixTime,
+) -> (Params, Option<UnixTime>) {
     let request = params.without(&[SENT_TO_LOGIN]);
     let sent = params.optional(SENT_TO_LOGIN).and_then(|mark| {
         let (time, mac) = mark.split_once('.')?;
         let time: i64 = time.parse().ok()?;
-        let genuine = sent_mac(app, &request.encode(), time);
-        constant_time_eq(mac.as_bytes(), genuine.as_bytes()).then_some(UnixTime(time))
+        let genuine = sent_mac(app, &request.encode(), browser?, time);
+        let is_ours = constant_time_eq(mac.as_bytes(), genuine.as_bytes());
+        let is_open = now - UnixTime(time) <= i64::from(app.config.login.interaction.get());
+        (is_ours && is_open).then_some(UnixTime(time))
     });
     (request, sent)
 }
 
-fn sent_mac(app: &App, request: &str, time: i64) -> String {
-    BASE64_URL_SAFE_NO_PAD.encode(
-        &app.form_key
-            .sign(&[b"sent", request.as_bytes(), &time.to_be_bytes()])[..16],
-    )
+fn sent_mac(app: &App, request: &str, browser: &Secret<Visitor>, time: i64) -> String {
+    let parts: [&[u8]; 4] = [
+        b"sent",
+        request.as_bytes(),
+        browser.expose().as_bytes(),
+        &time.to_be_bytes(),
+    ];
+    BASE64_URL_SAFE_NO_PAD.encode(&app.form_key.sign(&parts)[..16])
 }

@@ -90,7 +90,8 @@ on_both! {
             assert_eq!(again.json()["refresh_token"], refresh.as_str(), "{}", again.body);
         }
         // without its key the same client gets nothing, and ends nothing.
-        assert_eq!(refusal(&server.refresh(&client, &refresh).await), (400, "invalid_grant".to_owned()));
+        // F-15, since November 2026: it is told what is missing.
+        assert_eq!(refusal(&server.refresh(&client, &refresh).await), invalid_client());
         let assertion = signer.assertion(&client, server.app.clock.now());
         let fields = [("grant_type", "refresh_token"), ("refresh_token", refresh.as_str())];
         assert_eq!(server.call("/token", &with_assertion(&fields, &assertion), &[]).await.status, 200);

@@ -30,7 +30,7 @@ async fn nonce(server: &TestApp, signer: &Signer) -> String {
     page.header("dpop-nonce").to_owned()
 }
 
-async fn proof(server: &TestApp, signer: &Signer, path: &str) -> String {
+pub(crate) async fn proof(server: &TestApp, signer: &Signer, path: &str) -> String {
     let nonce = nonce(server, signer).await;
     signer.proof(
         "POST",

@@ -83,6 +83,7 @@ impl Scene {
             .clients
             .newer_keys(
                 &self.client,
+                self.server.app.clock.now(),
                 IpAddr::from([192, 0, 2, 1]),
                 self.server.app.clock.now(),
             )

@@ -1385,7 +1385,7 @@ fn what_is_counted_has_names_of_ours_only() {
         "wayleave_requests_total{endpoint=\"/.well-known/openid-configuration\",status=\"2xx\"} 1",
         "wayleave_request_duration_seconds_count{endpoint=\"/token\"} 1",
         "wayleave_live_grants 0",
-        "wayleave_signing_keys 1",
+        "wayleave_signing_keys 3",
         "wayleave_build_info{version=\"",
         "# EOF",
     ] {

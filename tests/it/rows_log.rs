@@ -292,7 +292,6 @@ impl Talk {
                 ("code_challenge", &challenge(VERIFIER)),
                 ("code_challenge_method", "S256"),
                 ("scope", "notes.read openid"),
-                ("resource", "https://notes.example.com/mcp"),
                 ("state", state),
             ];
             query.extend_pairs(fields).finish()

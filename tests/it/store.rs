@@ -41,9 +41,7 @@ pub(crate) fn code(secret: &Secret<Code>) -> NewCode {
         digest: Digest::of(b"document"),
         subject: "subject of ada".to_owned(),
         redirect_uri: "https://app.example.com/cb".to_owned(),
-        code_challenge: "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
-            .parse()
-            .unwrap(),
+        code_challenge: "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM".parse().ok(),
         scope: "a b".parse().unwrap(),
         resources: "https://a.example/ https://b.example/x".parse().unwrap(),
         signed_in_at: NOW,
@@ -120,7 +118,7 @@ on_both! {
         }
         for secret in &secrets {
             let first = store.redeem_code(secret.hash(), NOW, |_| Ok(grant())).await.unwrap();
-            let second = store.redeem_code(secret.hash(), NOW, |_| Ok(grant())).await.unwrap();
+            let second = store.redeem_code(secret.hash(), NOW + 4, |_| Ok(grant())).await.unwrap();
             let once = match first {
                 Redeemed::Granted(_) => matches!(second, Redeemed::Reused { .. }),
                 Redeemed::Unknown => true,

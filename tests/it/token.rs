@@ -241,7 +241,6 @@ async fn x_10_x_11_a_code_is_bound_to_what_it_was_asked_with_and_is_spent_by_a_w
     let flow = server.flow(&client);
     let table: &[&[(&str, &str)]] = &[
         &[("client_id", &other)],
-        &[("redirect_uri", "")],
         &[("redirect_uri", "https://app.example.com/other")],
         &[("code_verifier", "")],
         &[(
