@@ -35,10 +35,16 @@ const PROGRAMS = {
     callback: '/callback',
     knows: { id_token: ADA, user: ADA, userinfo: ADA },
   },
-  authlib: { start: python('authlib'), callback: '/callback', knows: { id_token: ADA, userinfo: ADA } },
+  authlib: {
+    start: python('authlib'),
+    callback: '/callback',
+    register: ['--pkce', 'nonce'],
+    knows: { id_token: ADA, userinfo: ADA },
+  },
   'mozilla-django-oidc': {
     start: python('mozilla-django-oidc'),
     callback: '/oidc/callback/',
+    register: ['--pkce', 'nonce'],
     knows: { user: only('email'), userinfo: ADA },
   },
   'go-oidc': { start: [join(BUILT, 'bin/client')], callback: '/callback', knows: { id_token: ADA, userinfo: ADA } },

@@ -37,8 +37,6 @@ settings.configure(
     OIDC_OP_TOKEN_ENDPOINT=issuer + "/token",
     OIDC_OP_USER_ENDPOINT=issuer + "/userinfo",
     OIDC_OP_JWKS_ENDPOINT=issuer + "/jwks",
-    # Off by default; without it the client is registered with `--pkce nonce`.
-    OIDC_USE_PKCE=True,
 )
 
 import django  # noqa: E402: after the settings
