@@ -44,3 +44,4 @@ mod support;
 mod token;
 mod traces;
 mod two_instances;
+mod webfinger;
