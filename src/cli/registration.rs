@@ -18,7 +18,7 @@ use crate::{
 
 #[derive(Debug, Args)]
 pub(super) struct Add {
-    /// Its client_id: a name of letters, digits and -._~, or the URL of a document that is then not fetched.
+    /// Its client_id: a name of letters, digits and -._~@:/, a URN, or the URL of a document that is then not fetched.
     client_id: String,
     /// What people call it.
     #[arg(long)]

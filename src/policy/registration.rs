@@ -106,7 +106,7 @@ impl TryFrom<Registration> for Registered {
     /// Judges a registration.
     fn try_from(written: Registration) -> Result<Self, String> {
         let client_id: ClientId = written.client_id.parse().map_err(|error| {
-            format!("expected client_id: a name of letters, digits and -._~, or a URL ({error})")
+            format!("expected client_id: a name of letters, digits and -._~@:/ that does not begin like a URL, a URN, or an https URL ({error})")
         })?;
         let methods = written.methods()?;
         let method = methods[0];
