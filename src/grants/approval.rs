@@ -18,7 +18,7 @@ use crate::{
         redirect_uri::RedirectUri,
         scope::{OPENID, Scope},
     },
-    secret::{Code, PushedRequest, Secret, SecretHash},
+    secret::{Code, PushedRequest, Secret, SecretHash, Session},
     store::{Consent, NewCode},
     time::UnixTime,
 };
@@ -53,6 +53,7 @@ pub struct Person<'a> {
     pub signed_in_at: UnixTime,
     /// The session, as ID tokens name it.
     pub sid: String,
+    pub session: SecretHash<Session>,
 }
 
 /// What a person agreed to before.
@@ -200,6 +201,7 @@ impl Proposal {
             needs_dpop: self.client.metadata.dpop_bound_access_tokens,
             nonce: self.request.nonce.clone(),
             sid: Some(person.sid),
+            session: person.session,
             pushed: self.pushed.as_ref().map(|pushed| pushed.hash.clone()),
             now,
             revision: self.revision,

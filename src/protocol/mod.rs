@@ -22,6 +22,7 @@
 //! | RFC 7662 introspection | [`introspection`] |
 //! | RFC 8414, OpenID Connect Discovery §3 metadata | [`discovery`], [`issuer`] |
 //! | RFC 8707 resource indicators | [`resource`] |
+//! | RFC 8265 §3.3 names that people sign in with | [`username`] |
 //! | RFC 9068 JWT access tokens | [`access_token`] |
 //! | RFC 9449 proofs of possession | [`dpop`] |
 //! | RFC 9126 pushed authorization requests | [`pushed`] |
@@ -72,4 +73,5 @@ pub mod scope;
 pub mod special_address;
 pub mod user_code;
 pub mod userinfo;
+pub mod username;
 pub mod webfinger;

@@ -42,6 +42,11 @@ const STEPS: &[(i64, &str, &str)] = &[
         "fewer_device_indexes",
         include_str!("../../migrations/0006_fewer_device_indexes.sql"),
     ),
+    (
+        8,
+        "names_and_secrets",
+        include_str!("../../migrations/0008_names_and_secrets.sql"),
+    ),
 ];
 
 fn migrator() -> Migrator {
@@ -179,7 +184,10 @@ mod tests {
             .iter()
             .map(|step| made(step.version, &step.checksum))
             .collect();
-        let newest = ours.last().unwrap().number;
+        let [.., before, last] = &*ours else {
+            panic!("there are steps");
+        };
+        let (before, newest) = (before.number, last.number);
         let changed = |change: &dyn Fn(&mut Vec<Made>)| {
             let mut steps = ours.clone();
             change(&mut steps);
@@ -189,7 +197,7 @@ mod tests {
         assert_eq!(changed(&|_| {}), Schema::Current(newest));
         assert_eq!(
             changed(&|steps| drop(steps.pop())),
-            Schema::Older(newest - 1, newest)
+            Schema::Older(before, newest)
         );
         assert_eq!(
             changed(&|steps| steps.push(made(99, &[1]))),

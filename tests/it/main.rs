@@ -20,6 +20,7 @@ mod metrics;
 mod operations;
 mod other_clients;
 mod overload;
+mod people;
 mod process;
 mod rows_address;
 mod rows_cache;

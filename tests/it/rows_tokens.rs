@@ -9,7 +9,7 @@ use wayleave::{
     policy::client_rules::Tier,
     protocol::id_token::SigningAlg,
     secret::{ClientSecret, SecretHash},
-    store::Description,
+    store::{DescribedEmail, Description},
 };
 
 use crate::support::{
@@ -262,7 +262,7 @@ on_both! {
         inactive(text(&third, "access_token"), "blocked").await;
         // The person is disabled.
         assert!(is_active(text(&fourth, "access_token")).await);
-        server.app.store.disable_account("ada".to_owned(), server.app.clock.now()).await.unwrap();
+        server.app.store.disable_account("ada".to_owned(), server.app.clock.now()).await.unwrap().unwrap();
         inactive(text(&fourth, "access_token"), "disabled").await;
     }
 
@@ -486,9 +486,10 @@ on_both! {
         let describe = async |name: &str, email: Option<(&str, bool)>| {
             let description = Description {
                 name: Some(name.to_owned()),
-                email: email.map(|(address, verified)| (address.to_owned(), verified)),
+                email: email.map(|(address, is_verified)| DescribedEmail { address: address.to_owned(), is_verified, signs_in_as: None }),
+                is_admin: None,
             };
-            assert!(server.app.store.describe_account("ada".to_owned(), description, server.app.clock.now()).await.unwrap());
+            server.app.store.change_account("ada".to_owned(), description, server.app.clock.now()).await.unwrap().unwrap();
         };
         server.app.clock.advance(5);
         describe("Ada Lovelace", Some(("ada@example.com", true))).await;
