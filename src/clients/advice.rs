@@ -98,6 +98,9 @@ pub(super) fn advice(rule: &str) -> Option<&'static str> {
         }
         "client_id.path" => "Give it a path, at least /.",
         "client_id.empty_query" => "Leave out the question mark.",
+        "client_id.encoded_slash" => {
+            "Write the slashes of the path as slashes, and give the file a name without them."
+        }
         "client_id.dot_segment" => "Leave out the . and .. in the path.",
         "client_id.percent_encoding" | "client_id.encoded_control" => {
             "Write every % as %25 or as the beginning of two hexadecimal digits of a visible character."

@@ -98,7 +98,7 @@ pub(crate) async fn clients(
         backed_off: backed_off.collect(),
         refused: refused.collect(),
     };
-    Ok(html::page(StatusCode::OK, &page, None))
+    Ok(html::page(StatusCode::OK, &page))
 }
 
 /// The question which client is to be explained.
@@ -141,7 +141,7 @@ fn explain_page(
         client_id: client_id.to_owned(),
         report: report.map(view),
     };
-    html::page(StatusCode::OK, &page, None)
+    html::page(StatusCode::OK, &page)
 }
 
 fn view(report: &Report) -> ReportView {

@@ -54,11 +54,7 @@ pub(crate) async fn show(
     let remembered = proposal.remembered(&app, &consents, now).await;
     let asker = asker(&app, &proposal.client, &proposal.standing, now).await?;
     let page = view(&app, &open, &remembered, asker);
-    Ok(html::page(
-        StatusCode::OK,
-        &page,
-        Some(&open.proposal.request.redirect_uri),
-    ))
+    Ok(html::page_before_client(StatusCode::OK, &page))
 }
 
 /// The answer: spends the question, and takes the browser back to the client.

@@ -230,5 +230,5 @@ async fn page(
         failed: filled.failed,
         clients: clients.collect(),
     };
-    Ok(html::page(status, &page, None))
+    Ok(html::page(status, &page))
 }

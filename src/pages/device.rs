@@ -124,7 +124,7 @@ pub(crate) async fn confirm(
         age: ago(visit.now - device.created_at),
         switch_account_url: format!("{base}/logout"),
     };
-    Ok(html::page(StatusCode::OK, &page, None))
+    Ok(html::page(StatusCode::OK, &page))
 }
 
 /// The answer: once, by the person and the browser that have opened the device.
@@ -195,7 +195,7 @@ pub(crate) async fn done(
     };
     let frame = html::frame(&app, Some(&visit.session.row.username));
     let page = DeviceDone { frame, allowed };
-    Ok(html::page(StatusCode::OK, &page, None))
+    Ok(html::page(StatusCode::OK, &page))
 }
 
 /// A person who is signed in, in one browser.
@@ -249,7 +249,7 @@ impl Visit {
             true => StatusCode::UNPROCESSABLE_ENTITY,
             false => StatusCode::OK,
         };
-        let mut response = html::page(status, &page, None);
+        let mut response = html::page(status, &page);
         if self.is_new {
             let cookie = cookies::set(app, cookies::VISITOR, &self.visitor);
             response.headers_mut().append(header::SET_COOKIE, cookie);

@@ -24,5 +24,5 @@ pub(crate) async fn home(
         is_admin,
         has_development: app.config.development.clients,
     };
-    Ok(html::page(StatusCode::OK, &page, None))
+    Ok(html::page(StatusCode::OK, &page))
 }

@@ -11,7 +11,7 @@ use http::{Extensions, HeaderMap, StatusCode, Uri, header};
 
 use crate::{
     app::App,
-    protocol::{client_id::ClientId, params::Params, pushed, redirect_uri::RedirectUri},
+    protocol::{client_id::ClientId, params::Params, pushed},
     secret::{Secret, Visitor},
     time::roughly,
     web::{
@@ -168,9 +168,6 @@ async fn page(
         .and_then(|text| text.parse::<ClientId>().ok());
     let meant = meant(app, request, client_id.as_ref()).await;
     let asked = meant.as_ref().unwrap_or(request);
-    let target = asked
-        .optional("redirect_uri")
-        .and_then(|text| RedirectUri::registered(text).ok());
     let login = Login {
         frame: html::frame(app, None),
         csrf: forms::token(app, FORM, &visitor),
@@ -195,7 +192,7 @@ async fn page(
         Some((_, Outcome::Busy)) => StatusCode::SERVICE_UNAVAILABLE,
         Some(_) => StatusCode::TOO_MANY_REQUESTS,
     };
-    let mut response = html::page(status, &login, target.as_ref());
+    let mut response = html::page_before_client(status, &login);
     if let Some(seconds) = failed.and_then(|(_, outcome)| told(outcome).1) {
         let headers = response.headers_mut();
         headers.insert(header::RETRY_AFTER, seconds.into());

@@ -36,7 +36,7 @@ pub(crate) async fn show(
         action: format!("{}/logout", app.config.issuer.path()),
         user: session.row.username,
     };
-    Ok(html::page(StatusCode::OK, &page, None))
+    Ok(html::page(StatusCode::OK, &page))
 }
 
 /// Ends the session.
@@ -73,6 +73,5 @@ fn signed_out(app: &App) -> Response {
         &SignedOut {
             frame: html::frame(app, None),
         },
-        None,
     )
 }

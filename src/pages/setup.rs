@@ -133,7 +133,7 @@ fn page(
     } else {
         StatusCode::OK
     };
-    let mut response = html::page(status, &page, None);
+    let mut response = html::page(status, &page);
     if known.is_none() {
         response.headers_mut().append(
             header::SET_COOKIE,

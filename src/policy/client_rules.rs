@@ -72,13 +72,13 @@ pub enum Pattern {
 }
 
 impl Pattern {
-    /// Is the rule about this client? `keys` are the thumbprints of the keys it publishes.
+    /// Does it name this client? `keys` are the thumbprints of the keys it publishes.
     pub fn matches(&self, client_id: &ClientUrl, keys: &[String]) -> bool {
         let host = client_id.host();
         match self {
             Self::Key(thumbprint) => keys.contains(thumbprint),
             Self::Url(url) => url == client_id,
-            Self::Path(prefix) => client_id.as_str().starts_with(prefix),
+            Self::Path(prefix) => client_id.is_below(prefix),
             Self::Host(name) => host == name,
             Self::Domain(domain) => host
                 .strip_suffix(domain.as_str())
@@ -315,6 +315,15 @@ impl Rule {
         }
     }
 
+    /// Is the rule about this client? `keys` are the thumbprints of the keys it publishes. A path that is blocked is
+    /// blocked however it is encoded.
+    pub fn is_about(&self, client_id: &ClientUrl, keys: &[String]) -> bool {
+        match (&self.pattern, self.tier) {
+            (Pattern::Path(prefix), Tier::Blocked) => client_id.is_below_decoded(prefix),
+            (pattern, _) => pattern.matches(client_id, keys),
+        }
+    }
+
     /// A rule that leaves everything to its tier.
     pub fn new(pattern: Pattern, tier: Tier) -> Self {
         Self {
@@ -355,7 +364,7 @@ pub fn standing<'a>(
 ) -> Standing {
     let mut best: Option<&Rule> = None;
     let weight = |rule: &Rule| (rule.tier == Tier::Blocked, rule.pattern.specificity());
-    for rule in rules.filter(|rule| rule.pattern.matches(client_id, keys)) {
+    for rule in rules.filter(|rule| rule.is_about(client_id, keys)) {
         if best.is_none_or(|known| weight(rule) > weight(known)) {
             best = Some(rule);
         }
@@ -590,6 +599,22 @@ mod tests {
                 "https://evil.example.com/c",
                 Tier::Blocked,
                 Some("evil.example.com"),
+            ),
+            // Y-03: trust is for what is written below the path, a block for what a host may find there.
+            (
+                "https://app.example.com/%6fauth/x",
+                Tier::Approved,
+                Some("app.example.com"),
+            ),
+            (
+                "https://app.example.com/%62ad/c",
+                Tier::Blocked,
+                Some("https://app.example.com/bad/*"),
+            ),
+            (
+                "https://app.example.com/b%2561d/c",
+                Tier::Blocked,
+                Some("https://app.example.com/bad/*"),
             ),
         ];
         for (client_id, tier, decided_by) in table {

@@ -47,6 +47,18 @@ impl ClientUrl {
     pub fn has_query(&self) -> bool {
         self.path_and_query().contains('?')
     }
+
+    /// Does it stand below `prefix`, an origin with a path that ends in a slash? However a host reads the percent-encoding:
+    /// the grammar has no encoded slash and no dot segment, so what begins below a prefix stays there.
+    pub fn is_below(&self, prefix: &str) -> bool {
+        self.text.starts_with(prefix)
+    }
+
+    /// The same for a host that decodes what it is asked for before it looks it up: `/%61/` and `/a/` are one folder to it.
+    pub fn is_below_decoded(&self, prefix: &str) -> bool {
+        let (text, prefix) = (fully_decoded(&self.text), fully_decoded(prefix));
+        text.starts_with(&prefix)
+    }
 }
 
 impl fmt::Display for ClientUrl {
@@ -106,6 +118,10 @@ impl<'a> Parts<'a> {
     fn decoded(&self) -> Option<String> {
         String::from_utf8(percent_decode(self.path_and_query)?).ok()
     }
+
+    fn path(&self) -> &'a str {
+        self.path_and_query.split('?').next().unwrap_or_default()
+    }
 }
 
 /// Every rule of the grammar, in the order in which they are asked: the first that is broken refuses.
@@ -124,6 +140,7 @@ pub const RULES: &[ClientUrlError] = &[
     ClientUrlError::EmptyQuery,
     ClientUrlError::PercentEncoding,
     ClientUrlError::EncodedControl,
+    ClientUrlError::EncodedSlash,
     ClientUrlError::DotSegment,
     ClientUrlError::NotCanonical,
 ];
@@ -165,11 +182,15 @@ impl ClientUrlError {
             Self::EncodedControl => parts
                 .decoded()
                 .is_some_and(|text| text.contains(char::is_control)),
-            Self::DotSegment => parts
-                .path_and_query
-                .split('?')
-                .next()
-                .is_some_and(|path| path.split('/').any(is_dot_segment)),
+            // Hosts and the proxies before them decode once, twice or not at all: what is a slash to one of them leaves the
+            // folder that a rule is about.
+            Self::EncodedSlash => {
+                let slashes = |path: &[u8]| path.iter().filter(|b| b"/\\".contains(b)).count();
+                slashes(&fully_decoded(parts.path())) != slashes(parts.path().as_bytes())
+            }
+            Self::DotSegment => fully_decoded(parts.path())
+                .split(|b| *b == b'/')
+                .any(is_dot_segment),
             // Defence in depth: whatever a URL library would repair is not an identifier.
             Self::NotCanonical => {
                 !Url::parse(parts.text).is_ok_and(|url| url.as_str() == parts.text)
@@ -194,12 +215,27 @@ fn is_label(label: &str) -> bool {
         && !label.ends_with('-')
 }
 
-/// Also in the percent-encoded spellings that URL libraries treat as dots.
-fn is_dot_segment(segment: &str) -> bool {
-    matches!(
-        segment.replace("%2e", ".").replace("%2E", ".").as_str(),
-        "." | ".."
-    )
+/// Also with parameters, which some servers take off before they look (`..;x`).
+fn is_dot_segment(segment: &[u8]) -> bool {
+    let name = segment.split(|b| *b == b';').next().unwrap_or_default();
+    matches!(name, b"." | b"..")
+}
+
+/// A text whose percent-encoding is decoded until there is none left, also one that comes from decoding.
+fn fully_decoded(text: &str) -> Vec<u8> {
+    let mut decoded: Vec<u8> = Vec::with_capacity(text.len());
+    for byte in text.bytes() {
+        decoded.push(byte);
+        while let [.., b'%', high, low] = decoded[..] {
+            let digit = |byte: u8| char::from(byte).to_digit(16);
+            let (Some(high), Some(low)) = (digit(high), digit(low)) else {
+                break;
+            };
+            decoded.truncate(decoded.len() - 3);
+            decoded.extend(u8::try_from(high * 16 + low));
+        }
+    }
+    decoded
 }
 
 /// The bytes behind the percent-encoding; `None` where it is malformed.
@@ -284,7 +320,11 @@ pub enum ClientUrlError {
     NoPath,
     #[error("client_id must not end in an empty query (?)")]
     EmptyQuery,
-    #[error("client_id must not contain . or .. as a path segment, not even percent-encoded")]
+    #[error("the path of client_id must not contain an encoded slash or backslash (%2f, %5c)")]
+    EncodedSlash,
+    #[error(
+        "client_id must not contain . or .. as a path segment, not even percent-encoded or with parameters (..;)"
+    )]
     DotSegment,
     #[error(
         "the percent-encoding in client_id must be two hexadecimal digits each and spell valid UTF-8"
@@ -312,6 +352,7 @@ impl ClientUrlError {
             Self::ForbiddenPort => "client_id.forbidden_port",
             Self::NoPath => "client_id.path",
             Self::EmptyQuery => "client_id.empty_query",
+            Self::EncodedSlash => "client_id.encoded_slash",
             Self::DotSegment => "client_id.dot_segment",
             Self::PercentEncoding => "client_id.percent_encoding",
             Self::EncodedControl => "client_id.encoded_control",
@@ -374,8 +415,9 @@ mod tests {
                     "https://client.example.com/...",
                     "https://client.example.com/.well-known/x",
                     "https://client.example.com/a.b/..c",
-                    "https://client.example.com/%252e%252e/c",
                     "https://client.example.com/c?x=/../y",
+                    "https://client.example.com/c?x=%2f%5c..%252f",
+                    "https://client.example.com/a;..;b/c",
                 ],
             ),
             (
@@ -543,6 +585,30 @@ mod tests {
                     "https://client.example.com/.%2e/c",
                     "https://client.example.com/%2E./c",
                     "https://client.example.com/c/%2e%2E",
+                ],
+            ),
+            (
+                // Since November 2026 also those of U-16 that only become one when decoded twice.
+                "Y-03",
+                E::DotSegment,
+                &[
+                    "https://client.example.com/%252e%252e/c",
+                    "https://client.example.com/%25252e/c",
+                    "https://client.example.com/oauth/..;/uploads/x.json",
+                    "https://client.example.com/oauth/.;a/x.json",
+                    "https://client.example.com/oauth/%2e%2e%3b/x.json",
+                ],
+            ),
+            (
+                "Y-03",
+                E::EncodedSlash,
+                &[
+                    "https://client.example.com/oauth/..%2fuploads%2fx.json",
+                    "https://client.example.com/oauth/..%2Fx.json",
+                    "https://client.example.com/oauth/..%5cuploads%5cx.json",
+                    "https://client.example.com/oauth/..%252fx.json",
+                    "https://client.example.com/a%25252fb",
+                    "https://client.example.com/a%2f",
                 ],
             ),
             (

@@ -86,7 +86,7 @@ impl Store {
                     return Ok(ended);
                 }
                 let because = format!("blocked: {pattern}");
-                for id in concerned(&mut connection, &rule.pattern).await? {
+                for id in concerned(&mut connection, &rule).await? {
                     let (grants, logins) = end_all(&mut connection, &id, &because, now).await?;
                     let event = NewEvent {
                         kind: EventKind::Blocked,
@@ -122,10 +122,10 @@ impl Store {
     }
 }
 
-/// The clients that have anything and that the pattern is about.
+/// The clients that have anything and that the rule is about.
 async fn concerned(
     connection: &mut Connection<'_>,
-    pattern: &Pattern,
+    rule: &Rule,
 ) -> Result<BTreeSet<String>, StoreError> {
     let holders: Vec<(String, String)> =
         on_connection!(&mut *connection, c => sqlx::query_as(HOLDERS).fetch_all(c).await?);
@@ -134,11 +134,11 @@ async fn concerned(
         let Ok(client_id) = id.parse::<ClientUrl>() else {
             continue;
         };
-        let keys = match pattern {
+        let keys = match rule.pattern {
             Pattern::Key(_) => published(connection, &client_id, &digest).await?,
             _ => Vec::new(),
         };
-        if pattern.matches(&client_id, &keys) {
+        if rule.is_about(&client_id, &keys) {
             ids.insert(id);
         }
     }

@@ -410,7 +410,7 @@ impl IntoResponse for PageError {
             tracing::info!(status, reference, %cause, detail = detail.join(" "), "page of refusal");
         }
         let code = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut response = html::page(code, &page, None);
+        let mut response = html::page(code, &page);
         if let Some(seconds) = retry_after {
             response
                 .headers_mut()

@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 
 use super::{assets, views::Frame};
-use crate::{app::App, protocol::redirect_uri::RedirectUri};
+use crate::app::App;
 
 /// What every page of this server carries.
 pub(crate) fn frame(app: &App, signed_in_as: Option<&str>) -> Frame {
@@ -18,32 +18,34 @@ pub(crate) fn frame(app: &App, signed_in_as: Option<&str>) -> Frame {
     }
 }
 
-/// A page. Its forms may lead to `form_target`, too: Chromium holds redirects after a POST against `form-action`.
-pub(crate) fn page(
-    status: StatusCode,
-    template: &impl Template,
-    form_target: Option<&RedirectUri>,
-) -> Response {
+/// A page whose forms lead to pages of ours only.
+pub(crate) fn page(status: StatusCode, template: &impl Template) -> Response {
+    const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+    rendered(status, template, POLICY)
+}
+
+/// A page whose form may lead on to a client. It carries no `form-action`: Chromium holds every redirect after the POST
+/// against it, also those of the client's own pages, which nobody here knows. The form's token, SameSite cookies and
+/// `Sec-Fetch-Site` protect such a form.
+pub(crate) fn page_before_client(status: StatusCode, template: &impl Template) -> Response {
+    const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'";
+    rendered(status, template, POLICY)
+}
+
+fn rendered(status: StatusCode, template: &impl Template, policy: &'static str) -> Response {
     let Ok(body) = template.render() else {
         tracing::error!("a page could not be rendered");
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
-    let mut form_action = "'self'".to_owned();
-    if let Some(target) = form_target {
-        form_action.push(' ');
-        form_action.push_str(&source(target));
-    }
-    let policy = format!(
-        "default-src 'none'; style-src 'self'; img-src 'self'; form-action {form_action}; base-uri 'none'; frame-ancestors 'none'"
-    );
-    let policy =
-        HeaderValue::from_str(&policy).unwrap_or(HeaderValue::from_static("default-src 'none'"));
     let headers = [
         (
             header::CONTENT_TYPE,
             HeaderValue::from_static("text/html; charset=utf-8"),
         ),
-        (header::CONTENT_SECURITY_POLICY, policy),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            HeaderValue::from_static(policy),
+        ),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
         // `no-referrer` would turn the Origin of our own forms into `null`.
         (
@@ -53,13 +55,4 @@ pub(crate) fn page(
         (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
     ];
     (status, headers, body).into_response()
-}
-
-/// A redirect URI as a source of CSP: its origin. CSP knows no IPv6 addresses, so there it is the scheme.
-fn source(target: &RedirectUri) -> String {
-    if target.host().contains([':', '[']) {
-        "http:".to_owned()
-    } else {
-        target.origin()
-    }
 }

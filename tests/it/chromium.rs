@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// The client's page that answers come back to.
-async fn callback() -> String {
+pub(crate) async fn callback() -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}/callback", listener.local_addr().unwrap());
     let router = Router::new().route("/callback", get(|| async { "back at the client" }));

@@ -30,6 +30,7 @@ mod rows_device;
 mod rows_dns;
 mod rows_document;
 mod rows_dpop;
+mod rows_field;
 mod rows_http;
 mod rows_keys;
 mod rows_listener;

@@ -10,7 +10,9 @@ use std::{
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::json;
 use tempfile::TempDir;
-use thirtyfour::{ChromiumLikeCapabilities, DesiredCapabilities, WebDriver, prelude::*};
+use thirtyfour::{
+    ChromiumLikeCapabilities, DesiredCapabilities, LoggingPrefsLogLevel, WebDriver, prelude::*,
+};
 
 use crate::process::free_port;
 
@@ -77,10 +79,15 @@ impl Chromium {
             "--disable-component-update",
             "--disable-sync",
             "--window-size=1280,900",
+            // The sites of the tests have an authority of their own.
+            "--ignore-certificate-errors",
             &format!("--user-data-dir={}", profile.path().display()),
         ] {
             capabilities.add_arg(argument).unwrap();
         }
+        capabilities
+            .set_logging_prefs("performance", LoggingPrefsLogLevel::All)
+            .unwrap();
         let begun = Instant::now();
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
             assert!(
@@ -149,6 +156,27 @@ impl Chromium {
             "{selector} does not show {text:?} but {seen:?} at {}",
             self.url().await
         );
+    }
+
+    /// What the browser did on the network since it was last asked.
+    pub(crate) async fn network(&self) -> String {
+        let entries = self.driver.get_log("performance").await.unwrap();
+        entries.into_iter().map(|entry| entry.message).collect()
+    }
+
+    /// Waits until the browser has begun a request to this address, whether it can be had or not.
+    pub(crate) async fn asks_for(&self, address: &str) {
+        let begun = Instant::now();
+        let mut seen = String::new();
+        let wanted = format!("\"url\":\"{address}\"");
+        while begun.elapsed() < Duration::from_secs(10) {
+            seen += &self.network().await;
+            if seen.contains(&wanted) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("the browser does not ask for {address}: {seen}");
     }
 
     pub(crate) async fn url(&self) -> url::Url {

@@ -217,12 +217,12 @@ async fn accept(
                     .path_and_query()
                     .map(ToString::to_string)
                     .unwrap_or_default();
-                let answer = answers
-                    .lock()
-                    .unwrap()
-                    .get(&target)
-                    .cloned()
-                    .unwrap_or_else(|| Answer::status(404));
+                // What stands in the query of a callback is not known before.
+                let path = target.split('?').next().unwrap_or_default();
+                let known = answers.lock().unwrap();
+                let answer = known.get(&target).or_else(|| known.get(path)).cloned();
+                drop(known);
+                let answer = answer.unwrap_or_else(|| Answer::status(404));
                 let gate = gate.clone();
                 async move {
                     drop(gate.read().await);
