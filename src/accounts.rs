@@ -80,7 +80,7 @@ pub enum AccountsError {
 #[derive(Debug)]
 pub enum Checked {
     Right(Account),
-    /// They are right, and the account is disabled: nobody but the log is told.
+    /// They are right, and the account is disabled: only the log says so.
     Disabled,
     Wrong,
 }
@@ -154,7 +154,7 @@ impl Accounts {
         ])
     }
 
-    /// The account of a name that somebody typed: its user name, or its verified e-mail address.
+    /// The account of a typed name: its user name, or its verified e-mail address.
     ///
     /// # Errors
     ///

@@ -39,7 +39,7 @@ impl FromStr for Username {
     }
 }
 
-/// The name that a typed text is, however it is written; `None` where nobody can be called so.
+/// The name that a typed text is, however it is written; `None` where it can be none.
 pub fn signs_in_as(typed: &str) -> Option<String> {
     case_mapped(typed.trim())
 }

@@ -468,7 +468,7 @@ fn entry(secret: &KeptSecret) -> Value {
 fn made(secret: &KeptSecret) -> String {
     match secret.made_at {
         Some(at) => format!("made {}", in_rfc_3339(at)),
-        None => "nobody noted when it was made".to_owned(),
+        None => "made at a time that is not known".to_owned(),
     }
 }
 

@@ -35,7 +35,7 @@ pub(super) enum Command {
         /// Make it an administrator.
         #[arg(long, conflicts_with = "no_admin")]
         admin: bool,
-        /// Make it an administrator no longer. There is always one who can sign in.
+        /// Make it an administrator no longer. The last one who can sign in stays one.
         #[arg(long)]
         no_admin: bool,
         #[command(flatten)]
@@ -169,7 +169,7 @@ pub(super) async fn run(command: Command, config: &Config, as_json: bool) -> any
             let store = open(config).await?;
             let account = Accounts::new(store.clone()).named(&name).await?;
             let is_disabled = account.as_ref().is_some_and(|it| it.disabled_at.is_some());
-            // A name that nobody has may be locked as well.
+            // A name without an account may be locked as well.
             let name = match account {
                 Some(account) => account.username,
                 None => parse(&name)?.into_text(),

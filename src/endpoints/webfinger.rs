@@ -15,7 +15,7 @@ use crate::{
     web::{error::TokenError, headers::FOR_EVERYBODY},
 };
 
-/// Tells who vouches for the people of a domain.
+/// Names the issuer for the people of a domain.
 pub(crate) async fn webfinger(State(app): State<App>, uri: Uri) -> Response {
     let query = uri.query().unwrap_or_default();
     let told = |told| TokenError::new(OAuthError::invalid_request(told), false).into_response();

@@ -86,7 +86,7 @@ pub struct KeptSecret {
 }
 
 impl KeptSecret {
-    /// What it is called: the beginning of its hash, which helps nobody to guess it.
+    /// What it is called: the beginning of its hash, from which it cannot be guessed.
     pub fn id(&self) -> &str {
         self.hash.as_str().get(..8).unwrap_or_default()
     }

@@ -80,7 +80,7 @@ impl FromStr for ClientId {
     }
 }
 
-/// Would somebody, or a lenient URL library, read it as a URL that can be fetched? Also without its scheme.
+/// Could a person or a lenient URL library read it as a URL that can be fetched? Also without its scheme.
 fn looks_like_a_document(text: &str) -> bool {
     let scheme = text.split(':').next().filter(|it| it.len() < text.len());
     let is_http = |scheme: &str| {

@@ -1,5 +1,5 @@
-//! WebFinger: RFC 7033 §4, for OpenID Connect Discovery §2: who vouches for the people of a domain? The answer is about
-//! the domain. Whether somebody has an account is neither asked nor told.
+//! WebFinger: RFC 7033 §4, for OpenID Connect Discovery §2: the issuer for the people of a domain. The answer is about the
+//! domain, never about an account.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};

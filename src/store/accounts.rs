@@ -55,7 +55,7 @@ statements! {
     MAKE_FIRST = "INSERT INTO used_once (hash, until) VALUES ('the first account', 9223372036854775807) ON CONFLICT (hash) DO NOTHING";
 }
 
-/// What goes with an account. Grants first: whoever asks about a token of one finds nothing.
+/// What goes with an account: grants first.
 const DELETE_ALL: [&str; 8] = [
     DELETE_GRANTS,
     DELETE_CODES,
@@ -173,16 +173,14 @@ impl Store {
                 if is_anothers(&mut connection, &account.username, subject).await? {
                     return Ok(Err(AccountError::NameTaken));
                 }
+                if is_address_anothers(&mut connection, subject, &about).await? {
+                    return Ok(Err(AccountError::AddressTaken));
+                }
                 if on_connection!(&mut connection, c => insert!(c, account)) != 1 {
                     return Ok(Err(AccountError::NameTaken));
                 }
-                let changed = change(&mut connection, subject, &about, account.created_at).await?;
-                if changed.is_err() {
-                    on_connection!(&mut connection, c => {
-                        sqlx::query(DELETE).bind(subject).execute(c).await?;
-                    });
-                }
-                Ok(changed)
+                change(&mut connection, subject, &about, account.created_at).await?;
+                Ok(Ok(()))
             })
         })
         .await
@@ -304,7 +302,11 @@ impl Store {
                 if demoted && is_last_admin(&mut connection, &account).await? {
                     return Ok(Err(AccountError::LastAdministrator));
                 }
-                change(&mut connection, &account.subject, &about, now).await
+                if is_address_anothers(&mut connection, &account.subject, &about).await? {
+                    return Ok(Err(AccountError::AddressTaken));
+                }
+                change(&mut connection, &account.subject, &about, now).await?;
+                Ok(Ok(()))
             })
         })
         .await
@@ -427,7 +429,7 @@ async fn is_anothers(
     }))
 }
 
-/// Is it the only administrator who can sign in? Holds as long.
+/// Is it the only administrator who can sign in? Holds until the unit of work ends, after [`keep_accounts`].
 async fn is_last_admin(
     connection: &mut Connection<'_>,
     account: &Account,
@@ -440,33 +442,39 @@ async fn is_last_admin(
     }))
 }
 
+/// Is the address that is to be verified a name of another account?
+async fn is_address_anothers(
+    connection: &mut Connection<'_>,
+    subject: &str,
+    about: &Description,
+) -> Result<bool, StoreError> {
+    match about.email.as_ref().and_then(|it| it.signs_in_as.as_ref()) {
+        Some(name) => is_anothers(connection, name, subject).await,
+        None => Ok(false),
+    }
+}
+
 /// Writes what is to be changed about a person.
 async fn change(
     connection: &mut Connection<'_>,
     subject: &str,
     about: &Description,
     now: UnixTime,
-) -> Result<Result<(), AccountError>, StoreError> {
+) -> Result<(), StoreError> {
     let email = about.email.as_ref();
-    let email_name = email.and_then(|email| email.signs_in_as.as_deref());
-    if let Some(name) = email_name
-        && is_anothers(connection, name, subject).await?
-    {
-        return Ok(Err(AccountError::AddressTaken));
-    }
     on_connection!(connection, c => {
         sqlx::query(CHANGE)
             .bind(subject)
             .bind(&about.name)
             .bind(email.map(|email| &email.address))
             .bind(email.is_some_and(|email| email.is_verified))
-            .bind(email_name)
+            .bind(email.and_then(|email| email.signs_in_as.as_ref()))
             .bind(about.is_admin)
             .bind(now.0)
             .execute(c)
             .await?;
     });
-    Ok(Ok(()))
+    Ok(())
 }
 
 /// Ends what a person has and what their apps have: sessions, grants, codes, devices that were allowed. What is being given

@@ -116,8 +116,8 @@ pub(super) async fn stop_giving(connection: &mut Connection<'_>) -> Result<(), S
     Ok(())
 }
 
-/// Nobody else changes an account until the unit of work ends, so what it finds out about all of them stays so. After
-/// [`stop_giving`], where both are needed.
+/// Keeps others from changing an account until the unit of work ends, so that what it finds out about all of them stays so.
+/// After [`stop_giving`], where both are needed.
 pub(super) async fn keep_accounts(connection: &mut Connection<'_>) -> Result<(), StoreError> {
     if let Connection::Postgres(c) = connection {
         c.execute("LOCK TABLE users IN SHARE ROW EXCLUSIVE MODE")

@@ -119,7 +119,7 @@ pub(super) async fn forget(
     }))
 }
 
-/// Counts for another name what was counted for this one; what was counted for that is forgotten, it was nobody's.
+/// Counts for another name what was counted for this one. What was counted for that before is forgotten: it was no account's.
 pub(super) async fn hand_on(
     connection: &mut Connection<'_>,
     name: &SecretHash<TypedName>,

@@ -34,7 +34,7 @@ pub(crate) enum Outcome {
     SignedIn(Account),
     /// The name or the password.
     Wrong,
-    /// Both are right, and the account is disabled: told as if they were not.
+    /// Both are right, and the account is disabled. The page says the same as for wrong ones.
     Disabled,
     /// Nothing was tried: too many were wrong for this name.
     NameWaits(Duration),

@@ -202,7 +202,7 @@ on_both! {
         let server = TestApp::new(database).await;
         assert_eq!(sign_in(&server, "ada@example.com", PASSWORD).await, 422);
         done(&server, &["user", "set", "ada", "--email", "Ada@Example.com"]);
-        assert_eq!(sign_in(&server, "ada@example.com", PASSWORD).await, 422, "anybody's until it is verified");
+        assert_eq!(sign_in(&server, "ada@example.com", PASSWORD).await, 422, "no name until it is verified");
         done(&server, &["user", "set", "ada", "--email", "Ada@Example.com", "--email-verified"]);
         for typed in ["ada@example.com", " ADA@EXAMPLE.COM", "ada"] {
             assert_eq!(sign_in(&server, typed, PASSWORD).await, 303, "{typed}");
@@ -239,11 +239,11 @@ on_both! {
         assert!(!done(&server, &["user", "list"]).contains("mallory"), "not even without the address");
         told(tell(&server, &[&["user", "set", "grace"], &verified[..]].concat(), None), "another account signs in with ADA@example.com");
         told(tell(&server, &["user", "rename", "grace", "Ada@example.com"], None), "ada@example.com");
-        // The other way about: a name that looks like an address is nobody's address.
+        // The other way about: a name that looks like an address is no other account's address.
         let (code, _) = add("grace@example.com", &[]);
         assert_eq!(code, Some(0));
         told(tell(&server, &["user", "set", "grace", "--email", "grace@example.com", "--email-verified"], None), "is named so");
-        // An address that is not verified is no name: it keeps nobody away, and opens nothing.
+        // An address that is not verified is no name: it takes none away, and opens nothing.
         done(&server, &["user", "set", "grace", "--email", "ada@example.com"]);
         assert_eq!(sign_in(&server, "ada@example.com", PASSWORD).await, 303);
         assert_eq!(sign_in(&server, "grace@example.com", "another correct horse").await, 303);
@@ -299,7 +299,7 @@ on_both! {
         assert_eq!(attempt(26, "ada@example.com", PASSWORD).await, 429);
         assert_eq!(done(&server, &["user", "unlock", "Ada@example.com"]), "ada: unlocked\n");
         assert_eq!(attempt(27, "ada@example.com", PASSWORD).await, 303);
-        // A new name takes the count along; who had guessed it before had guessed at nobody.
+        // A new name takes the count along; guesses at it before were at no account.
         for n in 30..35 {
             assert_eq!((attempt(n, "ada", "wrong").await, attempt(n + 10, "lovelace", "wrong").await), (422, 422));
         }
@@ -468,7 +468,7 @@ on_both! {
         assert_eq!((sign_in(&server, "ada", PASSWORD).await, sign_in(&server, "ada", "another correct horse").await), (422, 303));
     }
 
-    async fn an_account_that_is_deleted_leaves_nothing_and_its_subject_is_nobodys(database) {
+    async fn an_account_that_is_deleted_leaves_nothing_and_its_subject_is_not_given_again(database) {
         let server = TestApp::new(database).await;
         let all = Everything::of_ada(&server).await;
         done(&server, &["user", "set", "ada", "--email", "ada@example.com", "--email-verified"]);

@@ -1,4 +1,4 @@
-//! Row F-18: who vouches for the people of a domain, RFC 7033.
+//! Row F-18: the issuer for the people of a domain, RFC 7033.
 
 use axum::body::Body;
 use http::Request;
@@ -22,7 +22,7 @@ async fn f_18_webfinger_names_the_issuer_for_the_configured_domains_and_for_no_o
     ];
     let server = TestApp::with(Database::sqlite(), &variables).await;
     let mut browser = server.browser();
-    // Nothing is looked up, so nobody learns who has an account.
+    // Nothing is looked up, so the answer cannot tell who has an account.
     server.app.store.close().await;
     let link = json!({ "rel": REL, "href": "https://id.example.com/auth" });
     for (name, rel, links) in [
