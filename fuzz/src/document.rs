@@ -209,6 +209,8 @@ fn check_written_again(client: ClientMetadata, id: &ClientUrl) {
         "client_name": client.client_name,
         "client_uri": client.client_uri,
         "logo_uri": client.logo_uri,
+        "tos_uri": client.tos_uri,
+        "policy_uri": client.policy_uri,
         "redirect_uris": redirects.collect::<Vec<_>>(),
         "grant_types": grants.collect::<Vec<_>>(),
         "token_endpoint_auth_methods_supported": methods.collect::<Vec<_>>(),

@@ -1,7 +1,10 @@
 //! Redirect URIs: OAuth 2.1 §2.3, RFC 8252 §7.3.
 
 use url::Url;
-use wayleave::protocol::redirect_uri::{self, RedirectUri, RedirectUriError};
+use wayleave::protocol::{
+    private_use_scheme,
+    redirect_uri::{self, Destination, RedirectUri, RedirectUriError},
+};
 
 /// The input is a URI in each line: those of the document, and at last that of the request.
 pub fn redirect_uri(data: &[u8]) {
@@ -39,20 +42,29 @@ fn check_uri(uri: &RedirectUri) {
     assert_eq!(uri.to_string(), text);
     assert!(text.len() <= 2048 && text.bytes().all(|b| b.is_ascii_graphic()));
     assert!(!text.contains(['#', '\\', '*', '"', '<', '>']));
-    assert!(text.starts_with(&uri.origin()));
     let url = Url::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
     let host = url.host_str().unwrap_or_default();
-    assert!(host.eq_ignore_ascii_case(uri.host()), "{text}: {host}");
+    match uri.destination() {
+        Destination::Host(written) => {
+            assert!(host.eq_ignore_ascii_case(written), "{text}: {host}");
+            // No byte of it could end a word in a header.
+            assert!(!written.contains(['\'', ',', ';', '%']), "{text}");
+        }
+        Destination::App(scheme) => {
+            assert_eq!(scheme, url.scheme());
+            assert!(private_use_scheme::is_available(scheme), "{text}");
+        }
+    }
     assert_eq!((url.username(), url.password()), ("", None), "{text}");
     assert_eq!(url.fragment(), None);
     assert_ne!(url.port(), Some(0));
     match url.scheme() {
-        "https" => assert!(!uri.is_loopback()),
+        "https" => assert!(!uri.is_loopback() && !uri.leads_to_device()),
         "http" => {
             assert!(uri.is_loopback());
             assert!(["127.0.0.1", "[::1]", "localhost"].contains(&host));
         }
-        other => panic!("{text}: {other}"),
+        other => assert_eq!(uri.private_use_scheme(), Some(other), "{text}"),
     }
     check_params(uri, &url);
 }
@@ -63,7 +75,9 @@ fn check_params(uri: &RedirectUri, url: &Url) {
     let text = uri.with_params(&params);
     assert!(text.starts_with(uri.as_str()));
     let answer = Url::parse(&text).unwrap_or_else(|error| panic!("{text}: {error}"));
-    assert_eq!(answer.origin(), url.origin());
+    assert_eq!(answer.scheme(), url.scheme());
+    assert_eq!(answer.host_str(), url.host_str());
+    assert_eq!(answer.port(), url.port());
     assert_eq!(answer.path(), url.path());
     let owned = params.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let expected = url.query_pairs().into_owned().chain(owned);
@@ -85,12 +99,15 @@ fn check_choice(registered: &[RedirectUri], requested: &str, chosen: &RedirectUr
 
 /// The text without `:digits` after the host.
 fn without_port(uri: &RedirectUri) -> String {
+    let Destination::Host(host) = uri.destination() else {
+        return uri.as_str().to_owned();
+    };
     let scheme = if uri.is_loopback() {
         "http://"
     } else {
         "https://"
     };
-    let start = format!("{scheme}{}", uri.host());
+    let start = format!("{scheme}{host}");
     let rest = uri.as_str().strip_prefix(&start).expect("scheme and host");
     let rest = match rest.strip_prefix(':') {
         Some(after) => after.trim_start_matches(|c: char| c.is_ascii_digit()),

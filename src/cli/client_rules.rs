@@ -9,6 +9,7 @@ use super::{
     client::{Desk, plain},
 };
 use crate::{
+    policy::client_document::Member,
     policy::client_rules::{Pattern, Rule, Tier, auth_method, grant_type},
     protocol::{
         client_metadata::{self, AuthMethod, GrantType},
@@ -52,6 +53,16 @@ pub(super) struct Trust {
     /// Accept assertions that name the endpoint as audience and live for an hour, as before RFC 10070
     #[arg(long)]
     legacy_assertions: bool,
+    /// Let its redirect URIs have any private-use scheme that no browser or system has for itself
+    #[arg(long)]
+    any_private_use_scheme: bool,
+    /// A member of its document that must be on the origin of its client_id, instead of those of policy.same_origin; repeat it
+    /// for each, "" for none
+    #[arg(long, value_parser = member)]
+    same_origin: Vec<Listed>,
+    /// The same for its registrable domain and policy.same_site
+    #[arg(long, value_parser = member)]
+    same_site: Vec<Listed>,
     /// Your word on it, shown on the consent page
     #[arg(long)]
     consent_text: Option<String>,
@@ -66,6 +77,23 @@ fn trusted_tier(text: &str) -> Result<Tier, &'static str> {
         Ok(tier) => Ok(tier),
         Err(_) => Err("unknown, listed, approved or first_party"),
     }
+}
+
+/// A member, or the word that there is none.
+type Listed = Option<Member>;
+
+fn member(text: &str) -> Result<Listed, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let named = serde_json::from_value(text.into()).map(Some);
+    named.map_err(|_| {
+        "redirect_uris, logo_uri, jwks_uri, client_uri, tos_uri or policy_uri".to_owned()
+    })
+}
+
+fn members(list: Vec<Listed>) -> Option<Vec<Member>> {
+    (!list.is_empty()).then(|| list.into_iter().flatten().collect())
 }
 
 impl Desk<'_> {
@@ -130,6 +158,9 @@ impl Desk<'_> {
             refresh_idle: trust.refresh_idle,
             legacy_assertions: trust.legacy_assertions.then_some(true),
             refresh_absolute: trust.refresh_absolute,
+            private_use_schemes: trust.any_private_use_scheme.then_some(true),
+            same_origin: members(trust.same_origin),
+            same_site: members(trust.same_site),
             consent_text: trust.consent_text,
             logo: trust.no_logo.then_some(false),
             ..Rule::new(pattern, tier)
@@ -224,6 +255,14 @@ fn ceilings<'a>(rule: &'a Rule) -> Vec<String> {
     };
     let texts =
         |list: &'a Option<Vec<String>>| Some(list.as_ref()?.iter().map(String::as_str).collect());
+    let members = |list: &Option<Vec<Member>>| {
+        Some(
+            list.as_ref()?
+                .iter()
+                .map(|member| member.as_str())
+                .collect(),
+        )
+    };
     let seconds = |label, seconds: Option<u32>| seconds.map(|s| format!("{label}: {s} s"));
     let lines = [
         names("scopes", texts(&rule.scopes)),
@@ -246,6 +285,12 @@ fn ceilings<'a>(rule: &'a Rule) -> Vec<String> {
         rule.legacy_assertions
             .filter(|yes| *yes)
             .map(|_| "assertions as before RFC 10070 are accepted".to_owned()),
+        rule.private_use_schemes.map(|any| match any {
+            true => "private-use schemes: any".to_owned(),
+            false => "private-use schemes: none".to_owned(),
+        }),
+        names("on its own origin", members(&rule.same_origin)),
+        names("on its own domain", members(&rule.same_site)),
         rule.consent_text
             .as_ref()
             .map(|text| format!("consent text: {}", plain(text))),

@@ -63,6 +63,9 @@ pub(super) struct Members {
     /// Its assertions may name the endpoint as audience and live for an hour, as before RFC 10070.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     legacy_assertions: Option<bool>,
+    /// Its redirect URIs may be http to a private address or a single-label host, which people are told.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    allow_http_redirect: Option<bool>,
     /// Its tokens are bound to a key of its own (DPoP).
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     dpop: Option<bool>,
@@ -120,6 +123,7 @@ impl Members {
         let flags = [
             self.first_party,
             self.legacy_assertions,
+            self.allow_http_redirect,
             self.dpop,
             self.require_par,
         ];
@@ -165,6 +169,10 @@ impl Members {
         for (member, said) in [
             (&mut registration.first_party, self.first_party),
             (&mut registration.legacy_assertions, self.legacy_assertions),
+            (
+                &mut registration.allow_http_redirect,
+                self.allow_http_redirect,
+            ),
             (&mut registration.dpop_bound_access_tokens, self.dpop),
             (
                 &mut registration.require_pushed_authorization_requests,

@@ -151,7 +151,13 @@ pub(super) fn advice(rule: &str) -> Option<&'static str> {
             "Write the address of the document, character by character, into its member client_id."
         }
         "document.redirect_uris" => {
-            "List at least one https redirect URI, or an http one on 127.0.0.1, [::1] or localhost."
+            "List at least one https redirect URI, an http one on 127.0.0.1, [::1] or localhost, or one of an app's scheme."
+        }
+        "policy.private_use_schemes" => {
+            "Begin the scheme with the client's own domain in reverse order (com.example.app:/), or ask the administrator: `wayleave client trust URL --any-private-use-scheme`."
+        }
+        "policy.same_origin" | "policy.same_site" => {
+            "Serve it from the client's own host, or ask the administrator for a rule that allows another: `wayleave client trust URL --same-origin …`."
         }
         "document.token_endpoint_auth_method"
         | "document.token_endpoint_auth_methods_supported" => {

@@ -314,6 +314,7 @@ impl Clients {
         let client = self
             .asserting(&client_id, look_up, source, &standing, now)
             .await?;
+        self.admit(&client).map_err(|refusal| refused(&refusal))?;
         let may = client
             .metadata
             .auth_methods

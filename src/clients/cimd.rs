@@ -23,6 +23,7 @@ use crate::{
     config::Config,
     fetch::{Charge, FetchError, Fetcher, FetcherError, Resolver},
     policy::{
+        client_document::{self, Allowed},
         client_rules::{Standing, Tier},
         client_url::{self, Rules},
     },
@@ -30,6 +31,7 @@ use crate::{
         client::{Client, Digest},
         client_id::ClientId,
         client_url::ClientUrl,
+        redirect_uri::{self, RedirectUri, RedirectUriError},
     },
     store::{Accepted, Store},
     time::{Clock, UnixTime},
@@ -72,6 +74,8 @@ pub(super) struct Inner {
     pub(super) decoding: tokio::sync::Mutex<()>,
     loopback: bool,
     special_names: bool,
+    /// What documents may say beyond their grammar, where no rule says otherwise.
+    allowed: Allowed,
     own_host: String,
     own_origin: String,
     /// Where documents of clients in development are served, if they are.
@@ -126,6 +130,11 @@ impl Clients {
             loopback: config.danger.allow_loopback_clients,
             special_names: config.danger.allow_loopback_clients
                 || !config.fetch.allow_networks.is_empty(),
+            allowed: Allowed {
+                private_use_schemes: config.policy.private_use_schemes,
+                same_origin: config.policy.same_origin.clone(),
+                same_site: config.policy.same_site.clone(),
+            },
             own_host: config.issuer.host().to_owned(),
             own_origin: config.issuer.origin().to_owned(),
             development: config
@@ -227,6 +236,56 @@ impl Clients {
         Ok(standing)
     }
 
+    /// What a client is to us, now that its document is at hand.
+    ///
+    /// # Errors
+    ///
+    /// When a rule of the administrator blocks it or a key of it, or the policy about documents refuses its document.
+    pub fn admit(&self, client: &Client) -> Result<Standing, Refusal> {
+        let standing = self.standing(client.id(), &client.metadata.thumbprints())?;
+        if let Some(url) = self.by_document(client) {
+            let allowed = self.allowed(&standing);
+            client_document::check(url, &client.metadata, &allowed)
+                .map_err(|(rule, told)| Refusal::invalid(rule, told))?;
+        }
+        Ok(standing)
+    }
+
+    /// The redirect URI of a request, if it is the client's and may be used here.
+    ///
+    /// # Errors
+    ///
+    /// The rule that refuses it.
+    pub fn redirect_uri(
+        &self,
+        client: &Client,
+        requested: &str,
+    ) -> Result<RedirectUri, RedirectUriError> {
+        let metadata = &client.metadata;
+        let chosen = redirect_uri::choose(&metadata.redirect_uris, requested)?;
+        let (Some(scheme), Some(url)) = (chosen.private_use_scheme(), self.by_document(client))
+        else {
+            return Ok(chosen);
+        };
+        let standing = self.standings().of(client.id(), &metadata.thumbprints());
+        match self.allowed(&standing).allows_scheme(url, scheme) {
+            true => Ok(chosen),
+            false => Err(RedirectUriError::PrivateUseScheme),
+        }
+    }
+
+    /// The URL of the client's document, if it is known by one: the administrator writes registrations as they are to be.
+    fn by_document<'a>(&self, client: &'a Client) -> Option<&'a ClientUrl> {
+        let url = client.id().url()?;
+        let is_registered = self.standings().registered(client.id()).is_some();
+        (!is_registered).then_some(url)
+    }
+
+    /// What the document of a client of this standing may say.
+    pub(super) fn allowed(&self, standing: &Standing) -> Allowed {
+        self.0.allowed.clone().under(standing.rule.as_ref())
+    }
+
     /// A registered client, or the URL where the document of another one is.
     fn find<'a>(&self, client_id: &'a ClientId) -> Result<Found<'a>, Refusal> {
         match (self.standings().registered(client_id), client_id.url()) {
@@ -251,15 +310,15 @@ impl Clients {
             Found::Registered(client) => return Ok(Some(client)),
             Found::Url(url) => url,
         };
-        Ok(self
-            .0
-            .look_up(url)
-            .await?
-            .filter(|(cached, _)| cached.fresh_until > now && cached.gone.since.is_none())
-            .map(|(cached, place)| {
-                self.0.store.counts.clients.add(place);
-                cached.client
-            }))
+        let found = self.0.look_up(url).await?;
+        let fresh =
+            found.filter(|(cached, _)| cached.fresh_until > now && cached.gone.since.is_none());
+        let Some((cached, place)) = fresh else {
+            return Ok(None);
+        };
+        self.admit(&cached.client)?;
+        self.0.store.counts.clients.add(place);
+        Ok(Some(cached.client))
     }
 
     /// The client, from its host if need be. `source` is the network that asks, to be charged for new clients.
@@ -317,7 +376,7 @@ impl Clients {
                 }
             }
         };
-        self.standing(&id, &client.metadata.thumbprints())?;
+        self.admit(&client)?;
         Ok(client)
     }
 

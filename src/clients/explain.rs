@@ -14,6 +14,7 @@ use super::{
 use crate::{
     fetch::{self, Charge, Wire},
     policy::{
+        client_document,
         client_rules::{Standing, Tier},
         client_url,
     },
@@ -215,7 +216,14 @@ fn on_the_wire() -> impl Iterator<Item = &'static str> {
 }
 
 fn in_the_document() -> impl Iterator<Item = &'static str> {
-    client_metadata::rules().chain([KID, USE])
+    client_metadata::rules()
+        .chain([KID])
+        .chain(document_policy())
+        .chain([USE])
+}
+
+fn document_policy() -> impl Iterator<Item = &'static str> {
+    client_document::ALL.iter().map(|check| check.name)
 }
 
 impl Clients {
@@ -348,7 +356,7 @@ impl Clients {
         }
         let now = self.0.now();
         let Ok(client) = read(client_id, body, now) else {
-            report.not_reached([KID, USE].into_iter());
+            report.not_reached([KID].into_iter().chain(document_policy()).chain([USE]));
             return;
         };
         let known = self.0.last_good(client_id).await.ok().flatten();
@@ -361,6 +369,11 @@ impl Clients {
             .standings()
             .of(client.id(), &client.metadata.thumbprints());
         self.explain_standing(report, &standing);
+        let allowed = self.allowed(&standing);
+        for check in client_document::ALL {
+            let refusal = check.refusal(client_id, &client.metadata, &allowed);
+            report.line(check.name, refusal);
+        }
         report.line(
             USE,
             standing

@@ -5,6 +5,7 @@ use std::{fmt, net::SocketAddr, num::NonZeroU32, path::PathBuf, str::FromStr};
 use super::secrets;
 use crate::{
     policy::{
+        client_document::{Member, PrivateUseSchemes},
         client_rules::{Pattern, Rule, Tier},
         registration::Registered,
     },
@@ -344,6 +345,12 @@ section! {
         unlisted: Tier = Tier::Unknown,
         /// May devices be signed in by people who look at another screen (RFC 8628)?
         devices: bool = true,
+        /// Which private-use schemes redirect URIs in documents may have (RFC 8252 §7.1).
+        private_use_schemes: PrivateUseSchemes = PrivateUseSchemes::Bound,
+        /// Members of documents that must be on the origin of the `client_id`.
+        same_origin: Vec<Member> = Vec::new(),
+        /// Members of documents that must be on its registrable domain.
+        same_site: Vec<Member> = Vec::new(),
         /// Rules about clients.
         clients: Vec<Rule> = Vec::new(),
         /// What the rules must make of some clients: `wayleave config check` proves it.

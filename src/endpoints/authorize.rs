@@ -20,7 +20,7 @@ use crate::{
         error::OAuthError,
         params::Params,
         pushed,
-        redirect_uri::{self, RedirectUri},
+        redirect_uri::RedirectUri,
     },
     secret::{self, Secret, Visitor},
     store::{Asked, Consent, NewInteraction, StoreError},
@@ -269,7 +269,8 @@ impl Incoming<'_> {
         let version = clients
             .version(client_id, &pushed.digest, pushed.fetched_at)
             .await;
-        version.map_err(|refusal| PageError::client(self.app, client_id.as_str(), &refusal))
+        let admitted = version.and_then(|client| clients.admit(&client).map(|_| client));
+        admitted.map_err(|refusal| PageError::client(self.app, client_id.as_str(), &refusal))
     }
 
     /// The one place that decides what happens next, however often the person leaves for a page.
@@ -333,8 +334,7 @@ impl Incoming<'_> {
     ) -> Result<(Arc<Client>, RedirectUri), PageError> {
         let (app, now) = (self.app, self.now);
         let requested = self.params.optional("redirect_uri").unwrap_or_default();
-        let choose =
-            |client: &Client| redirect_uri::choose(&client.metadata.redirect_uris, requested);
+        let choose = |client: &Client| app.clients.redirect_uri(client, requested);
         let error = match choose(&client) {
             Ok(redirect_uri) => return Ok((client, redirect_uri)),
             Err(error) => error,

@@ -144,11 +144,8 @@ async fn check_room(app: &App, now: UnixTime) -> Result<(), OAuthError> {
 /// lists causes no fetch, and strangers start ten devices a minute from one network.
 async fn judged(app: &App, incoming: &Incoming) -> Result<(Arc<Client>, Standing), OAuthError> {
     let asking = &incoming.client;
-    let standing = |keys: &[String]| {
-        let standing = app.clients.standing(asking.id(), keys);
-        standing.map_err(|refusal| refused(&refusal))
-    };
-    let known = standing(&[])?;
+    let known = app.clients.standing(asking.id(), &[]);
+    let known = known.map_err(|refusal| refused(&refusal))?;
     check_allowed(&known, asking.method())?;
     // Anybody can publish a key: who authenticates is no stranger only where a rule lists it, too.
     if !asking.is_confidential() || known.tier < Tier::Listed {
@@ -162,6 +159,7 @@ async fn judged(app: &App, incoming: &Incoming) -> Result<(Arc<Client>, Standing
             .await
             .map_err(|refusal| refused(&refusal))?,
     };
-    let standing = standing(&client.metadata.thumbprints())?;
+    let standing = app.clients.admit(&client);
+    let standing = standing.map_err(|refusal| refused(&refusal))?;
     Ok((client, standing))
 }

@@ -18,7 +18,7 @@ use crate::{
         approval::{Proposal, PushedAs},
         store_failed,
     },
-    protocol::{client::Client, error::OAuthError, pushed, redirect_uri},
+    protocol::{client::Client, error::OAuthError, pushed},
     secret::{PushedRequest, Secret},
     store::NewPushed,
     web::{
@@ -71,7 +71,9 @@ async fn keep(app: &App, incoming: &Incoming) -> Result<Secret<PushedRequest>, O
         return Err(OAuthError::invalid_client().because(cause));
     }
     let requested = params.require("redirect_uri")?;
-    let redirect_uri = redirect_uri::choose(&client.metadata.redirect_uris, requested)
+    let redirect_uri = app
+        .clients
+        .redirect_uri(&client, requested)
         .map_err(|error| OAuthError::invalid_request(error.to_string()))?;
     let secret = Secret::generate();
     let pushed = PushedAs {

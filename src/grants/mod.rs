@@ -113,11 +113,11 @@ async fn standing(
             .await
             .map_err(|refusal| refused(&refusal))?,
     };
-    let keys = known.map_or_else(Vec::new, |client| client.metadata.thumbprints());
-    let standing = app
-        .clients
-        .standing(client.id(), &keys)
-        .map_err(|refusal| refused(&refusal))?;
+    let standing = match known {
+        Some(known) => app.clients.admit(&known),
+        None => app.clients.standing(client.id(), &[]),
+    };
+    let standing = standing.map_err(|refusal| refused(&refusal))?;
     if !standing.allows_method(client.method()) {
         let told = "the administrator does not let this client authenticate in this way";
         return Err(OAuthError::new(ErrorCode::UnauthorizedClient, told));

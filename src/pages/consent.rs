@@ -11,7 +11,7 @@ use crate::{
     protocol::{
         error::{ErrorCode, OAuthError},
         params::Params,
-        redirect_uri,
+        redirect_uri::Destination,
     },
     secret::{self, Secret, SecretHash, Visitor},
     store::{Answer, Asked, StoreError},
@@ -151,7 +151,7 @@ async fn still_listed(app: &App, open: &Open, now: UnixTime) -> Result<(), PageE
     match newest {
         Some(newest)
             if newest.digest != client.digest
-                && redirect_uri::choose(&newest.metadata.redirect_uris, requested).is_err() =>
+                && app.clients.redirect_uri(&newest, requested).is_err() =>
         {
             let told = "the client's document does not list this redirect_uri any more";
             Err(
@@ -204,11 +204,10 @@ async fn open(
         .await;
     let refused = |refusal| PageError::client(app, client_id.as_str(), &refusal);
     let client = client.map_err(refused)?;
-    let keys = client.metadata.thumbprints();
-    app.clients.standing(&client_id, &keys).map_err(refused)?;
+    app.clients.admit(&client).map_err(refused)?;
     let requested = params.optional("redirect_uri").unwrap_or_default();
-    let redirect_uri =
-        redirect_uri::choose(&client.metadata.redirect_uris, requested).map_err(|_| gone())?;
+    let redirect_uri = app.clients.redirect_uri(&client, requested);
+    let redirect_uri = redirect_uri.map_err(|_| gone())?;
     let pushed = match &row.pushed {
         Some(hash) => {
             let hash = SecretHash::from_column(hash.clone());
@@ -249,11 +248,16 @@ fn view(app: &App, open: &Open, remembered: &Remembered, asker: Asker) -> Consen
         interaction: open.secret.expose().to_owned(),
         asker,
         wanted: wanted(app, user, scope, &request.resources, lifetime),
-        redirect_host: redirect_uri.host().to_owned(),
+        destination: match redirect_uri.destination() {
+            Destination::Host(host) => host.to_owned(),
+            Destination::App(scheme) => format!("{scheme}:"),
+        },
+        redirect_is_app: redirect_uri.private_use_scheme().is_some(),
+        redirect_is_in_clear: redirect_uri.is_in_clear(),
         redirect_uri: redirect_uri.as_str().to_owned(),
         redirect_is_loopback: redirect_uri.is_loopback(),
-        redirect_is_other_host: !redirect_uri.is_loopback()
-            && redirect_uri.host() != client.id().host_or_name(),
+        redirect_is_other_host: !redirect_uri.leads_to_device()
+            && redirect_uri.destination() != Destination::Host(client.id().host_or_name()),
         changed: remembered
             .changed
             .iter()

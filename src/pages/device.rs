@@ -310,8 +310,7 @@ impl Judged {
         };
         let version = app.clients.version(id, &device.digest, device.fetched_at);
         let client = version.await.map_err(refused)?;
-        let keys = client.metadata.thumbprints();
-        let standing = app.clients.standing(id, &keys).map_err(refused)?;
+        let standing = app.clients.admit(&client).map_err(refused)?;
         check_client(&client, &standing, device.auth_method).map_err(told)?;
         // A newer version of the document that is at hand may have taken the grant away. One that cannot be looked up
         // now takes nothing away.

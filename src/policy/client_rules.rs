@@ -4,6 +4,7 @@ use std::{borrow::Cow, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
+use super::client_document::Member;
 use crate::protocol::{
     client_metadata::{AuthMethod, ClientMetadata, GrantType},
     client_url::ClientUrl,
@@ -291,6 +292,15 @@ pub struct Rule {
     /// May its assertions name the endpoint as audience and live for an hour, as before RFC 10070?
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub legacy_assertions: Option<bool>,
+    /// May its redirect URIs have every private-use scheme (RFC 8252 §7.1), or none?
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub private_use_schemes: Option<bool>,
+    /// Members of its document that must be on the origin of its identifier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub same_origin: Option<Vec<Member>>,
+    /// Members of its document that must be on its registrable domain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub same_site: Option<Vec<Member>>,
     /// The administrator's word on it, shown on the consent page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consent_text: Option<String>,
@@ -338,6 +348,9 @@ impl Rule {
             refresh_idle: None,
             refresh_absolute: None,
             legacy_assertions: None,
+            private_use_schemes: None,
+            same_origin: None,
+            same_site: None,
             consent_text: None,
             logo: None,
         }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::protocol::client_metadata::{AuthMethod, ClientMetadata};
 use crate::protocol::json::{self, Json, Object};
+use crate::protocol::redirect_uri::{Destination, RedirectUri};
 
 /// How grave a change of one field is.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq, PartialOrd, Ord)]
@@ -155,15 +156,21 @@ fn told(field: &str, then: &ClientMetadata, now: &ClientMetadata) -> Option<&'st
             && !then.auth_methods.contains(&AuthMethod::None)
     };
     let (changed, sentence) = match field {
-        "redirect_uris" => (
-            now.redirect_uris.iter().any(|uri| {
-                !then
-                    .redirect_uris
-                    .iter()
-                    .any(|known| known.host() == uri.host())
-            }),
-            "It sends you to a host that was not in its description before.",
-        ),
+        "redirect_uris" => {
+            let is_known = |destination: &Destination<'_>| {
+                let mut known = then.redirect_uris.iter();
+                known.any(|known| known.destination() == *destination)
+            };
+            let mut destinations = now.redirect_uris.iter().map(RedirectUri::destination);
+            let new = destinations.find(|destination| !is_known(destination));
+            let sentence = match new {
+                Some(Destination::App(_)) => {
+                    "It opens an app that was not in its description before."
+                }
+                _ => "It sends you to a host that was not in its description before.",
+            };
+            (new.is_some(), sentence)
+        }
         "token_endpoint_auth_method" | "token_endpoint_auth_methods_supported" => (
             weakened(),
             "It no longer has to prove its identity with a key.",

@@ -1,6 +1,7 @@
 //! Our decisions, pure: what happens next to a valid authorization request.
 
 pub mod catalog;
+pub mod client_document;
 pub mod client_rules;
 pub mod client_url;
 pub mod host_view;
@@ -120,12 +121,12 @@ fn is_still_another_person(facts: &Facts<'_>) -> bool {
     facts.other_person
 }
 
-/// Consent is asked every time when the answer goes to this computer: anything on it can listen there
-/// in this client's name (RFC 8252 §8.6).
+/// Consent is asked every time when the answer goes to a program on the person's device: any other there can listen in
+/// this client's name (RFC 8252 §8.6).
 fn needs_consent(facts: &Facts<'_>) -> bool {
     !facts.just_allowed
         && (facts.request.prompt.consent
-            || facts.request.redirect_uri.is_loopback()
+            || facts.request.redirect_uri.leads_to_device()
             || !(facts.consent_covers || facts.first_party))
 }
 
@@ -151,6 +152,7 @@ mod tests {
     fn the_first_reason_to_stop_decides() {
         const WEB: &str = "https://a.example.com/cb";
         const LOOPBACK: &str = "http://127.0.0.1/cb";
+        const APP: &str = "com.example.a:/cb";
         // redirect, prompt, signed in at, sent to login at, consent covers, just allowed → verdict
         let table = [
             (WEB, "", None, None, true, false, "login"),
@@ -159,6 +161,8 @@ mod tests {
             (WEB, "", Some(5), None, false, true, "pass"),
             (LOOPBACK, "", Some(5), None, true, false, "consent"),
             (LOOPBACK, "", Some(5), None, true, true, "pass"),
+            (APP, "", Some(5), None, true, false, "consent"),
+            (APP, "none", Some(5), None, true, false, "consent_required"),
             (WEB, "consent", Some(5), None, true, false, "consent"),
             (WEB, "consent", Some(5), None, true, true, "pass"),
             (WEB, "login", Some(5), None, true, false, "login"),

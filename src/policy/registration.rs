@@ -10,7 +10,7 @@ use crate::{
     protocol::{
         client::{Client, Digest},
         client_id::ClientId,
-        client_metadata::{self, AuthMethod},
+        client_metadata::{self, AuthMethod, Redirects},
     },
     secret::{ClientSecret, SecretHash},
     time::UnixTime,
@@ -57,6 +57,9 @@ pub struct Registration {
     /// May its assertions name the endpoint as audience and live for an hour, as before RFC 10070?
     #[serde(default, skip_serializing_if = "is_false")]
     pub legacy_assertions: bool,
+    /// May its redirect URIs lead to an address or a single-label name of a private network by http?
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub allow_http_redirect: bool,
     /// The resources whose tokens it may introspect.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub resources: Vec<String>,
@@ -155,8 +158,26 @@ impl TryFrom<Registration> for Registered {
         let methods = written.methods()?;
         let method = methods[0];
         let document = written.document(method);
-        let mut metadata = client_metadata::parse_for(&client_id, document.as_bytes())
-            .map_err(|error| format!("expected another registration of {client_id}: {error}"))?;
+        let redirects = match written.allow_http_redirect {
+            true => Redirects::PrivateNetworkToo,
+            false => Redirects::Public,
+        };
+        let mut metadata = client_metadata::parse_for(&client_id, document.as_bytes(), redirects)
+            .map_err(|error| {
+            format!("expected another registration of {client_id}: {error}")
+        })?;
+        // In a document one bad entry does not spoil the others; an administrator wants to hear of it.
+        let is_usable = |uri: &&String| metadata.redirect_uris.iter().any(|it| it.as_str() == *uri);
+        if let Some(unusable) = written.redirect_uris.iter().find(|uri| !is_usable(uri)) {
+            let why = redirects.read(unusable).err();
+            let why = why.map_or_else(
+                || "application_type web lets none lead to a program on the device".to_owned(),
+                |error| error.to_string(),
+            );
+            return Err(format!(
+                "expected another redirect URI of {client_id} than {unusable}: {why}"
+            ));
+        }
         metadata.auth_methods = methods;
         if written.grants().is_empty() {
             metadata.grants.clear();

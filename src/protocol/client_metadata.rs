@@ -11,7 +11,7 @@ use crate::protocol::client_url::ClientUrl;
 use crate::protocol::id_token::SigningAlg;
 use crate::protocol::json::{self, Json, Object, WrongType};
 use crate::protocol::key_set::KeySet;
-use crate::protocol::redirect_uri::RedirectUri;
+use crate::protocol::redirect_uri::{RedirectUri, RedirectUriError};
 
 /// A valid document, as this server understands it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub struct ClientMetadata {
     pub client_name: Option<String>,
     pub client_uri: Option<String>,
     pub logo_uri: Option<String>,
+    pub tos_uri: Option<String>,
+    pub policy_uri: Option<String>,
     /// The usable ones, each once.
     pub redirect_uris: Vec<RedirectUri>,
     /// The supported ones, each once.
@@ -91,13 +93,36 @@ pub enum ApplicationType {
     Native,
 }
 
+/// Where redirect URIs may lead, beyond what a document may say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Redirects {
+    /// As [`RedirectUri::registered`].
+    Public,
+    /// As [`RedirectUri::registered_on_private_network`].
+    PrivateNetworkToo,
+}
+
+impl Redirects {
+    /// Reads an entry.
+    ///
+    /// # Errors
+    ///
+    /// The rule that it breaks.
+    pub fn read(self, entry: &str) -> Result<RedirectUri, RedirectUriError> {
+        match self {
+            Self::Public => RedirectUri::registered(entry),
+            Self::PrivateNetworkToo => RedirectUri::registered_on_private_network(entry),
+        }
+    }
+}
+
 /// Reads the document that was found at `client_id`.
 ///
 /// # Errors
 ///
 /// The first of [`CHECKS`] that refuses it, or what stands before them: that it is a JSON object at all.
 pub fn parse(client_id: &ClientUrl, body: &[u8]) -> Result<ClientMetadata, MetadataError> {
-    parse_for(&client_id.clone().into(), body)
+    parse_for(&client_id.clone().into(), body, Redirects::Public)
 }
 
 /// Reads what an administrator registered: the same rules for whatever identifier. Methods of shared secrets are not
@@ -106,12 +131,16 @@ pub fn parse(client_id: &ClientUrl, body: &[u8]) -> Result<ClientMetadata, Metad
 /// # Errors
 ///
 /// As [`parse`].
-pub fn parse_for(client_id: &ClientId, body: &[u8]) -> Result<ClientMetadata, MetadataError> {
+pub fn parse_for(
+    client_id: &ClientId,
+    body: &[u8],
+    redirects: Redirects,
+) -> Result<ClientMetadata, MetadataError> {
     let doc = object(body)?;
     for check in CHECKS {
-        (check.run)(&doc, client_id)?;
+        (check.run)(&doc, client_id, redirects)?;
     }
-    read(&doc, client_id)
+    read(&doc, client_id, redirects)
 }
 
 /// What each rule says of a document: for explaining, so it does not stop at the first that refuses.
@@ -143,7 +172,7 @@ pub fn judge(client_id: &ClientUrl, body: &[u8]) -> Vec<Judged> {
         }
     };
     for check in CHECKS {
-        match (check.run)(&doc, client_id) {
+        match (check.run)(&doc, client_id, Redirects::Public) {
             Ok(()) => judged.extend(check.rules.iter().map(|rule| Judged {
                 rule,
                 verdict: Verdict::Pass,
@@ -185,7 +214,7 @@ pub enum Verdict {
 /// One look at a document, and the rules that it may find broken.
 pub struct Check {
     pub rules: &'static [&'static str],
-    run: fn(&Object, &ClientId) -> Result<(), MetadataError>,
+    run: fn(&Object, &ClientId, Redirects) -> Result<(), MetadataError>,
 }
 
 /// What has to hold before there is anything to check.
@@ -195,94 +224,94 @@ const BEFORE_CHECKS: &[&str] = &["document.json", "document.object"];
 pub const CHECKS: &[Check] = &[
     Check {
         rules: &["document.members"],
-        run: |doc, _| check_members(doc),
+        run: |doc, _, _| check_members(doc),
     },
     Check {
         rules: &["document.client_id"],
-        run: check_client_id,
+        run: |doc, client_id, _| check_client_id(doc, client_id),
     },
     Check {
         rules: &["document.client_secret"],
-        run: |doc, _| check_no_secret(doc),
+        run: |doc, _, _| check_no_secret(doc),
     },
     Check {
         rules: &["document.jwks.secret"],
-        run: |doc, _| check_no_secret_key(doc),
+        run: |doc, _, _| check_no_secret_key(doc),
     },
     Check {
         rules: &[
             "document.id_token_signed_response_alg",
             "document.id_token_signing_alg_values_supported",
         ],
-        run: |doc, _| id_token_alg(doc).map(drop),
+        run: |doc, _, _| id_token_alg(doc).map(drop),
     },
     Check {
         rules: &["document.request_object_signing_alg"],
-        run: |doc, _| check_signature(doc, "document.request_object_signing_alg"),
+        run: |doc, _, _| check_signature(doc, "document.request_object_signing_alg"),
     },
     Check {
         rules: &["document.token_endpoint_auth_signing_alg"],
-        run: |doc, _| check_assertion_algorithm(doc),
+        run: |doc, _, _| check_assertion_algorithm(doc),
     },
     Check {
         rules: &["document.id_token_encrypted_response_alg"],
-        run: |doc, _| check_encryption(doc, "document.id_token_encrypted_response_alg"),
+        run: |doc, _, _| check_encryption(doc, "document.id_token_encrypted_response_alg"),
     },
     Check {
         rules: &["document.userinfo_encrypted_response_alg"],
-        run: |doc, _| check_encryption(doc, "document.userinfo_encrypted_response_alg"),
+        run: |doc, _, _| check_encryption(doc, "document.userinfo_encrypted_response_alg"),
     },
     Check {
         rules: &["document.request_object_encryption_alg"],
-        run: |doc, _| check_encryption(doc, "document.request_object_encryption_alg"),
+        run: |doc, _, _| check_encryption(doc, "document.request_object_encryption_alg"),
     },
     Check {
         rules: &["document.default_max_age"],
-        run: |doc, _| default_max_age(doc).map(drop),
+        run: |doc, _, _| default_max_age(doc).map(drop),
     },
     Check {
         rules: &["document.require_auth_time"],
-        run: |doc, _| flag(doc, "document.require_auth_time").map(drop),
+        run: |doc, _, _| flag(doc, "document.require_auth_time").map(drop),
     },
     Check {
         rules: &["document.tos_uri"],
-        run: |doc, _| web_url(doc, "document.tos_uri", WEB_SCHEMES).map(drop),
+        run: |doc, _, _| web_url(doc, "document.tos_uri", WEB_SCHEMES).map(drop),
     },
     Check {
         rules: &["document.policy_uri"],
-        run: |doc, _| web_url(doc, "document.policy_uri", WEB_SCHEMES).map(drop),
+        run: |doc, _, _| web_url(doc, "document.policy_uri", WEB_SCHEMES).map(drop),
     },
     Check {
         rules: &["document.grant_types"],
-        run: |doc, _| grants(doc).map(drop),
+        run: |doc, _, _| grants(doc).map(drop),
     },
     Check {
         rules: &["document.response_types"],
-        run: |doc, _| check_response_types(doc),
+        run: |doc, _, _| check_response_types(doc),
     },
     Check {
         rules: &["document.application_type", "document.redirect_uris"],
-        run: |doc, _| redirects(doc).map(drop),
+        run: |doc, _, allowed| redirects(doc, allowed).map(drop),
     },
     Check {
         rules: &["document.jwks_uri"],
-        run: |doc, _| jwks_uri(doc).map(drop),
+        run: |doc, _, _| jwks_uri(doc).map(drop),
     },
     Check {
         rules: &["document.jwks"],
-        run: |doc, _| inline_keys(doc).map(drop),
+        run: |doc, _, _| inline_keys(doc).map(drop),
     },
     Check {
         rules: &["document.client_name"],
-        run: |doc, _| client_name(doc).map(drop),
+        run: |doc, _, _| client_name(doc).map(drop),
     },
     Check {
         rules: &["document.client_uri"],
-        run: |doc, _| web_url(doc, "document.client_uri", WEB_SCHEMES).map(drop),
+        run: |doc, _, _| web_url(doc, "document.client_uri", WEB_SCHEMES).map(drop),
     },
     Check {
         rules: &["document.logo_uri"],
-        run: |doc, _| web_url(doc, "document.logo_uri", WEB_SCHEMES).map(drop),
+        run: |doc, _, _| web_url(doc, "document.logo_uri", WEB_SCHEMES).map(drop),
     },
     Check {
         rules: &[
@@ -290,19 +319,19 @@ pub const CHECKS: &[Check] = &[
             "document.token_endpoint_auth_methods_supported",
             "document.keys",
         ],
-        run: |doc, _| auth_methods(doc).map(drop),
+        run: |doc, _, _| auth_methods(doc).map(drop),
     },
     Check {
         rules: &["document.scope"],
-        run: |doc, _| scope(doc).map(drop),
+        run: |doc, _, _| scope(doc).map(drop),
     },
     Check {
         rules: &["document.dpop_bound_access_tokens"],
-        run: |doc, _| flag(doc, "document.dpop_bound_access_tokens").map(drop),
+        run: |doc, _, _| flag(doc, "document.dpop_bound_access_tokens").map(drop),
     },
     Check {
         rules: &["document.require_pushed_authorization_requests"],
-        run: |doc, _| flag(doc, "document.require_pushed_authorization_requests").map(drop),
+        run: |doc, _, _| flag(doc, "document.require_pushed_authorization_requests").map(drop),
     },
 ];
 
@@ -317,13 +346,19 @@ fn object(body: &[u8]) -> Result<Object, MetadataError> {
 }
 
 /// The document as this server understands it.
-fn read(doc: &Object, client_id: &ClientId) -> Result<ClientMetadata, MetadataError> {
-    let (redirect_uris, application_type) = redirects(doc)?;
+fn read(
+    doc: &Object,
+    client_id: &ClientId,
+    allowed: Redirects,
+) -> Result<ClientMetadata, MetadataError> {
+    let (redirect_uris, application_type) = redirects(doc, allowed)?;
     Ok(ClientMetadata {
         client_id: client_id.clone(),
         client_name: client_name(doc)?,
         client_uri: web_url(doc, "document.client_uri", WEB_SCHEMES)?,
         logo_uri: web_url(doc, "document.logo_uri", WEB_SCHEMES)?,
+        tos_uri: web_url(doc, "document.tos_uri", WEB_SCHEMES)?,
+        policy_uri: web_url(doc, "document.policy_uri", WEB_SCHEMES)?,
         redirect_uris,
         auth_methods: auth_methods(doc)?,
         grants: grants(doc)?,
@@ -577,25 +612,25 @@ fn check_response_types(doc: &Object) -> Result<(), MetadataError> {
 }
 
 /// The usable redirect URIs. One bad entry does not spoil the others, unless it is no string.
-fn redirects(doc: &Object) -> Result<(Vec<RedirectUri>, ApplicationType), MetadataError> {
+fn redirects(
+    doc: &Object,
+    allowed: Redirects,
+) -> Result<(Vec<RedirectUri>, ApplicationType), MetadataError> {
     let rule = "document.redirect_uris";
     let needed = grants(doc).is_ok_and(|grants| grants.contains(&GrantType::AuthorizationCode));
     let listed = strings(doc, rule)?.unwrap_or_default();
     if listed.len() > MAX_REDIRECT_URIS {
         return Err(refuse(rule, "redirect_uris has more than 32 entries"));
     }
-    let parsed: Vec<_> = listed
-        .iter()
-        .map(|entry| RedirectUri::registered(entry))
-        .collect();
+    let parsed: Vec<_> = listed.iter().map(|entry| allowed.read(entry)).collect();
     let first_error = parsed
         .iter()
         .find_map(|entry| entry.as_ref().err().copied());
     let mut usable = distinct(parsed.into_iter().flatten());
-    let application_type = application_type(doc, &listed, &usable)?;
+    let application_type = application_type(doc, &usable)?;
     // Only a document that says so is held to it: OIDC's default `web` would break most native clients.
     if application_type == ApplicationType::Web {
-        usable.retain(|uri| !uri.is_loopback());
+        usable.retain(|uri| !uri.leads_to_device());
     }
     if usable.is_empty() && needed {
         return Err(match first_error {
@@ -606,7 +641,7 @@ fn redirects(doc: &Object) -> Result<(Vec<RedirectUri>, ApplicationType), Metada
             ),
             None => refuse(
                 rule,
-                "redirect_uris has only loopback entries, which application_type web forbids",
+                "redirect_uris has only entries that lead to a program on the device, which application_type web forbids",
             ),
         });
     }
@@ -616,18 +651,14 @@ fn redirects(doc: &Object) -> Result<(Vec<RedirectUri>, ApplicationType), Metada
 /// OpenID Connect Dynamic Registration §2; inferred from the redirect URIs where nothing is said.
 fn application_type(
     doc: &Object,
-    listed: &[&str],
     usable: &[RedirectUri],
 ) -> Result<ApplicationType, MetadataError> {
-    let is_private_use =
-        |entry: &&str| Url::parse(entry).is_ok_and(|url| !WEB_SCHEMES.contains(&url.scheme()));
     let rule = "document.application_type";
     match string(doc, rule)? {
         Some("web") => Ok(ApplicationType::Web),
         Some("native") => Ok(ApplicationType::Native),
         Some(_) => Err(refuse(rule, "application_type must be web or native")),
-        None if usable.iter().any(RedirectUri::is_loopback) => Ok(ApplicationType::Native),
-        None if listed.iter().any(is_private_use) => Ok(ApplicationType::Native),
+        None if usable.iter().any(RedirectUri::leads_to_device) => Ok(ApplicationType::Native),
         None => Ok(ApplicationType::Web),
     }
 }
@@ -907,6 +938,8 @@ mod tests {
                 client_name: Some("Client".to_owned()),
                 client_uri: None,
                 logo_uri: None,
+                tos_uri: None,
+                policy_uri: None,
                 redirect_uris: vec![
                     RedirectUri::registered("https://client.example.com/cb").unwrap()
                 ],
@@ -1217,7 +1250,7 @@ mod tests {
             (
                 "R-11",
                 rule,
-                json!({"redirect_uris": ["myapp://cb", "com.example.app:/cb"]}),
+                json!({"redirect_uris": ["myapp:cb", "ms-settings:/cb"]}),
             ),
             (
                 "web",
@@ -1246,8 +1279,8 @@ mod tests {
         assert_eq!(kept(json!({"redirect_uris": [good, good]})), [good], "M-15");
         assert_eq!(
             kept(json!({"redirect_uris": ["vscode://x/y", good, "javascript:alert(1)"]})),
-            [good],
-            "M-70"
+            ["vscode://x/y", good],
+            "M-70: since November 2026 the policy decides about schemes"
         );
         let mixed = json!(["http://127.0.0.1/cb", good]);
         assert_eq!(

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | RFC 6749 §2.3.1, RFC 7617 Basic credentials | [`basic`] |
 //! | RFC 6749 §3.1, §3.2 parameters | [`params`] |
-//! | RFC 6749 §3.1.2, RFC 8252 §7.3 redirect URIs | [`redirect_uri`] |
+//! | RFC 6749 §3.1.2, RFC 8252 §7 redirect URIs | [`redirect_uri`], [`private_use_scheme`] |
 //! | RFC 6749 §3.3 scope | [`scope`] |
 //! | RFC 6749 §4.1.1 authorization request | [`authorize`] |
 //! | RFC 6749 §4.1.2, RFC 9207 authorization response | [`response`] |
@@ -62,6 +62,7 @@ pub mod key_set;
 pub mod media_type;
 pub mod params;
 pub mod pkce;
+pub mod private_use_scheme;
 pub mod prompt;
 pub mod pushed;
 pub mod redirect_uri;

@@ -9,7 +9,6 @@ use crate::{
         client_metadata::{AuthMethod, AuthMethods},
         id_token::SigningAlg,
         pkce::CodeChallenge,
-        redirect_uri::RedirectUri,
         resource::Resources,
         scope::Scope,
     },
@@ -50,7 +49,6 @@ column! {
     Scope as String: |text| Ok(text.parse::<Self>()?);
     Resources as String: |text| Ok(text.parse::<Self>()?);
     CodeChallenge as String: |text| Ok(text.parse::<Self>()?);
-    RedirectUri as String: |text| Ok(Self::registered(&text)?);
 }
 
 /// A row as a struct of its columns, in the order of the fields.

@@ -72,10 +72,12 @@ async fn ours(app: &App, text: &str, now: UnixTime) -> Result<Option<Claims>, OA
     Ok(Claims::read(token.claims()).filter(|_| signed == Some(true)))
 }
 
-/// Would the client be served now: nobody blocks it or a key of it, and its host did not take its document away?
+/// Would the client be served now: nobody blocks it or a key of it, its document is acceptable, and its host did not take its document away?
 async fn is_welcome(app: &App, client_id: &ClientId, now: UnixTime) -> Result<bool, Refusal> {
     let known = app.clients.last_known(client_id, now).await?;
-    let keys = known.map_or_else(Vec::new, |client| client.metadata.thumbprints());
-    app.clients.standing(client_id, &keys)?;
+    match known {
+        Some(known) => app.clients.admit(&known)?,
+        None => app.clients.standing(client_id, &[])?,
+    };
     Ok(app.clients.footing(client_id, now).await? != Footing::Withdrawn)
 }

@@ -45,8 +45,11 @@ pub(crate) struct Consent {
     pub(crate) interaction: String,
     pub(crate) asker: Asker,
     pub(crate) wanted: Wanted,
-    pub(crate) redirect_host: String,
+    /// The host that the answer goes to, or the private-use scheme of an app.
+    pub(crate) destination: String,
     pub(crate) redirect_uri: String,
+    pub(crate) redirect_is_app: bool,
+    pub(crate) redirect_is_in_clear: bool,
     pub(crate) redirect_is_loopback: bool,
     pub(crate) redirect_is_other_host: bool,
     pub(crate) changed: Vec<String>,
@@ -294,7 +297,9 @@ mod tests {
             interaction: evil(),
             asker: asker(),
             wanted: wanted(),
-            redirect_host: evil(),
+            destination: evil(),
+            redirect_is_app: true,
+            redirect_is_in_clear: true,
             redirect_uri: evil(),
             redirect_is_loopback: true,
             redirect_is_other_host: true,
@@ -389,7 +394,7 @@ mod tests {
             failed: Some(evil()),
         };
         assert_escaped(&setup, 6);
-        assert_escaped(&consent(), 36);
+        assert_escaped(&consent(), 37);
         let device = Device {
             frame: frame(),
             csrf: evil(),
@@ -519,13 +524,15 @@ mod tests {
     fn a_consent_page_warns_only_with_a_reason() {
         let mut page = consent();
         page.redirect_is_loopback = false;
+        page.redirect_is_app = false;
+        page.redirect_is_in_clear = false;
         page.redirect_is_other_host = false;
         page.changed.clear();
         page.asker.cautions.clear();
         let html = page.render().expect("the page renders");
         assert!(!html.contains("note warn"), "{html}");
         let all = consent().render().expect("the page renders");
-        assert_eq!(all.matches("note warn").count(), 3);
+        assert_eq!(all.matches("note warn").count(), 5);
         let last = all.rfind("note warn").expect("a warning");
         assert!(last < all.find("<button").expect("a button"));
     }

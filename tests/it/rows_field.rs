@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::{
     process::{Running, wayleave},
     support::{
-        Answer, ClientSite,
+        Answer, ClientSite, Database, TestApp,
         app::{PASSWORD, challenge},
         chromium::Chromium,
     },
@@ -104,4 +104,243 @@ async fn f_01_a_callback_may_redirect_on_to_wherever_its_client_wants() {
         }
     }
     browser.driver.clone().quit().await.unwrap();
+}
+
+#[tokio::test]
+async fn f_02_a_redirect_host_is_a_name_or_an_address_and_writes_no_header() {
+    let server = TestApp::new(Database::sqlite()).await;
+    let mut browser = server.signed_in().await;
+    let bad = [
+        "a;b.example.com",
+        "a,b.example.com",
+        "a'b.example.com",
+        "a b.example.com",
+    ];
+    for (n, host) in bad.into_iter().enumerate() {
+        let redirect = format!("https://{host}/cb");
+        let members = json!({ "redirect_uris": [redirect] });
+        let client = server.site.publish(&format!("/{n}.json"), members);
+        let flow = server.flow(&client).with("redirect_uri", &redirect);
+        for page in [
+            server.browser().open(&flow.target()).await,
+            browser.get(&flow.target()).await,
+        ] {
+            assert!(page.location().is_none(), "{host}");
+            let headers = format!("{:?}", page.headers);
+            assert!(!headers.contains("example.com"), "{headers}");
+        }
+        let page = browser.get(&flow.target()).await;
+        assert_eq!(page.status, 400);
+        assert!(
+            page.body.contains("document.redirect_uris"),
+            "{}",
+            page.body
+        );
+    }
+}
+
+#[tokio::test]
+async fn f_09_an_app_is_opened_by_the_scheme_of_its_client_and_asked_for_every_time() {
+    let server = TestApp::new(Database::sqlite()).await;
+    let app = "com.example.app:/cb";
+    let members = json!({ "redirect_uris": [app], "client_name": "Pocket Notebook" });
+    let client = server.site.publish("/app.json", members);
+    let mut browser = server.signed_in().await;
+    let flow = server.flow(&client).with("redirect_uri", app);
+    for _ in 0..2 {
+        let consent = browser.open(&flow.target()).await;
+        assert_eq!(consent.text(".dest"), "com.example.app:");
+        assert!(
+            consent
+                .text(".places")
+                .contains("an app on this device that opens")
+        );
+        assert!(consent.text("#app").contains("an app on this device"));
+        let answer = browser.submit(&consent, &[("decision", "allow")]).await;
+        let location = answer.location().unwrap();
+        assert!(
+            location.starts_with("com.example.app:/cb?code=wl_ac_"),
+            "{location}"
+        );
+        let code = crate::support::app::param(location, "code").unwrap();
+        assert_eq!(server.redeem(&flow, &code).await.status, 200);
+    }
+    let silent = browser
+        .get(&flow.clone().with("prompt", "none").target())
+        .await;
+    assert!(
+        silent
+            .location()
+            .unwrap()
+            .starts_with("com.example.app:/cb?error=consent_required&")
+    );
+
+    // Of another domain, of none, and none that a client can have.
+    let refused = [
+        ("net.example.other:/cb", "policy.private_use_schemes"),
+        ("myapp:/cb", "policy.private_use_schemes"),
+        ("https:/cb", "document.redirect_uris"),
+        ("javascript:/cb", "document.redirect_uris"),
+        ("intent:/cb", "document.redirect_uris"),
+        ("ms-settings:/cb", "document.redirect_uris"),
+    ];
+    for (n, (redirect, rule)) in refused.into_iter().enumerate() {
+        let client = server.site.publish(
+            &format!("/{n}.json"),
+            json!({ "redirect_uris": [redirect] }),
+        );
+        let flow = server.flow(&client).with("redirect_uri", redirect);
+        let page = browser.get(&flow.target()).await;
+        assert_eq!(
+            (page.status.as_u16(), page.location()),
+            (400, None),
+            "{redirect}"
+        );
+        assert!(page.body.contains(rule), "{redirect}: {}", page.body);
+        let report = server.app.clients.explain(&client).await;
+        assert_eq!(
+            report.refused_by().map(|line| line.rule),
+            Some(rule),
+            "{redirect}"
+        );
+    }
+    // Beside one that may be used it is refused when it is asked for.
+    let both = json!({ "redirect_uris": ["myapp:/cb", server.site.url("/callback")] });
+    let client = server.site.publish("/both.json", both);
+    let page = browser.open(&server.flow(&client).target()).await;
+    assert_eq!(page.text("h1"), "app.example.com");
+    let page = browser
+        .get(
+            &server
+                .flow(&client)
+                .with("redirect_uri", "myapp:/cb")
+                .target(),
+        )
+        .await;
+    assert!(
+        page.status == 400 && page.body.contains("policy.private_use_schemes"),
+        "{}",
+        page.body
+    );
+    // A document that says `web` has none.
+    let members = json!({ "redirect_uris": [app], "application_type": "web" });
+    let client = server.site.publish("/web.json", members);
+    let page = browser
+        .get(&server.flow(&client).with("redirect_uri", app).target())
+        .await;
+    assert!(
+        page.status == 400 && page.body.contains("document.redirect_uris"),
+        "{}",
+        page.body
+    );
+}
+
+#[tokio::test]
+async fn f_09_the_administrator_may_allow_every_scheme_or_none() {
+    let any = [("WAYLEAVE_POLICY__PRIVATE_USE_SCHEMES", "any")];
+    let off = [("WAYLEAVE_POLICY__PRIVATE_USE_SCHEMES", "off")];
+    let rule =
+        |host| format!("[{{ match = '{host}', tier = 'listed', private_use_schemes = true }}]");
+    let rule = rule("app.example.com");
+    let by_rule = [
+        ("WAYLEAVE_POLICY__PRIVATE_USE_SCHEMES", "off"),
+        ("WAYLEAVE_POLICY__CLIENTS", rule.as_str()),
+    ];
+    let table = [
+        (&any[..], "myapp:/cb", true),
+        (&any, "javascript:/cb", false),
+        (&off, "com.example.app:/cb", false),
+        (&by_rule, "myapp:/cb", true),
+    ];
+    for (variables, redirect, accepted) in table {
+        let server = TestApp::with(Database::sqlite(), variables).await;
+        let client = server
+            .site
+            .publish("/c.json", json!({ "redirect_uris": [redirect] }));
+        let flow = server.flow(&client).with("redirect_uri", redirect);
+        let page = server.signed_in().await.get(&flow.target()).await;
+        assert_eq!(
+            page.status.as_u16(),
+            if accepted { 303 } else { 400 },
+            "{redirect}: {}",
+            page.body
+        );
+    }
+}
+
+/// Item 8: registered clients may have any scheme, and http within a private network where that is allowed.
+#[tokio::test]
+async fn f_09_a_registered_client_may_be_on_a_private_network() {
+    let registered = "[{ client_id = 'app', redirect_uris = ['myapp://cb'] }, \
+        { client_id = 'nas', redirect_uris = ['http://nas:8080/cb'], allow_http_redirect = true }, \
+        { client_id = 'nas-2', redirect_uris = ['http://192.168.1.5/cb'], allow_http_redirect = true }]";
+    let server = TestApp::with(
+        Database::sqlite(),
+        &[("WAYLEAVE_CLIENTS__REGISTERED", registered)],
+    )
+    .await;
+    let mut browser = server.signed_in().await;
+    for (client, redirect, warning) in [
+        ("app", "myapp://cb", "#app"),
+        ("nas", "http://nas:8080/cb", "#clear"),
+        ("nas-2", "http://192.168.1.5/cb", "#clear"),
+    ] {
+        let flow = server.flow(client).with("redirect_uri", redirect);
+        let consent = browser.open(&flow.target()).await;
+        assert!(
+            !consent.text(warning).is_empty(),
+            "{redirect}: {}",
+            consent.body
+        );
+        let answer = browser.submit(&consent, &[("decision", "allow")]).await;
+        assert!(
+            answer
+                .location()
+                .unwrap()
+                .starts_with(&format!("{redirect}?code="))
+        );
+    }
+}
+
+#[tokio::test]
+async fn f_21_a_document_whose_members_are_elsewhere_is_refused_where_the_policy_says_so() {
+    let same = [(
+        "WAYLEAVE_POLICY__SAME_ORIGIN",
+        "['redirect_uris', 'logo_uri']",
+    )];
+    let server = TestApp::with(Database::sqlite(), &same).await;
+    let mut browser = server.signed_in().await;
+    let own = server.site.url("/callback");
+    let table = [
+        (
+            json!({ "redirect_uris": [own], "logo_uri": server.site.url("/logo.png") }),
+            true,
+        ),
+        (
+            json!({ "redirect_uris": [own, "https://a.app.example.com/cb"] }),
+            false,
+        ),
+        (
+            json!({ "redirect_uris": [own], "logo_uri": "https://app.example.com/logo.png" }),
+            false,
+        ),
+        (
+            json!({ "redirect_uris": [own, "http://127.0.0.1/cb", "com.example.app:/cb"] }),
+            true,
+        ),
+    ];
+    for (n, (members, accepted)) in table.into_iter().enumerate() {
+        let client = server.site.publish(&format!("/{n}.json"), members.clone());
+        let page = browser.open(&server.flow(&client).target()).await;
+        let report = server.app.clients.explain(&client).await;
+        let refused_by = report.refused_by().map(|line| line.rule);
+        if accepted {
+            assert_eq!(page.text("h1"), "app.example.com", "{members}");
+            assert_eq!(refused_by, None);
+        } else {
+            assert_eq!(page.status, 400, "{members}");
+            assert!(page.body.contains("policy.same_origin"), "{}", page.body);
+            assert_eq!(refused_by, Some("policy.same_origin"));
+        }
+    }
 }

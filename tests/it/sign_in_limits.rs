@@ -216,9 +216,10 @@ async fn the_cookie_of_a_known_browser_cannot_be_made_up() {
     }
     let value = real.cookies["wayleave_known"].clone();
     let (id, mark) = value.split_once('.').unwrap();
+    let other = if id.starts_with('x') { 'y' } else { 'x' };
     for (forged, expected) in [
         (value.clone(), 303),
-        (format!("x{}.{mark}", &id[1..]), 429),
+        (format!("{other}{}.{mark}", &id[1..]), 429),
         (format!("{id}.{}", &mark[1..]), 429),
         (format!("{id}."), 429),
         (id.to_owned(), 429),
