@@ -152,7 +152,7 @@ on_both! {
             (&["set", "wiki"][..], 2, "nothing to change"),
             (&["set", "nobody", "--name", "x"], 1, "no registered client nobody"),
             (&["set", "a b", "--name", "x"], 2, "client_id"),
-            (&["set", "wiki", "--redirect-uri", "https://x.example.com/#f"], 2, "expected another redirect URI of wiki"),
+            (&["set", "wiki", "--redirect-uri", "https://x.example.com/#f"], 2, "of wiki: redirect_uris has no usable entry"),
             (&["set", "wiki", "--method", "client_secret_jwt"], 2, "expected token_endpoint_auth_method"),
             (&["set", "wiki", "--method", "private_key_jwt"], 2, "jwks or jwks_uri"),
             (&["set", "wiki", "--id-token-alg", "HS256"], 2, "expected another registration"),
