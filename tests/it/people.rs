@@ -5,8 +5,11 @@ use http::Request;
 use serde_json::{Value, json};
 use wayleave::{
     policy::client_rules::Tier,
-    secret::TypedName,
-    store::{AccountError, DescribedEmail, Description, Store},
+    protocol::client::Digest,
+    secret::{Secret, TypedName},
+    store::{
+        AccountError, Asked, DescribedEmail, Description, NewDevClient, NewInteraction, Store,
+    },
 };
 
 use crate::{
@@ -473,13 +476,13 @@ on_both! {
         assert_eq!(sign_in(&server, "ada", "wrong").await, 422);
         let now = server.app.clock.now();
         let before = server.app.store.account("ada").await.unwrap().unwrap();
-        let dev = wayleave::store::NewDevClient {
-            id: "dev".to_owned(),
+        let dev = |id: &str| NewDevClient {
+            id: id.to_owned(),
             subject: before.subject.clone(),
             document: "{}".to_owned(),
             expires_at: now + 60,
         };
-        assert!(server.app.store.add_dev_client(dev, now, 5).await.unwrap());
+        assert!(server.app.store.add_dev_client(dev("before"), now, 5).await.unwrap());
         // A question that is open.
         let asks = server.flow(&server.site.publish("/asks.json", json!({})));
         let mut browser = server.signed_in().await;
@@ -491,6 +494,20 @@ on_both! {
         done(&server, &["user", "delete", "ada"]);
         assert_eq!(rows_of(&server, &before.subject).await, (tables, 0));
         all.has_ended(&server).await;
+        // What was judged before, and comes late.
+        assert!(!server.app.store.add_dev_client(dev("late"), now, 5).await.unwrap());
+        let late = NewInteraction {
+            hash: Secret::generate().hash(),
+            asked: Asked { browser: Secret::generate().hash(), subject: before.subject.clone() },
+            request: String::new(),
+            client_id: asks.get("client_id").parse().unwrap(),
+            digest: Digest::of(b"document"),
+            fetched_at: now,
+            expires_at: now + 60,
+            pushed: None,
+        };
+        server.app.store.park(late).await.unwrap();
+        assert_eq!(rows_of(&server, &before.subject).await, (tables, 0));
         let page = browser.submit(&question, &[("decision", "allow")]).await;
         assert!(!page.location().unwrap_or_default().contains("code="), "{:?}", page.headers);
         assert_eq!(sign_in(&server, "ada@example.com", PASSWORD).await, 422);
