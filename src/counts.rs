@@ -93,7 +93,7 @@ impl Counts {
             database_failures: Counter::default(),
             hash_waits: Histogram::new(SECONDS),
             hashes: Histogram::new(SECONDS),
-            sign_ins: ByName::new("outcome", &["signed in", "wrong"]),
+            sign_ins: ByName::new("outcome", &["signed in", "wrong", "disabled"]),
             clients: ByName::new("source", &["memory", "database", "host", "stale"]),
             document_fetches: ByName::new("result", &["ok"]),
             tokens: ByName::new("grant", &["authorization_code", "refresh_token"]),

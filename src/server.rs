@@ -37,7 +37,7 @@ use crate::{
     endpoints::{
         authorize::authorize, device_authorization::device_authorization, discovery, health,
         introspect::introspect, jwks::jwks, logo::logo, par::par, revoke::revoke, token::token,
-        userinfo::userinfo,
+        userinfo::userinfo, webfinger::webfinger,
     },
     pages::{admin, consent, development, device, home, login, logout, setup},
     protocol::discovery::locations,
@@ -87,6 +87,10 @@ fn routes(app: &App) -> Router {
             &location,
             get(move || discovery::discovery(metadata.clone())),
         );
+    }
+    // Of the host, whatever the issuer's path is.
+    if !app.config.webfinger.domains.is_empty() {
+        published = published.route("/.well-known/webfinger", get(webfinger));
     }
     // Servers ask here, never pages: no other origin is answered.
     let servers = Router::new().route(&at("/introspect"), post(introspect));

@@ -25,7 +25,7 @@ use wayleave::{
     fetch::Resolver,
     secret::{ClientSecret, Secret, SecretHash, random_id},
     server,
-    store::Store,
+    store::{Description, Store},
     time::Clock,
 };
 
@@ -90,7 +90,7 @@ async fn main() -> anyhow::Result<()> {
     let name = USER.parse().map_err(|told: &str| anyhow!(told))?;
     let added = app
         .accounts
-        .add(name, chosen, false, app.clock.now())
+        .add(name, chosen, Description::default(), app.clock.now())
         .await?;
     added.map_err(|error| anyhow!("{error:?}"))?;
 

@@ -5,7 +5,12 @@ use anyhow::{anyhow, bail};
 use clap::Subcommand;
 use serde_json::json;
 
-use super::{Usage, client_rules::Trust, open, registration::Add};
+use super::{
+    Usage,
+    client_rules::Trust,
+    open,
+    registration::{Add, SecretCommand, Set},
+};
 use crate::{
     clients::Clients,
     config::Config,
@@ -26,17 +31,17 @@ pub(super) enum Command {
         most: u32,
     },
     /// Register a client that publishes no document, and make its secret.
-    Add(Add),
+    Add(Box<Add>),
     /// Take a registered client away, and end everything it has.
     Remove {
         /// The name it is registered by
         client_id: String,
     },
-    /// Make a new secret for a registered client; the old one is worth nothing from then on.
-    Secret {
-        /// The name it is registered by
-        client_id: String,
-    },
+    /// Change a registered client. What is left out stays, an empty text takes away what is there.
+    Set(Box<Set>),
+    /// Secrets of a registered client: two at a time, while one replaces the other.
+    #[command(subcommand)]
+    Secret(SecretCommand),
     /// List the registered clients.
     Registered,
     /// Show one client: its document, its standing, and how its host answered.
@@ -117,9 +122,10 @@ impl<'a> Desk<'a> {
     async fn run(&self, command: Command) -> anyhow::Result<()> {
         match command {
             Command::List { most } => self.list(most.into()).await,
-            Command::Add(add) => self.add(add).await,
+            Command::Add(add) => self.add(*add).await,
+            Command::Set(set) => self.set(*set).await,
             Command::Remove { client_id } => self.remove(&client_id).await,
-            Command::Secret { client_id } => self.new_secret(&client_id).await,
+            Command::Secret(command) => self.secret(command).await,
             Command::Registered => self.list_registered().await,
             Command::Show { url } => self.show(&identifier(&url)?).await,
             Command::History { url } => self.history(&identifier(&url)?).await,

@@ -1,30 +1,39 @@
-//! `wayleave client add`, `remove` and `secret`: clients that are known without a document.
+//! `wayleave client add`, `set`, `secret` and `remove`: clients that are known without a document.
 
-use std::path::PathBuf;
-
-use anyhow::{Context, bail};
-use clap::Args;
-use serde_json::json;
+use anyhow::{Context, anyhow, bail};
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
 
 use super::{
     Usage,
     client::{Desk, plain},
 };
 use crate::{
-    policy::registration::{Registered, Registration},
+    policy::registration::{KeptSecret, Registered, Registration},
     protocol::{client_id::ClientId, pkce::Pkce},
-    secret::{ClientSecret, Secret, SecretHash},
+    secret::{ClientSecret, Secret},
+    time::{UnixTime, in_rfc_3339},
 };
 
 #[derive(Debug, Args)]
 pub(super) struct Add {
-    /// Its client_id: a name of letters, digits and -._~, or the URL of a document that is then not fetched.
+    /// Its client_id: a name of letters, digits and -._~@:/, a URN, or the URL of a document that is then not fetched
     client_id: String,
+    #[command(flatten)]
+    members: Members,
+}
+
+/// What a registration says.
+#[derive(Debug, Args)]
+pub(super) struct Members {
     /// What people call it.
     #[arg(long)]
     name: Option<String>,
+    /// Its home page.
+    #[arg(long, value_name = "URL")]
+    client_uri: Option<String>,
     /// Where people are sent back to; repeat it for each.
-    #[arg(long = "redirect-uri")]
+    #[arg(long = "redirect-uri", value_name = "URI")]
     redirect_uris: Vec<String>,
     /// A grant it may use; repeat it for each. Left out: the code flow and refreshing, if it has a redirect URI.
     #[arg(long = "grant")]
@@ -34,36 +43,75 @@ pub(super) struct Add {
     #[arg(long)]
     method: Option<String>,
     /// A file with its public keys, as a JWK set.
-    #[arg(long, conflicts_with = "jwks_uri")]
-    jwks: Option<PathBuf>,
+    #[arg(long, value_name = "FILE", conflicts_with = "jwks_uri")]
+    jwks: Option<String>,
     /// Where it publishes them.
-    #[arg(long)]
+    #[arg(long, value_name = "URL")]
     jwks_uri: Option<String>,
     /// The only scopes it may be granted, separated by spaces.
     #[arg(long)]
     scope: Option<String>,
     /// A resource whose tokens it may introspect; repeat it for each.
-    #[arg(long = "resource")]
+    #[arg(long = "resource", value_name = "URL")]
     resources: Vec<String>,
-    /// It is ours: nobody is asked for consent.
-    #[arg(long)]
-    first_party: bool,
-    /// Its assertions may name the endpoint as audience and live for an hour, as before RFC 10070.
-    #[arg(long)]
-    legacy_assertions: bool,
-    /// Its redirect URIs may be http to a private address or a single-label host, which people are told.
-    #[arg(long)]
-    allow_http_redirect: bool,
+    /// What its ID tokens are signed with: RS256, ES256 or EdDSA. Left out: RS256.
+    #[arg(long, value_name = "ALG")]
+    id_token_alg: Option<String>,
+    /// Do its ID tokens carry the claims of its scopes? Left out: as `tokens.id_token_claims` says.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    id_token_claims: Option<bool>,
     /// Must its authorization requests have a PKCE challenge: required, nonce (not where they have a nonce) or optional? Only
     /// a client that authenticates may do without.
-    #[arg(long, default_value = "required", value_parser = pkce)]
-    pkce: Pkce,
-    /// What its ID tokens are signed with: RS256, ES256 or EdDSA. Left out: RS256.
-    #[arg(long)]
-    id_token_alg: Option<String>,
-    /// Its ID tokens carry no claims of its scopes: it asks /userinfo.
-    #[arg(long)]
-    no_id_token_claims: bool,
+    #[arg(long, value_parser = pkce)]
+    pkce: Option<Pkce>,
+    /// It is ours: nobody is asked for consent.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    first_party: Option<bool>,
+    /// Its assertions may name the endpoint as audience and live for an hour, as before RFC 10070.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    legacy_assertions: Option<bool>,
+    /// Its redirect URIs may be http to a private address or a single-label host, which people are told.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    allow_http_redirect: Option<bool>,
+    /// Its tokens are bound to a key of its own (DPoP).
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    dpop: Option<bool>,
+    /// Its authorization requests are taken only when they were pushed.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    require_par: Option<bool>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Set {
+    /// The name it is registered by
+    client_id: String,
+    #[command(flatten)]
+    members: Members,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum SecretCommand {
+    /// Make another secret. The one before keeps working until it is removed.
+    Add {
+        /// The name it is registered by
+        client_id: String,
+        /// Those before are worth nothing from now on.
+        #[arg(long)]
+        replace: bool,
+    },
+    /// Take a secret away: it is worth nothing from then on.
+    Remove {
+        /// The name it is registered by
+        client_id: String,
+        /// The secret, as `wayleave client secret list` shows it. Left out: the older of two
+        #[arg(allow_hyphen_values = true)]
+        id: Option<String>,
+    },
+    /// List the secrets, and when each was made. What they are is not known any more.
+    List {
+        /// The name it is registered by
+        client_id: String,
+    },
 }
 
 fn pkce(text: &str) -> Result<Pkce, &'static str> {
@@ -72,86 +120,227 @@ fn pkce(text: &str) -> Result<Pkce, &'static str> {
     named.next().ok_or("required, nonce or optional")
 }
 
+impl Members {
+    /// Is there nothing that it says?
+    fn is_empty(&self) -> bool {
+        let texts = [
+            &self.name,
+            &self.client_uri,
+            &self.method,
+            &self.jwks,
+            &self.jwks_uri,
+            &self.scope,
+            &self.id_token_alg,
+        ];
+        let lists = [&self.redirect_uris, &self.grants, &self.resources];
+        let flags = [
+            self.first_party,
+            self.legacy_assertions,
+            self.allow_http_redirect,
+            self.dpop,
+            self.require_par,
+            self.id_token_claims,
+        ];
+        texts.iter().all(|text| text.is_none())
+            && lists.iter().all(|list| list.is_empty())
+            && flags.iter().all(|flag| flag.is_none())
+            && self.pkce.is_none()
+    }
+
+    /// The registration with what is said here. What is not said stays; an empty text takes away what is there.
+    fn write(self, mut registration: Registration) -> anyhow::Result<Registration> {
+        let text = |member: &mut Option<String>, said: Option<String>| {
+            if let Some(said) = said {
+                *member = Some(said).filter(|said| !said.is_empty());
+            }
+        };
+        let list = |said: Vec<String>| said.into_iter().filter(|it| !it.is_empty()).collect();
+        if let Some(path) = &self.jwks {
+            registration.jwks_uri = None;
+            registration.jwks = keys(path)?;
+        }
+        if self.jwks_uri.is_some() {
+            registration.jwks = None;
+        }
+        text(&mut registration.jwks_uri, self.jwks_uri);
+        text(&mut registration.client_name, self.name);
+        text(&mut registration.client_uri, self.client_uri);
+        text(&mut registration.token_endpoint_auth_method, self.method);
+        text(&mut registration.scope, self.scope);
+        text(
+            &mut registration.id_token_signed_response_alg,
+            self.id_token_alg,
+        );
+        if !self.redirect_uris.is_empty() {
+            registration.redirect_uris = list(self.redirect_uris);
+        }
+        if !self.grants.is_empty() {
+            registration.grant_types =
+                Some(list(self.grants)).filter(|grants: &Vec<_>| !grants.is_empty());
+        }
+        if !self.resources.is_empty() {
+            registration.resources = list(self.resources);
+        }
+        for (member, said) in [
+            (&mut registration.first_party, self.first_party),
+            (&mut registration.legacy_assertions, self.legacy_assertions),
+            (
+                &mut registration.allow_http_redirect,
+                self.allow_http_redirect,
+            ),
+            (&mut registration.dpop_bound_access_tokens, self.dpop),
+            (
+                &mut registration.require_pushed_authorization_requests,
+                self.require_par,
+            ),
+        ] {
+            *member = said.unwrap_or(*member);
+        }
+        registration.pkce = self.pkce.unwrap_or(registration.pkce);
+        registration.id_token_claims = self.id_token_claims.or(registration.id_token_claims);
+        Ok(registration)
+    }
+}
+
 impl Desk<'_> {
     pub(super) async fn add(&self, add: Add) -> anyhow::Result<()> {
-        let jwks = match &add.jwks {
-            Some(path) => {
-                let text =
-                    std::fs::read(path).with_context(|| format!("--jwks: {}", path.display()))?;
-                let keys = serde_json::from_slice(&text);
-                Some(keys.map_err(|error| Usage(format!("--jwks: expected a JWK set: {error}")))?)
-            }
-            None => None,
-        };
-        let has_keys = jwks.is_some() || add.jwks_uri.is_some();
-        let has_secret = match &add.method {
-            Some(method) => method.starts_with("client_secret_"),
-            None => !has_keys,
-        };
-        let secret = has_secret.then(Secret::<ClientSecret>::generate);
-        let registration = Registration {
+        let empty = Registration {
             client_id: add.client_id,
-            client_name: add.name,
-            client_uri: None,
-            redirect_uris: add.redirect_uris,
-            grant_types: (!add.grants.is_empty()).then_some(add.grants),
-            token_endpoint_auth_method: add.method,
-            scope: add.scope,
-            jwks,
-            jwks_uri: add.jwks_uri,
-            application_type: None,
-            id_token_signed_response_alg: add.id_token_alg,
-            dpop_bound_access_tokens: false,
-            require_pushed_authorization_requests: false,
-            client_secret_sha256: secret.as_ref().map(hash),
-            first_party: add.first_party,
-            legacy_assertions: add.legacy_assertions,
-            allow_http_redirect: add.allow_http_redirect,
-            pkce: add.pkce,
-            id_token_claims: add.no_id_token_claims.then_some(false),
-            resources: add.resources,
+            ..Registration::default()
         };
-        let registered = Registered::try_from(registration).map_err(Usage)?;
+        let (registered, made) = judged(add.members.write(empty)?, &[], self.now)?;
         let id = registered.id().clone();
         if self.is_configured(&id) {
             bail!("the configuration has a client {id}, and it would win; change it there");
         }
         if !self.store.add_client(registered, self.now).await? {
-            bail!("there is a client {id} already; `wayleave client remove {id}` ends it");
+            bail!("there is a client {id} already; `wayleave client set` changes it");
         }
-        self.tell(&id, "registered", secret.as_ref());
+        self.tell(&id, "registered", made.as_ref());
         Ok(())
     }
 
-    /// A new secret in the place of the old one, which is worth nothing from now on.
-    pub(super) async fn new_secret(&self, client_id: &str) -> anyhow::Result<()> {
-        let id = identifier(client_id)?;
-        let registered = self.clients.standings().registered(&id);
-        let Some(registered) = registered.filter(|_| !self.is_configured(&id)) else {
-            bail!("the database has no registered client {id}");
-        };
-        if registered.secret.is_none() {
-            bail!("{id} does not authenticate with a secret");
+    /// Changes what a registration says. Its secrets stay, unless it does not authenticate with one any more.
+    pub(super) async fn set(&self, set: Set) -> anyhow::Result<()> {
+        let id = self.stored(&set.client_id)?;
+        if set.members.is_empty() {
+            let told = "nothing to change; `wayleave client set --help` lists what there is";
+            return Err(Usage(told.to_owned()).into());
         }
-        let secret = Secret::<ClientSecret>::generate();
-        let registration = Registration {
-            client_secret_sha256: Some(hash(&secret)),
-            ..registered.written().clone()
+        let now = self.now;
+        let changed = self.store.change_client(id.clone(), move |before| {
+            let written = set.members.write(before.written().clone())?;
+            let (after, made) = judged(written, before.secrets(), now)?;
+            let lost = before.secrets().len().saturating_sub(after.secrets().len());
+            anyhow::Ok((after, (made, lost)))
+        });
+        let (made, lost) = changed.await?.ok_or_else(|| unknown(&id))??;
+        let done = match lost {
+            0 => "changed",
+            _ => {
+                "changed; it authenticates without a secret now, and those it had are worth nothing"
+            }
         };
-        let registered = Registered::try_from(registration).map_err(Usage)?;
-        self.store.replace_client(registered).await?;
-        self.tell(
-            &id,
-            "the old secret is worth nothing from now on",
-            Some(&secret),
-        );
+        self.tell(&id, done, made.as_ref());
+        Ok(())
+    }
+
+    pub(super) async fn secret(&self, command: SecretCommand) -> anyhow::Result<()> {
+        match command {
+            SecretCommand::Add { client_id, replace } => {
+                self.add_secret(&self.stored(&client_id)?, replace).await
+            }
+            SecretCommand::Remove { client_id, id } => {
+                self.remove_secret(&self.stored(&client_id)?, id).await
+            }
+            SecretCommand::List { client_id } => {
+                let id = self.stored(&client_id)?;
+                let all = self.store.registered_clients().await?;
+                let registered = all.iter().find(|it| *it.id() == id);
+                let secrets = registered.ok_or_else(|| unknown(&id))?.secrets();
+                if self.as_json {
+                    let all: Vec<_> = secrets.iter().map(entry).collect();
+                    say!("{}", serde_json::to_string_pretty(&all)?);
+                    return Ok(());
+                }
+                for secret in secrets {
+                    say!("{}  {}", secret.id(), made(secret));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    async fn add_secret(&self, id: &ClientId, replace: bool) -> anyhow::Result<()> {
+        let now = self.now;
+        let added = self.store.change_client(id.clone(), move |before| {
+            let id = before.id();
+            if !before.written().needs_secret() {
+                bail!(
+                    "{id} does not authenticate with a secret; `wayleave client set --method client_secret_basic` has it do so"
+                );
+            }
+            let mut secrets = match replace {
+                true => Vec::new(),
+                false => before.secrets().to_vec(),
+            };
+            if secrets.len() > 1 {
+                bail!("{id} has two secrets already; `wayleave client secret remove` takes one away");
+            }
+            let (secret, kept) = generate(now);
+            secrets.push(kept);
+            let after = Registered::new(before.written().clone(), secrets).map_err(Usage)?;
+            Ok((after, secret))
+        });
+        let secret = added.await?.ok_or_else(|| unknown(id))??;
+        let done = match replace {
+            true => "the secrets before are worth nothing from now on",
+            false => {
+                "a secret was added; the one before works until `wayleave client secret remove`"
+            }
+        };
+        self.tell(id, done, Some(&secret));
+        Ok(())
+    }
+
+    async fn remove_secret(&self, id: &ClientId, which: Option<String>) -> anyhow::Result<()> {
+        let removed = self.store.change_client(id.clone(), move |before| {
+            let id = before.id();
+            let secrets = before.secrets();
+            let is_it = |secret: &KeptSecret| which.as_deref().is_none_or(|it| it == secret.id());
+            let Some(position) = secrets.iter().position(is_it) else {
+                bail!("{id} has no such secret; `wayleave client secret list` shows those it has");
+            };
+            if secrets.len() == 1 {
+                bail!(
+                    "it is the only secret of {id}; `wayleave client secret add` makes another, `wayleave client remove` ends the client"
+                );
+            }
+            let mut secrets = secrets.to_vec();
+            let removed = secrets.remove(position);
+            let after = Registered::new(before.written().clone(), secrets).map_err(Usage)?;
+            Ok((after, removed))
+        });
+        let removed = removed.await?.ok_or_else(|| unknown(id))??;
+        if self.as_json {
+            let mut told = entry(&removed);
+            told["client_id"] = json!(id.as_str());
+            told["done"] = json!("removed");
+            say!("{told}");
+        } else {
+            say!(
+                "{id}: the secret {} ({}) is worth nothing from now on",
+                removed.id(),
+                made(&removed)
+            );
+        }
         Ok(())
     }
 
     pub(super) async fn remove(&self, client_id: &str) -> anyhow::Result<()> {
         let id = identifier(client_id)?;
         let Some(ended) = self.store.remove_client(id.clone(), self.now).await? else {
-            bail!("the database has no registered client {id}");
+            return Err(unknown(&id));
         };
         if self.as_json {
             say!(
@@ -192,7 +381,8 @@ impl Desk<'_> {
                     written
                         .as_object_mut()
                         .map(|written| written.remove("client_secret_sha256"));
-                    json!({ "registration": written, "from": from })
+                    let secrets: Vec<_> = registered.secrets().iter().map(entry).collect();
+                    json!({ "registration": written, "secrets": secrets, "from": from })
                 })
                 .collect();
             say!("{}", serde_json::to_string_pretty(&all)?);
@@ -206,8 +396,12 @@ impl Desk<'_> {
                 .client_name
                 .as_deref()
                 .map(|name| format!("  {}", plain(name)));
+            let secrets = match registered.secrets().len() {
+                2.. => "  two secrets",
+                _ => "",
+            };
             say!(
-                "{}  {}  {}  {from}{}",
+                "{}  {}  {}  {from}{}{secrets}",
                 registered.id(),
                 methods.collect::<Vec<_>>().join(" "),
                 match grants.collect::<Vec<_>>().join(" ") {
@@ -228,6 +422,15 @@ impl Desk<'_> {
             .any(|known| known.id() == id)
     }
 
+    /// The client of this name, if it is one that commands may change.
+    fn stored(&self, client_id: &str) -> anyhow::Result<ClientId> {
+        let id = identifier(client_id)?;
+        if self.is_configured(&id) {
+            bail!("the configuration has the client {id}; change it there");
+        }
+        Ok(id)
+    }
+
     /// The one time that a secret is shown.
     fn tell(&self, id: &ClientId, done: &str, secret: Option<&Secret<ClientSecret>>) {
         if self.as_json {
@@ -245,9 +448,57 @@ impl Desk<'_> {
     }
 }
 
-fn hash(secret: &Secret<ClientSecret>) -> String {
-    let hash = SecretHash::<ClientSecret>::of_bytes(secret.expose().as_bytes());
-    hash.as_str().to_owned()
+/// A registration as it may be kept, with the secrets that it had, as far as it needs any; and the first one that it needs.
+fn judged(
+    written: Registration,
+    secrets: &[KeptSecret],
+    now: UnixTime,
+) -> Result<(Registered, Option<Secret<ClientSecret>>), Usage> {
+    let (made, secrets) = match (written.needs_secret(), secrets) {
+        (false, _) => (None, Vec::new()),
+        (true, []) => {
+            let (secret, kept) = generate(now);
+            (Some(secret), vec![kept])
+        }
+        (true, secrets) => (None, secrets.to_vec()),
+    };
+    let registered = Registered::new(written, secrets).map_err(Usage)?;
+    Ok((registered, made))
+}
+
+fn generate(now: UnixTime) -> (Secret<ClientSecret>, KeptSecret) {
+    let secret = Secret::<ClientSecret>::generate();
+    let kept = KeptSecret {
+        hash: secret.hash(),
+        made_at: Some(now),
+    };
+    (secret, kept)
+}
+
+/// A JWK set from a file; from an empty name none.
+fn keys(path: &str) -> anyhow::Result<Option<Value>> {
+    if path.is_empty() {
+        return Ok(None);
+    }
+    let text = std::fs::read(path).with_context(|| format!("--jwks: {path}"))?;
+    let keys = serde_json::from_slice(&text)
+        .map_err(|error| Usage(format!("--jwks: expected a JWK set: {error}")))?;
+    Ok(Some(keys))
+}
+
+fn entry(secret: &KeptSecret) -> Value {
+    json!({ "id": secret.id(), "made_at": secret.made_at.map(|at| at.0) })
+}
+
+fn made(secret: &KeptSecret) -> String {
+    match secret.made_at {
+        Some(at) => format!("made {}", in_rfc_3339(at)),
+        None => "made at a time that is not known".to_owned(),
+    }
+}
+
+fn unknown(id: &ClientId) -> anyhow::Error {
+    anyhow!("the database has no registered client {id}")
 }
 
 fn identifier(text: &str) -> Result<ClientId, Usage> {

@@ -12,7 +12,7 @@ use crate::{
     config::Config,
     policy::sign_in::{Trial, trial},
     secret::TypedName,
-    store::{Account, Description, Profile, Store},
+    store::{Account, AccountError, DescribedEmail, Description, Profile, Store},
     time::{Clock, UnixTime},
 };
 
@@ -28,24 +28,61 @@ pub(super) enum Command {
         #[command(flatten)]
         about: About,
     },
-    /// Change what a person is called. An empty text takes away what is there.
+    /// Change what a person is called, and whether they administer the server. An empty text takes away what is there.
     Set {
+        /// The user name
         name: String,
+        /// Make it an administrator.
+        #[arg(long, conflicts_with = "no_admin")]
+        admin: bool,
+        /// Make it an administrator no longer. The last one who can sign in stays one.
+        #[arg(long)]
+        no_admin: bool,
         #[command(flatten)]
         about: About,
     },
     /// List the accounts.
     List,
     /// Give an account another password, unlock it, and end its sessions.
-    Passwd(Who),
+    Passwd {
+        #[command(flatten)]
+        who: Who,
+        /// End what its apps have, too: grants, codes, and devices that were allowed.
+        #[arg(long)]
+        end_grants: bool,
+    },
     /// Let a name sign in again for which too many passwords were wrong.
-    Unlock { name: String },
+    Unlock {
+        /// The user name, or the e-mail address that was typed
+        name: String,
+    },
+    /// Give an account another user name. To apps it stays the same person.
+    Rename {
+        /// The user name
+        name: String,
+        /// The new one
+        new_name: String,
+    },
     /// Disable an account: its sessions and its apps' access end at once.
-    Disable { name: String },
+    Disable {
+        /// The user name
+        name: String,
+    },
+    /// Let a disabled account sign in again. What ended when it was disabled stays ended.
+    Enable {
+        /// The user name
+        name: String,
+    },
+    /// Delete an account and everything that belongs to it: its sessions and its apps' access end at once.
+    Delete {
+        /// The user name
+        name: String,
+    },
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Who {
+    /// The user name: letters of any one script, digits, and . _ - @ +
     name: String,
     /// Read the password from standard input, one line.
     #[arg(long)]
@@ -61,123 +98,173 @@ pub(super) struct About {
     /// The person's e-mail address.
     #[arg(long, value_name = "ADDRESS")]
     email: Option<String>,
-    /// The address is known to be the person's.
+    /// The address is known to be the person's: they may sign in with it, too.
     #[arg(long, requires = "email")]
     email_verified: bool,
 }
 
 pub(super) async fn run(command: Command, config: &Config, as_json: bool) -> anyhow::Result<()> {
     let now = Clock::system().now();
+    let report = |name: &str, done: &str| report(as_json, name, done, false);
     match command {
         Command::Add { who, admin, about } => {
-            let description = about.read()?;
+            let about = about.read(admin.then_some(true))?;
             let (name, password) = who.read()?;
+            let address = address(&about);
             let store = open(config).await?;
-            let made = Accounts::new(store.clone())
-                .add(name.clone(), password, admin, now)
-                .await?;
-            if let (Ok(()), Some(description)) = (&made, description) {
-                describe(&store, &name, description, now).await?;
-            }
+            let accounts = Accounts::new(store.clone());
+            let made = accounts.add(name.clone(), password, about, now).await?;
             store.close().await;
-            if made.is_err() {
-                bail!("there is an account named {} already", name.as_str());
+            let name = name.as_str();
+            made.map_err(|error| refused(error, name, &address))?;
+            match admin {
+                true => report(name, "administrator added"),
+                false => report(name, "account added"),
             }
-            report(
-                as_json,
-                &name,
-                if admin {
-                    "administrator added"
-                } else {
-                    "account added"
-                },
-            );
         }
-        Command::Set { name, about } => {
+        Command::Set {
+            name,
+            admin,
+            no_admin,
+            about,
+        } => {
             let name = parse(&name)?;
-            let Some(description) = about.read()? else {
-                return Err(Usage("nothing to change; use --name or --email".to_owned()).into());
-            };
-            let store = open(config).await?;
-            let changed = describe(&store, &name, description, now).await?;
-            store.close().await;
-            if !changed {
-                bail!("there is no account named {}", name.as_str());
+            let about = about.read(match (admin, no_admin) {
+                (true, _) => Some(true),
+                (_, true) => Some(false),
+                _ => None,
+            })?;
+            if about.name.is_none() && about.email.is_none() && about.is_admin.is_none() {
+                let told = "nothing to change; use --name, --email, --admin or --no-admin";
+                return Err(Usage(told.to_owned()).into());
             }
-            report(as_json, &name, "account changed");
+            let address = address(&about);
+            let store = open(config).await?;
+            let changed = store.change_account(name.clone().into_text(), about, now);
+            let changed = changed.await?;
+            store.close().await;
+            let name = name.as_str();
+            changed.map_err(|error| refused(error, name, &address))?;
+            report(name, "account changed");
         }
-        Command::Passwd(who) => {
+        Command::Passwd { who, end_grants } => {
             let (name, password) = who.read()?;
             let store = open(config).await?;
             let changed = Accounts::new(store.clone())
-                .set_password(&name, password)
+                .set_password(&name, password, end_grants, now)
                 .await?;
             let typed = TypedName::hash(name.as_str());
             store.forget_sign_in_failures(typed).await?;
             store.close().await;
-            if !changed {
+            let Some(account) = changed else {
                 bail!("there is no account named {}", name.as_str());
-            }
-            report(as_json, &name, "password changed");
-        }
-        Command::Disable { name } => {
-            let name = parse(&name)?;
-            let store = open(config).await?;
-            let disabled = store.disable_account(name.as_str().to_owned(), now).await?;
-            store.close().await;
-            if !disabled {
-                bail!("there is no enabled account named {}", name.as_str());
-            }
-            report(as_json, &name, "account disabled");
+            };
+            let done = match end_grants {
+                true => "password changed; what its apps had has ended",
+                false => "password changed",
+            };
+            self::report(as_json, name.as_str(), done, account.disabled_at.is_some());
         }
         Command::Unlock { name } => {
-            let name = parse(&name)?;
             let store = open(config).await?;
-            let typed = TypedName::hash(name.as_str());
-            let forgotten = store.forget_sign_in_failures(typed).await?;
+            let account = Accounts::new(store.clone()).named(&name).await?;
+            let is_disabled = account.as_ref().is_some_and(|it| it.disabled_at.is_some());
+            // A name without an account may be locked as well.
+            let name = match account {
+                Some(account) => account.username,
+                None => parse(&name)?.into_text(),
+            };
+            let forgotten = store
+                .forget_sign_in_failures(TypedName::hash(&name))
+                .await?;
             store.close().await;
             if !forgotten {
-                bail!(
-                    "no password was wrong for {} since it last signed in",
-                    name.as_str()
-                );
+                bail!("no password was wrong for {name} since it last signed in");
             }
-            report(as_json, &name, "unlocked");
+            self::report(as_json, &name, "unlocked", is_disabled);
         }
-        Command::List => {
+        Command::Rename { name, new_name } => {
+            let (name, new_name) = (parse(&name)?, parse(&new_name)?);
+            let counted = |name: &Username| {
+                let name = name.as_str();
+                (name.to_owned(), TypedName::hash(name))
+            };
             let store = open(config).await?;
-            let accounts = store.accounts().await?;
-            let profiles = store.profiles().await?;
-            let mut locked = Vec::new();
-            for account in &accounts {
-                let typed = TypedName::hash(&account.username);
-                let failures = store.sign_in_failures(&typed).await?;
-                let scale = config.limits.scale.get();
-                let trial = failures.map(|failures| trial(failures, scale, now));
-                locked.push(trial == Some(Trial::Locked));
-            }
+            let renamed = store.rename_account(counted(&name), counted(&new_name), now);
+            let renamed = renamed.await?;
             store.close().await;
-            let accounts = accounts.iter().zip(locked);
-            if as_json {
-                let all: Vec<_> = accounts.map(|(a, l)| entry(a, &profiles, l)).collect();
-                say!("{}", serde_json::to_string_pretty(&all)?);
-            } else {
-                for (account, locked) in accounts {
-                    let locked = if locked { "  locked" } else { "" };
-                    let admin = if account.is_admin {
-                        "  administrator"
-                    } else {
-                        ""
-                    };
-                    let disabled = if account.disabled_at.is_some() {
-                        "  disabled"
-                    } else {
-                        ""
-                    };
-                    say!("{}{admin}{disabled}{locked}", account.username);
+            renamed.map_err(|error| match error {
+                AccountError::NameTaken => refused(error, new_name.as_str(), ""),
+                error => refused(error, name.as_str(), ""),
+            })?;
+            report(new_name.as_str(), &format!("was {}", name.as_str()));
+        }
+        Command::Disable { name } => {
+            let name = parse(&name)?.into_text();
+            let store = open(config).await?;
+            let disabled = store.disable_account(name.clone(), now).await?;
+            store.close().await;
+            match disabled {
+                Ok(()) => report(&name, "account disabled"),
+                Err(AccountError::NoSuchAccount) => {
+                    bail!("there is no enabled account named {name}")
                 }
+                Err(error) => return Err(refused(error, &name, "")),
             }
         }
+        Command::Enable { name } => {
+            let name = parse(&name)?.into_text();
+            let store = open(config).await?;
+            let enabled = store.enable_account(name.clone()).await?;
+            store.close().await;
+            if !enabled {
+                bail!("there is no disabled account named {name}");
+            }
+            report(&name, "account enabled");
+        }
+        Command::Delete { name } => {
+            let name = parse(&name)?.into_text();
+            let store = open(config).await?;
+            let deleted = store.delete_account(name.clone(), TypedName::hash(&name));
+            let deleted = deleted.await?;
+            store.close().await;
+            deleted.map_err(|error| refused(error, &name, ""))?;
+            report(&name, "account deleted");
+        }
+        Command::List => list(&open(config).await?, config, as_json, now).await?,
+    }
+    Ok(())
+}
+
+async fn list(store: &Store, config: &Config, as_json: bool, now: UnixTime) -> anyhow::Result<()> {
+    let accounts = store.accounts().await?;
+    let profiles = store.profiles().await?;
+    let mut locked = Vec::new();
+    for account in &accounts {
+        let typed = TypedName::hash(&account.username);
+        let failures = store.sign_in_failures(&typed).await?;
+        let scale = config.limits.scale.get();
+        let trial = failures.map(|failures| trial(failures, scale, now));
+        locked.push(trial == Some(Trial::Locked));
+    }
+    store.close().await;
+    let accounts = accounts.iter().zip(locked);
+    if as_json {
+        let all: Vec<_> = accounts.map(|(a, l)| entry(a, &profiles, l)).collect();
+        say!("{}", serde_json::to_string_pretty(&all)?);
+        return Ok(());
+    }
+    for (account, is_locked) in accounts {
+        let marks = [
+            (account.is_admin, "  administrator"),
+            (account.disabled_at.is_some(), "  disabled"),
+            (is_locked, "  locked"),
+        ];
+        let marks: String = marks
+            .into_iter()
+            .filter_map(|(is, mark)| is.then_some(mark))
+            .collect();
+        say!("{}{marks}", account.username);
     }
     Ok(())
 }
@@ -200,11 +287,35 @@ fn entry(account: &Account, profiles: &[Profile], locked: bool) -> Value {
     entry
 }
 
-fn report(as_json: bool, name: &Username, done: &str) {
-    if as_json {
-        say!("{}", json!({ "username": name.as_str(), "done": done }));
-    } else {
-        say!("{}: {done}", name.as_str());
+/// Why nothing was changed: about the account of this name, and this e-mail address.
+fn refused(error: AccountError, name: &str, address: &str) -> anyhow::Error {
+    match error {
+        AccountError::NoSuchAccount => anyhow::anyhow!("there is no account named {name}"),
+        AccountError::NameTaken => anyhow::anyhow!(
+            "there is an account named {name}, or one that signs in with it as its e-mail address, already"
+        ),
+        AccountError::AddressTaken => {
+            anyhow::anyhow!("another account signs in with {address}, or is named so")
+        }
+        AccountError::LastAdministrator => anyhow::anyhow!(
+            "{name} is the last administrator who can sign in; `wayleave user set NAME --admin` makes another one"
+        ),
+        AccountError::LinkSpent => anyhow::anyhow!("the set-up link works no longer"),
+    }
+}
+
+/// `is_still_disabled`: what was done is of no use before the account is enabled.
+fn report(as_json: bool, name: &str, done: &str, is_still_disabled: bool) {
+    match (as_json, is_still_disabled) {
+        (true, false) => say!("{}", json!({ "username": name, "done": done })),
+        (true, true) => say!(
+            "{}",
+            json!({ "username": name, "done": done, "disabled": true })
+        ),
+        (false, false) => say!("{name}: {done}"),
+        (false, true) => say!(
+            "{name}: {done}; the account stays disabled (`wayleave user enable {name}` lets it sign in)"
+        ),
     }
 }
 
@@ -212,35 +323,37 @@ fn parse(name: &str) -> Result<Username, Usage> {
     name.parse().map_err(|told: &str| Usage(told.to_owned()))
 }
 
-async fn describe(
-    store: &Store,
-    name: &Username,
-    description: Description,
-    now: UnixTime,
-) -> anyhow::Result<bool> {
-    let name = name.as_str().to_owned();
-    Ok(store.describe_account(name, description, now).await?)
+/// The address that is to be written.
+fn address(about: &Description) -> String {
+    let email = about.email.as_ref();
+    email.map_or_else(String::new, |email| email.address.clone())
 }
 
 impl About {
-    /// What is to be changed; `None`: nothing.
-    fn read(self) -> Result<Option<Description>, Usage> {
+    /// What is to be changed.
+    fn read(self, is_admin: Option<bool>) -> Result<Description, Usage> {
         let usage = |told: &str| Usage(told.to_owned());
         let name = |text: String| match text.is_empty() {
             true => Ok(text),
             false => text.parse().map(FullName::into_text).map_err(usage),
         };
+        let is_verified = self.email_verified;
         let email = |text: String| match text.is_empty() {
-            true => Ok(text),
-            false => text.parse().map(EmailAddress::into_text).map_err(usage),
+            true => Ok(DescribedEmail::default()),
+            false => text
+                .parse()
+                .map(|address: EmailAddress| DescribedEmail {
+                    address: address.as_str().to_owned(),
+                    is_verified,
+                    signs_in_as: address.signs_in_as().filter(|_| is_verified),
+                })
+                .map_err(usage),
         };
-        let email = self.email.map(email).transpose()?;
-        let description = Description {
+        Ok(Description {
             name: self.name.map(name).transpose()?,
-            email: email.map(|email| (email, self.email_verified)),
-        };
-        let is_some = description.name.is_some() || description.email.is_some();
-        Ok(is_some.then_some(description))
+            email: self.email.map(email).transpose()?,
+            is_admin,
+        })
     }
 }
 

@@ -265,12 +265,7 @@ impl Clients {
     ) -> Result<AuthenticatedClient, OAuthError> {
         let registered = self.standings().registered(&client_id);
         let presented = SecretHash::<ClientSecret>::of_bytes(secret.as_bytes());
-        let is_right = |registered: &Arc<Registered>| {
-            registered
-                .secret
-                .as_ref()
-                .is_some_and(|hash| *hash == presented)
-        };
+        let is_right = |registered: &Arc<Registered>| registered.has_secret(&presented);
         let Some(registered) = registered.filter(is_right) else {
             return Err(refuse(
                 "the client is not registered, or its secret is another",

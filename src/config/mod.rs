@@ -9,7 +9,7 @@ pub use self::{
     secrets::{SecretFile, config_file, secret_files},
     sections::{
         Clients, Danger, Database, DatabaseUrl, Development, Example, Fetch, Fresh, Keys, Limits,
-        Log, LogFormat, Login, Metrics, Policy, Sensitive, Server, Tls, Tokens, Traces,
+        Log, LogFormat, Login, Metrics, Policy, Sensitive, Server, Tls, Tokens, Traces, WebFinger,
     },
 };
 
@@ -39,6 +39,7 @@ pub struct Config {
     pub log: Log,
     pub metrics: Metrics,
     pub traces: Traces,
+    pub webfinger: WebFinger,
     pub development: Development,
     pub danger: Danger,
     /// The protected resources that tokens are for.
@@ -64,6 +65,7 @@ impl Default for Config {
             log: Log::default(),
             metrics: Metrics::default(),
             traces: Traces::default(),
+            webfinger: WebFinger::default(),
             development: Development::default(),
             danger: Danger::default(),
             resources: Catalog::default(),

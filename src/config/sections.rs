@@ -9,7 +9,7 @@ use crate::{
         client_rules::{Pattern, Rule, Tier},
         registration::Registered,
     },
-    protocol::client_url::ClientUrl,
+    protocol::{client_url::ClientUrl, webfinger::Domain},
 };
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize, de::Error as _};
@@ -373,6 +373,14 @@ pub struct Example {
     /// The rule that must decide, by its `match`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<Pattern>,
+}
+
+section! {
+    /// `[webfinger]`: whose people sign in here, for clients that begin with an address.
+    WebFinger {
+        /// Domains that `/.well-known/webfinger` answers for; empty: there is no such page.
+        domains: Vec<Domain> = Vec::new(),
+    }
 }
 
 section! {

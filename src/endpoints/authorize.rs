@@ -317,7 +317,7 @@ impl Incoming<'_> {
             Ok(proposal) => proposal,
             Err(error) => return Ok(callback.error(&error)),
         };
-        if let Err(error) = proposal.check_step_up(self.consents) {
+        if let Err(error) = proposal.check_step_up(app, self.consents) {
             return Ok(callback.error(&error));
         }
         let store_failed = |error| PageError::store(app, &error);
@@ -342,9 +342,11 @@ impl Incoming<'_> {
                 match app.store.insert_code(row).await {
                     Ok(()) => Ok(callback.code(code.expose())),
                     Err(StoreError::RulesMoved) => {
-                        // Judged by rules that are no more: once more, by those of now.
+                        // Judged by rules that are no more, or in a session that is no more: again, as it is now.
                         app.clients.notice_changes().await.map_err(store_failed)?;
-                        Box::pin(self.advance(proposal.client, Some(session))).await
+                        let session = session::current(app, self.headers, now).await;
+                        Box::pin(self.advance(proposal.client, session.map_err(store_failed)?))
+                            .await
                     }
                     Err(StoreError::UsedBefore) => Err(PageError::gone(app)),
                     Err(error) => Err(store_failed(error)),

@@ -11,3 +11,4 @@ pub(crate) mod par;
 pub(crate) mod revoke;
 pub(crate) mod token;
 pub(crate) mod userinfo;
+pub(crate) mod webfinger;

@@ -6,7 +6,6 @@ use super::{implied_resources, lifetimes};
 use crate::{
     app::App,
     policy::{
-        catalog::refused_in_vain,
         client_rules::{Standing, Tier},
         metadata_change,
     },
@@ -20,7 +19,7 @@ use crate::{
         redirect_uri::RedirectUri,
         scope::Scope,
     },
-    secret::{Code, PushedRequest, Secret, SecretHash},
+    secret::{Code, PushedRequest, Secret, SecretHash, Session},
     store::{Consent, NewCode},
     time::UnixTime,
 };
@@ -55,6 +54,7 @@ pub struct Person<'a> {
     pub signed_in_at: UnixTime,
     /// The session, as ID tokens name it.
     pub sid: String,
+    pub session: SecretHash<Session>,
 }
 
 /// What a person agreed to before.
@@ -159,9 +159,10 @@ impl Proposal {
     /// # Errors
     ///
     /// `invalid_scope`, naming what cannot be granted.
-    pub fn check_step_up(&self, consents: &[Consent]) -> Result<(), OAuthError> {
+    pub fn check_step_up(&self, app: &App, consents: &[Consent]) -> Result<(), OAuthError> {
+        let catalog = &app.config.resources;
         let before = consents.iter().map(|consent| consent.asked.as_ref());
-        match refused_in_vain(self.asked(), &self.scope, before) {
+        match catalog.refused_in_vain(self.asked(), &self.scope, before) {
             Some(refused) => {
                 let told = format!(
                     "this client cannot be granted what it asks for beyond what it has: {refused}"
@@ -224,6 +225,7 @@ impl Proposal {
             needs_dpop: self.client.metadata.dpop_bound_access_tokens,
             nonce: self.request.nonce.clone(),
             sid: Some(person.sid),
+            session: person.session,
             pushed: self.pushed.as_ref().map(|pushed| pushed.hash.clone()),
             now,
             revision: self.revision,

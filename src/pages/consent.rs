@@ -131,7 +131,7 @@ pub(crate) async fn submit(
         Ok(true) => Ok(response),
         Ok(false) | Err(StoreError::UsedBefore) => Err(PageError::gone(&app)),
         Err(StoreError::RulesMoved) => {
-            // Judged by rules that are no more: the question is put again, under those of now.
+            // Judged by rules or in a session that are no more: the question is put again, as it is now.
             let noticed = app.clients.notice_changes().await;
             noticed.map_err(|error| PageError::store(&app, &error))?;
             let base = app.config.issuer.path();

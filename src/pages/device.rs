@@ -147,6 +147,7 @@ pub(crate) async fn answer(
             DeviceAnswer::Allow {
                 signed_in_at: person.signed_in_at,
                 sid: person.sid,
+                session: person.session,
                 revision: judged.revision,
             }
         }
@@ -164,7 +165,7 @@ pub(crate) async fn answer(
         Ok(true) => Ok(to(&app, "/device/done", &code)),
         Ok(false) => Ok(visit.entry(&app, &code.to_string(), true)),
         Err(StoreError::RulesMoved) => {
-            // Judged by rules that are no more: the question is put again, under those of now.
+            // Judged by rules or in a session that are no more: the question is put again, as it is now.
             let noticed = app.clients.notice_changes().await;
             noticed.map_err(|error| PageError::store(&app, &error))?;
             Ok(to(&app, "/device/confirm", &code))

@@ -26,6 +26,8 @@ use crate::{
 };
 
 const FORM: &str = "login";
+/// Characters of the longest name that is shown again: that of an e-mail address.
+const NAME: usize = 254;
 /// When to come again while there are too many passwords to hash.
 const BUSY: Duration = Duration::from_secs(2);
 
@@ -82,10 +84,10 @@ pub(crate) async fn submit(
         }
         refused => refused,
     };
-    let name: String = username.chars().take(64).collect();
+    let name: String = username.chars().take(NAME).collect();
     // What nobody is called may be a password that was typed into the wrong field.
-    let is_known = app.accounts.named(&name).await.is_ok_and(|it| it.is_some());
-    let username = if is_known { name.as_str() } else { "of nobody" };
+    let known = app.accounts.named(username).await.ok().flatten();
+    let username = known.as_ref().map_or("of nobody", |it| &it.username);
     let (source, why) = (attempt.source, refused.as_str());
     tracing::info!(username, %source, why, "sign-in refused");
     Ok(page(&app, &headers, &request, Some((&name, &refused))).await)
@@ -145,7 +147,7 @@ fn told(outcome: &Outcome) -> (String, Option<u64>) {
             "This is not about your password: the server has more to do than it can.",
             BUSY,
         ),
-        Outcome::SignedIn(_) | Outcome::Wrong => (
+        Outcome::SignedIn(_) | Outcome::Wrong | Outcome::Disabled => (
             "The user name or the password is not right.".to_owned(),
             None,
         ),
@@ -176,7 +178,7 @@ async fn page(
             .or_else(|| asked.optional("login_hint"))
             .unwrap_or_default()
             .chars()
-            .take(64)
+            .take(NAME)
             .collect(),
         failed: failed.map(|(_, outcome)| told(outcome).0),
         notice: landing(request)
@@ -185,7 +187,7 @@ async fn page(
     };
     let status = match failed {
         None => StatusCode::OK,
-        Some((_, Outcome::Wrong)) => StatusCode::UNPROCESSABLE_ENTITY,
+        Some((_, Outcome::Wrong | Outcome::Disabled)) => StatusCode::UNPROCESSABLE_ENTITY,
         Some((_, Outcome::Busy)) => StatusCode::SERVICE_UNAVAILABLE,
         Some(_) => StatusCode::TOO_MANY_REQUESTS,
     };

@@ -12,7 +12,6 @@ use crate::{
     app::App,
     protocol::params::Params,
     secret::{Secret, Setup, Visitor},
-    store::AccountError,
     web::{callback::see_other, cookies, error::PageError, forms, html, session, views},
 };
 
@@ -71,7 +70,7 @@ pub(crate) async fn submit(
             let home = see_other(&format!("{}/", app.config.issuer.path()));
             Ok((cookie, home).into_response())
         }
-        Err(AccountError::NameTaken | AccountError::LinkSpent) => Err(closed(&app)),
+        Err(_) => Err(closed(&app)),
     }
 }
 

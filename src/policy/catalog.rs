@@ -156,6 +156,28 @@ impl Catalog {
         named
     }
 
+    /// What a client asks for beyond all that it has asked for before, where none of that can be granted; `None` where it asks
+    /// for nothing new or gets some of it. `before` has the scope of each earlier request that was granted something, as far
+    /// as it was written down.
+    ///
+    /// `offline_access`, and with `openid` what this server does not know, are left out without a word, as OpenID Connect
+    /// Core §11 and §3.1.2.1 have it.
+    pub fn refused_in_vain<'a>(
+        &self,
+        asked: &Scope,
+        granted: &Scope,
+        before: impl Iterator<Item = Option<&'a Scope>>,
+    ) -> Option<Scope> {
+        let before = before.collect::<Option<Vec<_>>>()?;
+        let is_openid = asked.contains(OPENID);
+        let counts =
+            |token: &str| token != OFFLINE_ACCESS && (!is_openid || self.meaning(token).is_some());
+        let is_new = |token: &str| !before.iter().any(|scope| scope.contains(token));
+        let new = asked.filter(|token| is_new(token) && counts(token));
+        let is_in_vain = !new.is_empty() && !new.tokens().any(|token| granted.contains(token));
+        (is_in_vain && !before.is_empty()).then_some(new)
+    }
+
     /// What a scope means, and which resource's it is, if it is one's.
     pub fn meaning(&self, scope: &str) -> Option<(&str, Option<&Resource>)> {
         let of_people = OF_PEOPLE.iter().find(|(known, _)| *known == scope);
@@ -335,21 +357,6 @@ pub fn is_same(one: &str, other: &str) -> bool {
         _ => id.len(),
     };
     one[..bare(one)] == other[..bare(other)]
-}
-
-/// What a client asks for beyond all that it has asked for before, where none of that can be granted; `None` where it asks
-/// for nothing new or gets some of it. `before` has the scope of each earlier request that was granted something, as far as
-/// it was written down.
-pub fn refused_in_vain<'a>(
-    asked: &Scope,
-    granted: &Scope,
-    before: impl Iterator<Item = Option<&'a Scope>>,
-) -> Option<Scope> {
-    let before = before.collect::<Option<Vec<_>>>()?;
-    let is_new = |token: &str| !before.iter().any(|scope| scope.contains(token));
-    let new = asked.filter(is_new);
-    let is_in_vain = !new.is_empty() && !new.tokens().any(|token| granted.contains(token));
-    (is_in_vain && !before.is_empty()).then_some(new)
 }
 
 #[cfg(test)]
@@ -588,12 +595,15 @@ mod tests {
             ("a b", "a", &[], None),
             // What was asked for before this was written down is not known.
             ("a b", "a", &[Some("a"), None], None),
+            ("a offline_access", "a", &[Some("a")], None),
+            ("openid address", "openid", &[Some("openid")], None),
+            ("openid admin", "openid", &[Some("openid")], Some("admin")),
         ];
         for (asked, granted, before, expected) in table {
             let scope = |text: &str| text.parse::<Scope>().unwrap();
             let before: Vec<_> = before.iter().map(|it| it.map(scope)).collect();
             let before = before.iter().map(Option::as_ref);
-            let got = refused_in_vain(&scope(asked), &scope(granted), before);
+            let got = catalog().refused_in_vain(&scope(asked), &scope(granted), before);
             assert_eq!(got, expected.map(scope), "{asked} {granted}");
         }
     }

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// A registration as it is written.
-#[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Registration {
     pub client_id: String,
@@ -86,8 +86,24 @@ fn is_false(flag: &bool) -> bool {
 #[serde(try_from = "Registration", into = "Registration")]
 pub struct Registered {
     pub client: Arc<Client>,
-    pub secret: Option<SecretHash<ClientSecret>>,
+    /// None, one, or two while one replaces the other: the older first.
+    secrets: Vec<KeptSecret>,
     written: Registration,
+}
+
+/// What is kept of a client's secret.
+#[derive(Clone, Debug)]
+pub struct KeptSecret {
+    pub hash: SecretHash<ClientSecret>,
+    /// `None`: not known.
+    pub made_at: Option<UnixTime>,
+}
+
+impl KeptSecret {
+    /// What it is called: the beginning of its hash, from which it cannot be guessed.
+    pub fn id(&self) -> &str {
+        self.hash.as_str().get(..8).unwrap_or_default()
+    }
 }
 
 impl PartialEq for Registered {
@@ -106,6 +122,34 @@ impl Registered {
     pub fn id(&self) -> &ClientId {
         self.client.id()
     }
+
+    /// Its secrets, the older first.
+    pub fn secrets(&self) -> &[KeptSecret] {
+        &self.secrets
+    }
+
+    /// Is it one of its secrets?
+    pub fn has_secret(&self, presented: &SecretHash<ClientSecret>) -> bool {
+        // As long for either.
+        let matches = self.secrets.iter().map(|kept| kept.hash == *presented);
+        matches.fold(false, |known, matches| known | matches)
+    }
+
+    /// Judges a registration whose secrets are these.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong.
+    pub fn new(mut written: Registration, secrets: Vec<KeptSecret>) -> Result<Self, String> {
+        let hash = secrets
+            .first()
+            .map(|oldest| oldest.hash.as_str().to_owned());
+        written.client_secret_sha256 = hash;
+        Ok(Self {
+            secrets,
+            ..Self::try_from(written)?
+        })
+    }
 }
 
 impl From<Registered> for Registration {
@@ -120,7 +164,7 @@ impl TryFrom<Registration> for Registered {
     /// Judges a registration.
     fn try_from(written: Registration) -> Result<Self, String> {
         let client_id: ClientId = written.client_id.parse().map_err(|error| {
-            format!("expected client_id: a name of letters, digits and -._~, or a URL ({error})")
+            format!("expected client_id: a name of letters, digits and -._~@:/ that does not begin like a URL, a URN, or an https URL ({error})")
         })?;
         let methods = written.methods()?;
         let method = methods[0];
@@ -162,13 +206,28 @@ impl TryFrom<Registration> for Registered {
         };
         Ok(Self {
             client: Arc::new(client),
-            secret: secret.map(SecretHash::from_column),
+            secrets: secret.into_iter().map(kept).collect(),
             written,
         })
     }
 }
 
+fn kept(hash: String) -> KeptSecret {
+    KeptSecret {
+        hash: SecretHash::from_column(hash),
+        made_at: None,
+    }
+}
+
 impl Registration {
+    /// Does it authenticate with a secret, as far as its other members say?
+    pub fn needs_secret(&self) -> bool {
+        match &self.token_endpoint_auth_method {
+            Some(method) => method.starts_with("client_secret_"),
+            None => self.jwks.is_none() && self.jwks_uri.is_none(),
+        }
+    }
+
     /// How it may authenticate: as it says, else by what there is, a secret in either place (RFC 6749 §2.3.1).
     fn methods(&self) -> Result<Vec<AuthMethod>, String> {
         let has_keys = self.jwks.is_some() || self.jwks_uri.is_some();

@@ -239,7 +239,7 @@ fn fully_decoded(text: &str) -> Vec<u8> {
 }
 
 /// The bytes behind the percent-encoding; `None` where it is malformed.
-fn percent_decode(text: &str) -> Option<Vec<u8>> {
+pub(super) fn percent_decode(text: &str) -> Option<Vec<u8>> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {

@@ -18,9 +18,11 @@
 //! | RFC 7591, CIMD §4, RP Metadata Choices | [`client_metadata`], [`json`] |
 //! | RFC 7636 PKCE | [`pkce`] |
 //! | RFC 8628 §3.5 asking for a device, §6.1 user codes | [`device`], [`user_code`] |
+//! | RFC 7033 WebFinger | [`webfinger`] |
 //! | RFC 7662 introspection | [`introspection`] |
 //! | RFC 8414, OpenID Connect Discovery §3 metadata | [`discovery`], [`issuer`] |
 //! | RFC 8707 resource indicators | [`resource`] |
+//! | RFC 8265 §3.3 names that people sign in with | [`username`] |
 //! | RFC 9068 JWT access tokens | [`access_token`] |
 //! | RFC 9449 proofs of possession | [`dpop`] |
 //! | RFC 9126 pushed authorization requests | [`pushed`] |
@@ -72,3 +74,5 @@ pub mod scope;
 pub mod special_address;
 pub mod user_code;
 pub mod userinfo;
+pub mod username;
+pub mod webfinger;

@@ -3,32 +3,49 @@
 use super::{
     Store, StoreError,
     columns::row,
-    dialect::{on_connection, on_reads, stop_giving},
-    statements,
+    dialect::{Connection, keep_accounts, on_connection, on_reads, stop_giving},
+    sign_in_failures, statements,
 };
 use crate::{
-    secret::{SecretHash, Setup},
+    secret::{SecretHash, Setup, TypedName},
     time::UnixTime,
 };
 
 statements! {
     ANY = "SELECT subject FROM users LIMIT 1";
-    FIND = "SELECT subject, username, password_hash, is_admin, created_at, disabled_at FROM users WHERE username = $1";
+    FIND = "SELECT subject, username, password_hash, is_admin, created_at, disabled_at FROM users \
+            WHERE username = $1 OR (email_name = $1 AND email_verified) ORDER BY (username = $1) DESC LIMIT 1";
+    NAMED = "SELECT subject, username, password_hash, is_admin, created_at, disabled_at FROM users WHERE username = $1";
     LIST = "SELECT subject, username, password_hash, is_admin, created_at, disabled_at FROM users ORDER BY created_at, username";
     OF_GRANT = "SELECT u.subject, u.username, u.name, u.email, u.email_verified, u.updated_at \
                 FROM grants g JOIN users u ON u.subject = g.subject \
                 WHERE g.id = $1 AND g.revoked_at IS NULL AND g.ends_at > $2 AND u.disabled_at IS NULL";
     PROFILES = "SELECT subject, username, name, email, email_verified, updated_at FROM users ORDER BY created_at, username";
-    DESCRIBE = "UPDATE users SET name = NULLIF(COALESCE(CAST($2 AS TEXT), name), ''), \
-                email = NULLIF(COALESCE(CAST($3 AS TEXT), email), ''), \
-                email_verified = CASE WHEN CAST($3 AS TEXT) IS NULL THEN email_verified ELSE CAST($4 AS BOOLEAN) END, \
-                updated_at = $5 WHERE username = $1 RETURNING subject";
+    IS_ANOTHERS = "SELECT subject FROM users WHERE (username = $1 OR email_name = $1) AND subject <> $2";
+    OTHER_ADMIN = "SELECT subject FROM users WHERE is_admin AND disabled_at IS NULL AND subject <> $1 LIMIT 1";
+    CHANGE = "UPDATE users SET name = NULLIF(COALESCE(CAST($2 AS TEXT), name), ''), \
+              email = NULLIF(COALESCE(CAST($3 AS TEXT), email), ''), \
+              email_verified = CASE WHEN CAST($3 AS TEXT) IS NULL THEN email_verified ELSE CAST($4 AS BOOLEAN) END, \
+              email_name = CASE WHEN CAST($3 AS TEXT) IS NULL THEN email_name ELSE CAST($5 AS TEXT) END, \
+              is_admin = COALESCE(CAST($6 AS BOOLEAN), is_admin), updated_at = $7 WHERE subject = $1";
     INSERT = "INSERT INTO users (subject, username, password_hash, is_admin, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $5) \
               ON CONFLICT (username) DO NOTHING";
-    SET_PASSWORD = "UPDATE users SET password_hash = $2 WHERE username = $1 RETURNING subject";
-    DISABLE = "UPDATE users SET disabled_at = $2 WHERE username = $1 AND disabled_at IS NULL RETURNING subject";
+    SET_PASSWORD = "UPDATE users SET password_hash = $2 WHERE username = $1 \
+                    RETURNING subject, username, password_hash, is_admin, created_at, disabled_at";
+    RENAME = "UPDATE users SET username = $2, updated_at = $3 WHERE subject = $1";
+    DISABLE = "UPDATE users SET disabled_at = $2 WHERE subject = $1";
+    ENABLE = "UPDATE users SET disabled_at = NULL WHERE username = $1 AND disabled_at IS NOT NULL";
     END_SESSIONS = "DELETE FROM sessions WHERE subject = $1";
     END_GRANTS = "UPDATE grants SET revoked_at = $2, revoked_because = $3 WHERE subject = $1 AND revoked_at IS NULL";
+    END_CODES = "UPDATE authorization_codes SET spent_at = $2 WHERE subject = $1 AND spent_at IS NULL";
+    END_DEVICES = "UPDATE device_codes SET allowed = FALSE WHERE subject = $1 AND allowed";
+    DELETE_GRANTS = "DELETE FROM grants WHERE subject = $1";
+    DELETE_CODES = "DELETE FROM authorization_codes WHERE subject = $1";
+    DELETE_DEVICES = "DELETE FROM device_codes WHERE subject = $1";
+    DELETE_QUESTIONS = "DELETE FROM interactions WHERE subject = $1";
+    DELETE_CONSENTS = "DELETE FROM consents WHERE subject = $1";
+    DELETE_DEV_CLIENTS = "DELETE FROM dev_clients WHERE subject = $1";
+    DELETE = "DELETE FROM users WHERE subject = $1";
     INSERT_LINK = "INSERT INTO setup_links (hash, expires_at) VALUES ($1, $2)";
     LINK_IS_OPEN = "SELECT hash FROM setup_links WHERE hash = $1 AND spent_at IS NULL AND expires_at > $2 \
                     AND NOT EXISTS (SELECT 1 FROM users)";
@@ -37,6 +54,18 @@ statements! {
     // Of two links that are used at once, in two processes, one makes it.
     MAKE_FIRST = "INSERT INTO used_once (hash, until) VALUES ('the first account', 9223372036854775807) ON CONFLICT (hash) DO NOTHING";
 }
+
+/// What goes with an account: grants first.
+const DELETE_ALL: [&str; 8] = [
+    DELETE_GRANTS,
+    DELETE_CODES,
+    DELETE_DEVICES,
+    DELETE_QUESTIONS,
+    END_SESSIONS,
+    DELETE_CONSENTS,
+    DELETE_DEV_CLIENTS,
+    DELETE,
+];
 
 row! {
     /// A person's account.
@@ -68,15 +97,31 @@ row! {
 #[derive(Debug, Default)]
 pub struct Description {
     pub name: Option<String>,
-    /// The address, and whether it is known to be the person's.
-    pub email: Option<(String, bool)>,
+    pub email: Option<DescribedEmail>,
+    pub is_admin: Option<bool>,
 }
 
-/// Why an account was not made.
-#[derive(Debug, PartialEq, Eq)]
+/// An e-mail address.
+#[derive(Debug, Default)]
+pub struct DescribedEmail {
+    pub address: String,
+    /// Is it known to be the person's?
+    pub is_verified: bool,
+    /// The name that it is to sign in with: only of one that is verified, and no other account's.
+    pub signs_in_as: Option<String>,
+}
+
+/// Why nothing was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AccountError {
-    /// The name is taken.
+    /// There is no such account, or none of which this can be said.
+    NoSuchAccount,
+    /// Another account is called so, or signs in with it as its e-mail address.
     NameTaken,
+    /// Another account signs in with the address, or is called so.
+    AddressTaken,
+    /// No other administrator could sign in.
+    LastAdministrator,
     /// The set-up link was used, has expired, or there is an account already.
     LinkSpent,
 }
@@ -105,9 +150,9 @@ impl Store {
         Ok(on_reads!(self, c => sqlx::query(ANY).fetch_optional(c).await?.is_some()))
     }
 
-    /// The account of this name.
-    pub async fn account(&self, username: &str) -> Result<Option<Account>, StoreError> {
-        Ok(on_reads!(self, c => sqlx::query_as(FIND).bind(username).fetch_optional(c).await?))
+    /// The account that signs in with this name: its user name, or its verified e-mail address.
+    pub async fn account(&self, name: &str) -> Result<Option<Account>, StoreError> {
+        Ok(on_reads!(self, c => sqlx::query_as(FIND).bind(name).fetch_optional(c).await?))
     }
 
     /// All accounts, oldest first.
@@ -115,19 +160,27 @@ impl Store {
         Ok(on_reads!(self, c => sqlx::query_as(LIST).fetch_all(c).await?))
     }
 
-    /// Adds an account.
+    /// Adds an account. Neither its name nor its verified address is another's.
     pub async fn add_account(
         &self,
         account: Account,
+        about: Description,
     ) -> Result<Result<(), AccountError>, StoreError> {
-        self.write_one(move |mut connection| {
+        self.write(move |mut connection| {
             Box::pin(async move {
-                let added = on_connection!(&mut connection, c => insert!(c, account));
-                Ok(if added == 1 {
-                    Ok(())
-                } else {
-                    Err(AccountError::NameTaken)
-                })
+                keep_accounts(&mut connection).await?;
+                let subject = &account.subject;
+                if is_anothers(&mut connection, &account.username, subject).await? {
+                    return Ok(Err(AccountError::NameTaken));
+                }
+                if is_address_anothers(&mut connection, subject, &about).await? {
+                    return Ok(Err(AccountError::AddressTaken));
+                }
+                if on_connection!(&mut connection, c => insert!(c, account)) != 1 {
+                    return Ok(Err(AccountError::NameTaken));
+                }
+                change(&mut connection, subject, &about, account.created_at).await?;
+                Ok(Ok(()))
             })
         })
         .await
@@ -187,22 +240,30 @@ impl Store {
         }))
     }
 
-    /// Gives an account another password and ends its sessions. False: there is no such account.
+    /// Gives an account another password and ends its sessions; with `ends_grants` everything that its apps have, too.
+    /// `None`: there is no such account.
     pub async fn set_password(
         &self,
         username: String,
         password_hash: String,
-    ) -> Result<bool, StoreError> {
+        ends_grants: bool,
+        now: UnixTime,
+    ) -> Result<Option<Account>, StoreError> {
         self.write(move |mut connection| {
             Box::pin(async move {
                 stop_giving(&mut connection).await?;
-                on_connection!(&mut connection, c => {
-                    let row: Option<(String,)> =
-                        sqlx::query_as(SET_PASSWORD).bind(&username).bind(&password_hash).fetch_optional(&mut *c).await?;
-                    let Some((subject,)) = row else { return Ok(false) };
-                    sqlx::query(END_SESSIONS).bind(subject).execute(c).await?;
-                    Ok(true)
-                })
+                let account: Option<Account> = on_connection!(&mut connection, c => {
+                    sqlx::query_as(SET_PASSWORD).bind(&username).bind(&password_hash).fetch_optional(c).await?
+                });
+                let Some(account) = account else { return Ok(None) };
+                let subject = &account.subject;
+                match ends_grants {
+                    true => end_all(&mut connection, subject, "password changed", now).await?,
+                    false => on_connection!(&mut connection, c => {
+                        sqlx::query(END_SESSIONS).bind(subject).execute(c).await?;
+                    }),
+                }
+                Ok(Some(account))
             })
         })
         .await
@@ -224,51 +285,211 @@ impl Store {
         Ok(on_reads!(self, c => sqlx::query_as(PROFILES).fetch_all(c).await?))
     }
 
-    /// Changes what a person is called. False: there is no such account.
-    pub async fn describe_account(
+    /// Changes what a person is called, and whether they administer the server.
+    pub async fn change_account(
         &self,
         username: String,
-        description: Description,
+        about: Description,
         now: UnixTime,
-    ) -> Result<bool, StoreError> {
-        let (email, is_verified) = description.email.unzip();
+    ) -> Result<Result<(), AccountError>, StoreError> {
+        self.write(move |mut connection| {
+            Box::pin(async move {
+                keep_accounts(&mut connection).await?;
+                let Some(account) = named(&mut connection, &username).await? else {
+                    return Ok(Err(AccountError::NoSuchAccount));
+                };
+                let demoted = about.is_admin == Some(false);
+                if demoted && is_last_admin(&mut connection, &account).await? {
+                    return Ok(Err(AccountError::LastAdministrator));
+                }
+                if is_address_anothers(&mut connection, &account.subject, &about).await? {
+                    return Ok(Err(AccountError::AddressTaken));
+                }
+                change(&mut connection, &account.subject, &about, now).await?;
+                Ok(Ok(()))
+            })
+        })
+        .await
+    }
+
+    /// Gives an account another name. Its count of wrong passwords goes along.
+    pub async fn rename_account(
+        &self,
+        (username, failures): (String, SecretHash<TypedName>),
+        (new_name, new_failures): (String, SecretHash<TypedName>),
+        now: UnixTime,
+    ) -> Result<Result<(), AccountError>, StoreError> {
+        self.write(move |mut connection| {
+            Box::pin(async move {
+                keep_accounts(&mut connection).await?;
+                let Some(account) = named(&mut connection, &username).await? else {
+                    return Ok(Err(AccountError::NoSuchAccount));
+                };
+                if is_anothers(&mut connection, &new_name, &account.subject).await? {
+                    return Ok(Err(AccountError::NameTaken));
+                }
+                if new_name != username {
+                    on_connection!(&mut connection, c => {
+                        sqlx::query(RENAME).bind(&account.subject).bind(&new_name).bind(now.0).execute(c).await?;
+                    });
+                    sign_in_failures::hand_on(&mut connection, &failures, &new_failures).await?;
+                }
+                Ok(Ok(()))
+            })
+        })
+        .await
+    }
+
+    /// Disables an account, ends its sessions and everything that its apps have.
+    pub async fn disable_account(
+        &self,
+        username: String,
+        now: UnixTime,
+    ) -> Result<Result<(), AccountError>, StoreError> {
+        self.write(move |mut connection| {
+            Box::pin(async move {
+                stop_giving(&mut connection).await?;
+                keep_accounts(&mut connection).await?;
+                let account = named(&mut connection, &username).await?;
+                let Some(account) = account.filter(|it| it.disabled_at.is_none()) else {
+                    return Ok(Err(AccountError::NoSuchAccount));
+                };
+                if is_last_admin(&mut connection, &account).await? {
+                    return Ok(Err(AccountError::LastAdministrator));
+                }
+                on_connection!(&mut connection, c => {
+                    sqlx::query(DISABLE).bind(&account.subject).bind(now.0).execute(c).await?;
+                });
+                end_all(&mut connection, &account.subject, "account disabled", now).await?;
+                Ok(Ok(()))
+            })
+        })
+        .await
+    }
+
+    /// Lets an account sign in again. What was ended stays so. False: there is no such account that is disabled.
+    pub async fn enable_account(&self, username: String) -> Result<bool, StoreError> {
         self.write_one(move |mut connection| {
             Box::pin(async move {
                 Ok(on_connection!(&mut connection, c => {
-                    sqlx::query(DESCRIBE)
-                        .bind(&username)
-                        .bind(&description.name)
-                        .bind(&email)
-                        .bind(is_verified.unwrap_or(false))
-                        .bind(now.0)
-                        .fetch_optional(c)
-                        .await?
-                        .is_some()
+                    sqlx::query(ENABLE).bind(&username).execute(c).await?.rows_affected() == 1
                 }))
             })
         })
         .await
     }
 
-    /// Disables an account, ends its sessions and its grants. False: there is no such account that is enabled.
-    pub async fn disable_account(
+    /// Deletes an account and everything that belongs to it.
+    pub async fn delete_account(
         &self,
         username: String,
-        now: UnixTime,
-    ) -> Result<bool, StoreError> {
+        failures: SecretHash<TypedName>,
+    ) -> Result<Result<(), AccountError>, StoreError> {
         self.write(move |mut connection| {
             Box::pin(async move {
                 stop_giving(&mut connection).await?;
-                on_connection!(&mut connection, c => {
-                    let row: Option<(String,)> =
-                        sqlx::query_as(DISABLE).bind(&username).bind(now.0).fetch_optional(&mut *c).await?;
-                    let Some((subject,)) = row else { return Ok(false) };
-                    sqlx::query(END_SESSIONS).bind(&subject).execute(&mut *c).await?;
-                    sqlx::query(END_GRANTS).bind(&subject).bind(now.0).bind("account disabled").execute(c).await?;
-                    Ok(true)
-                })
+                keep_accounts(&mut connection).await?;
+                let Some(account) = named(&mut connection, &username).await? else {
+                    return Ok(Err(AccountError::NoSuchAccount));
+                };
+                if is_last_admin(&mut connection, &account).await? {
+                    return Ok(Err(AccountError::LastAdministrator));
+                }
+                for statement in DELETE_ALL {
+                    on_connection!(&mut connection, c => {
+                        sqlx::query(statement).bind(&account.subject).execute(c).await?;
+                    });
+                }
+                sign_in_failures::forget(&mut connection, &failures).await?;
+                Ok(Ok(()))
             })
         })
         .await
     }
+}
+
+/// The account of this user name.
+async fn named(
+    connection: &mut Connection<'_>,
+    username: &str,
+) -> Result<Option<Account>, StoreError> {
+    Ok(on_connection!(connection, c => {
+        sqlx::query_as(NAMED).bind(username).fetch_optional(c).await?
+    }))
+}
+
+/// Does another account sign in with this name? Holds until the unit of work ends, after [`keep_accounts`].
+async fn is_anothers(
+    connection: &mut Connection<'_>,
+    name: &str,
+    subject: &str,
+) -> Result<bool, StoreError> {
+    Ok(on_connection!(connection, c => {
+        sqlx::query(IS_ANOTHERS).bind(name).bind(subject).fetch_optional(c).await?.is_some()
+    }))
+}
+
+/// Is it the only administrator who can sign in? Holds until the unit of work ends, after [`keep_accounts`].
+async fn is_last_admin(
+    connection: &mut Connection<'_>,
+    account: &Account,
+) -> Result<bool, StoreError> {
+    if !account.is_admin || account.disabled_at.is_some() {
+        return Ok(false);
+    }
+    Ok(on_connection!(connection, c => {
+        sqlx::query(OTHER_ADMIN).bind(&account.subject).fetch_optional(c).await?.is_none()
+    }))
+}
+
+/// Is the address that is to be verified a name of another account?
+async fn is_address_anothers(
+    connection: &mut Connection<'_>,
+    subject: &str,
+    about: &Description,
+) -> Result<bool, StoreError> {
+    match about.email.as_ref().and_then(|it| it.signs_in_as.as_ref()) {
+        Some(name) => is_anothers(connection, name, subject).await,
+        None => Ok(false),
+    }
+}
+
+/// Writes what is to be changed about a person.
+async fn change(
+    connection: &mut Connection<'_>,
+    subject: &str,
+    about: &Description,
+    now: UnixTime,
+) -> Result<(), StoreError> {
+    let email = about.email.as_ref();
+    on_connection!(connection, c => {
+        sqlx::query(CHANGE)
+            .bind(subject)
+            .bind(&about.name)
+            .bind(email.map(|email| &email.address))
+            .bind(email.is_some_and(|email| email.is_verified))
+            .bind(email.and_then(|email| email.signs_in_as.as_ref()))
+            .bind(about.is_admin)
+            .bind(now.0)
+            .execute(c)
+            .await?;
+    });
+    Ok(())
+}
+
+/// Ends what a person has and what their apps have: sessions, grants, codes, devices that were allowed. What is being given
+/// in this moment needs the session that it is given from.
+async fn end_all(
+    connection: &mut Connection<'_>,
+    subject: &str,
+    because: &str,
+    now: UnixTime,
+) -> Result<(), StoreError> {
+    on_connection!(connection, c => {
+        sqlx::query(END_SESSIONS).bind(subject).execute(&mut *c).await?;
+        sqlx::query(END_GRANTS).bind(subject).bind(now.0).bind(because).execute(&mut *c).await?;
+        sqlx::query(END_CODES).bind(subject).bind(now.0).execute(&mut *c).await?;
+        sqlx::query(END_DEVICES).bind(subject).execute(c).await?;
+    });
+    Ok(())
 }

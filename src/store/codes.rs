@@ -15,7 +15,7 @@ use crate::{
         client_metadata::AuthMethods, error::OAuthError, pkce::CodeChallenge, resource::Resources,
         scope::Scope,
     },
-    secret::{Code, PushedRequest, SecretHash, random_id},
+    secret::{Code, PushedRequest, SecretHash, Session, random_id},
     time::UnixTime,
 };
 
@@ -32,7 +32,8 @@ statements! {
               scope, resources, signed_in_at, may_refresh, expires_at, auth_methods, jkt, needs_dpop, nonce, sid) \
               SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, CAST($10 AS BIGINT), CAST($11 AS BOOLEAN), CAST($12 AS BIGINT), \
               $14, $15, CAST($16 AS BOOLEAN), $17, $18 \
-              WHERE EXISTS (SELECT 1 FROM revisions r WHERE r.name = 'clients' AND r.value = $13)";
+              WHERE EXISTS (SELECT 1 FROM revisions r WHERE r.name = 'clients' AND r.value = $13) \
+              AND EXISTS (SELECT 1 FROM sessions s WHERE s.hash = $19)";
     FIND = concat!("SELECT ", columns!(), " FROM authorization_codes c \
             WHERE hash = $1 AND spent_at IS NULL AND expires_at > $2 \
             AND EXISTS (SELECT 1 FROM users u WHERE u.subject = c.subject AND u.disabled_at IS NULL) \
@@ -75,6 +76,8 @@ pub struct NewCode {
     pub nonce: Option<String>,
     /// The session, as the ID token names it.
     pub sid: Option<String>,
+    /// The session that it is issued in: after its end it is not.
+    pub session: SecretHash<Session>,
     /// The pushed request that it answers, spent with it.
     pub pushed: Option<SecretHash<PushedRequest>>,
     pub now: UnixTime,
@@ -180,6 +183,7 @@ pub(super) async fn insert(
             .bind(code.needs_dpop)
             .bind(&code.nonce)
             .bind(&code.sid)
+            .bind(code.session.as_str())
             .execute(c)
             .await?
             .rows_affected()
@@ -196,7 +200,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`StoreError::RulesMoved`] when the rules about clients have changed since it was judged;
+    /// [`StoreError::RulesMoved`] when the rules about clients have changed since it was judged, or its session has ended;
     /// [`StoreError::UsedBefore`] when the request that was pushed for it gave a code already; when the database
     /// fails, as for every method here.
     pub async fn insert_code(&self, code: NewCode) -> Result<(), StoreError> {

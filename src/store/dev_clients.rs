@@ -13,7 +13,8 @@ statements! {
     OF_PERSON = "SELECT id, document, created_at, expires_at FROM dev_clients WHERE subject = $1 AND expires_at > $2 ORDER BY created_at DESC";
     INSERT = "INSERT INTO dev_clients (id, subject, document, created_at, expires_at) \
               SELECT $1, $2, $3, CAST($4 AS BIGINT), CAST($5 AS BIGINT) \
-              WHERE (SELECT COUNT(*) FROM dev_clients WHERE subject = $2 AND expires_at > CAST($4 AS BIGINT)) < CAST($6 AS BIGINT)";
+              WHERE (SELECT COUNT(*) FROM dev_clients WHERE subject = $2 AND expires_at > CAST($4 AS BIGINT)) < CAST($6 AS BIGINT) \
+              AND EXISTS (SELECT 1 FROM users u WHERE u.subject = $2)";
     REMOVE = "DELETE FROM dev_clients WHERE id = $1 AND subject = $2";
     END_GRANTS = "UPDATE grants SET revoked_at = $2, revoked_because = $3 WHERE client_id = $1 AND revoked_at IS NULL";
 }
@@ -61,7 +62,7 @@ impl Store {
         }))
     }
 
-    /// Serves a document from now on. False: the person has `most` of them already.
+    /// Serves a document from now on. False: the person has `most` of them already, or no account any more.
     pub async fn add_dev_client(
         &self,
         new: NewDevClient,

@@ -21,7 +21,7 @@ use crate::{
         scope::Scope,
         user_code::UserCode,
     },
-    secret::{self, DeviceCode, SecretHash},
+    secret::{self, DeviceCode, SecretHash, Session},
     time::UnixTime,
 };
 
@@ -36,7 +36,8 @@ statements! {
                FROM device_codes WHERE user_code = $1 AND claimed_by = $2 AND subject = $3 AND decided_at IS NULL AND expires_at > $4";
     DECIDE = "UPDATE device_codes SET decided_at = $4, allowed = $5, signed_in_at = $6, sid = $7 \
               WHERE user_code = $1 AND claimed_by = $2 AND subject = $3 AND decided_at IS NULL AND expires_at > $4 \
-              AND ($8 = 0 OR EXISTS (SELECT 1 FROM revisions r WHERE r.name = 'clients' AND r.value = $8 - 1)) RETURNING hash";
+              AND ($8 = 0 OR (EXISTS (SELECT 1 FROM revisions r WHERE r.name = 'clients' AND r.value = $8 - 1) \
+              AND EXISTS (SELECT 1 FROM sessions s WHERE s.hash = $9))) RETURNING hash";
     IS_CLAIMED = "SELECT 1 FROM device_codes \
                   WHERE user_code = $1 AND claimed_by = $2 AND subject = $3 AND decided_at IS NULL AND expires_at > $4";
     DECIDED = "SELECT allowed FROM device_codes \
@@ -99,6 +100,8 @@ pub enum DeviceAnswer {
     Allow {
         signed_in_at: UnixTime,
         sid: String,
+        /// The session that it is allowed in: after its end it is not.
+        session: SecretHash<Session>,
         /// Of the rules about clients that this was judged by: under others it is not allowed.
         revision: i64,
     },
@@ -293,7 +296,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`StoreError::RulesMoved`] when the rules about clients have changed since it was judged.
+    /// [`StoreError::RulesMoved`] when the rules about clients have changed since it was judged, or its session has ended.
     pub async fn decide_device(
         &self,
         code: UserCode,
@@ -302,13 +305,20 @@ impl Store {
         now: UnixTime,
     ) -> Result<bool, StoreError> {
         // 0: nobody's rules count, which is so for a refusal.
-        let (allowed, signed_in_at, sid, revision) = match answer {
-            DeviceAnswer::Deny => (false, None, None, 0),
+        let (allowed, signed_in_at, sid, session, revision) = match answer {
+            DeviceAnswer::Deny => (false, None, None, None, 0),
             DeviceAnswer::Allow {
                 signed_in_at,
                 sid,
+                session,
                 revision,
-            } => (true, Some(signed_in_at.0), Some(sid), revision + 1),
+            } => (
+                true,
+                Some(signed_in_at.0),
+                Some(sid),
+                Some(session),
+                revision + 1,
+            ),
         };
         let waiting = self.waiting.clone();
         self.write_one(move |mut connection| {
@@ -316,6 +326,7 @@ impl Store {
                 on_connection!(&mut connection, c => {
                     let decided: Option<(String,)> = sqlx::query_as(DECIDE).bind(code.as_str()).bind(asked.browser.as_str()).bind(&asked.subject)
                         .bind(now.0).bind(allowed).bind(signed_in_at).bind(sid).bind(revision)
+                        .bind(session.as_ref().map(SecretHash::as_str))
                         .fetch_optional(&mut *c).await?;
                     if let Some((hash,)) = decided {
                         // Here, and not by whoever waits for this: they may be gone before it is durable.

@@ -116,6 +116,25 @@ pub(super) async fn stop_giving(connection: &mut Connection<'_>) -> Result<(), S
     Ok(())
 }
 
+/// Keeps others from changing an account until the unit of work ends, so that what it finds out about all of them stays so.
+/// After [`stop_giving`], where both are needed.
+pub(super) async fn keep_accounts(connection: &mut Connection<'_>) -> Result<(), StoreError> {
+    if let Connection::Postgres(c) = connection {
+        c.execute("LOCK TABLE users IN SHARE ROW EXCLUSIVE MODE")
+            .await?;
+    }
+    Ok(())
+}
+
+/// The same for registered clients.
+pub(super) async fn keep_registrations(connection: &mut Connection<'_>) -> Result<(), StoreError> {
+    if let Connection::Postgres(c) = connection {
+        c.execute("LOCK TABLE registered_clients IN SHARE ROW EXCLUSIVE MODE")
+            .await?;
+    }
+    Ok(())
+}
+
 impl Store {
     /// Opens the database; makes the file and its folder if there is none. Migrates nothing.
     ///

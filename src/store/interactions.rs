@@ -15,7 +15,7 @@ use crate::{
 
 statements! {
     INSERT = "INSERT INTO interactions (hash, browser_hash, subject, request, client_id, digest, fetched_at, expires_at, pushed) \
-              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+              SELECT $1, $2, u.subject, $4, $5, $6, CAST($7 AS BIGINT), CAST($8 AS BIGINT), $9 FROM users u WHERE u.subject = $3";
     FIND = "SELECT request, digest, fetched_at, pushed FROM interactions \
             WHERE hash = $1 AND browser_hash = $2 AND subject = $3 AND spent_at IS NULL AND expires_at > $4";
     SPEND = "UPDATE interactions SET spent_at = $4 \
@@ -74,7 +74,7 @@ pub enum Answer {
 }
 
 impl Store {
-    /// Parks a request until its person has answered.
+    /// Parks a request until its person has answered: nothing, once the account is deleted.
     ///
     /// # Errors
     ///

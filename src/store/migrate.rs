@@ -43,6 +43,11 @@ const STEPS: &[(i64, &str, &str)] = &[
         include_str!("../../migrations/0006_fewer_device_indexes.sql"),
     ),
     (
+        8,
+        "names_and_secrets",
+        include_str!("../../migrations/0008_names_and_secrets.sql"),
+    ),
+    (
         9,
         "codes_and_consents",
         include_str!("../../migrations/0009_codes_and_consents.sql"),
@@ -184,7 +189,10 @@ mod tests {
             .iter()
             .map(|step| made(step.version, &step.checksum))
             .collect();
-        let newest = ours.last().unwrap().number;
+        let [.., before, last] = &*ours else {
+            panic!("there are steps");
+        };
+        let (before, newest) = (before.number, last.number);
         let changed = |change: &dyn Fn(&mut Vec<Made>)| {
             let mut steps = ours.clone();
             change(&mut steps);
@@ -194,7 +202,7 @@ mod tests {
         assert_eq!(changed(&|_| {}), Schema::Current(newest));
         assert_eq!(
             changed(&|steps| drop(steps.pop())),
-            Schema::Older(newest - 1, newest)
+            Schema::Older(before, newest)
         );
         assert_eq!(
             changed(&|steps| steps.push(made(99, &[1]))),

@@ -25,7 +25,7 @@ mod used_once;
 mod writer;
 
 pub use self::{
-    accounts::{Account, AccountError, Description, Profile},
+    accounts::{Account, AccountError, DescribedEmail, Description, Profile},
     client_rules::Ended,
     clients::{Accepted, ClientEvent, EventKind, Gone, KeptClient, ListedClient, NewEvent},
     codes::{IssuedCode, NewCode, Redeemed},
@@ -60,8 +60,9 @@ pub enum StoreError {
     Silent,
     #[error("the work on the database panicked")]
     Panicked,
-    /// The rules about clients have changed since the request was judged: it is to be judged again.
-    #[error("the rules about clients have changed in this moment")]
+    /// The rules about clients have changed since the request was judged, or the session has ended that it came with: it is
+    /// to be judged again.
+    #[error("what the request was judged by has changed in this moment")]
     RulesMoved,
     /// Something that serves once has served.
     #[error("it was used before")]

@@ -3,18 +3,52 @@
 use super::{
     Store, StoreError,
     client_rules::{Ended, end_all},
-    dialect::{on_connection, on_reads, stop_giving},
+    columns::row,
+    dialect::{keep_registrations, on_connection, on_reads, stop_giving},
     statements,
 };
-use crate::{policy::registration::Registered, protocol::client_id::ClientId, time::UnixTime};
+use crate::{
+    policy::registration::{KeptSecret, Registered, Registration},
+    protocol::client_id::ClientId,
+    secret::SecretHash,
+    time::UnixTime,
+};
 
 statements! {
-    LIST = "SELECT registration FROM registered_clients ORDER BY client_id";
-    ADD = "INSERT INTO registered_clients (client_id, registration, created_at) VALUES ($1, $2, $3) \
+    LIST = "SELECT registration, secret_made_at, next_secret, next_secret_made_at FROM registered_clients ORDER BY client_id";
+    FIND = "SELECT registration, secret_made_at, next_secret, next_secret_made_at FROM registered_clients WHERE client_id = $1";
+    ADD = "INSERT INTO registered_clients (client_id, registration, secret_made_at, created_at) VALUES ($1, $2, $3, $4) \
            ON CONFLICT (client_id) DO NOTHING";
-    REPLACE = "UPDATE registered_clients SET registration = $2 WHERE client_id = $1";
+    REPLACE = "UPDATE registered_clients SET registration = $2, secret_made_at = $3, next_secret = $4, next_secret_made_at = $5 \
+               WHERE client_id = $1";
     REMOVE = "DELETE FROM registered_clients WHERE client_id = $1";
     BUMP = "UPDATE revisions SET value = value + 1 WHERE name = 'clients'";
+}
+
+row! {
+    #[expect(unreachable_pub, reason = "of no use outside: it is taken apart here")]
+    Row {
+        registration: String,
+        secret_made_at: Option<UnixTime>,
+        next_secret: Option<String>,
+        next_secret_made_at: Option<UnixTime>,
+    }
+}
+
+impl Row {
+    fn read(self) -> Result<Registered, StoreError> {
+        let unusable =
+            |error| StoreError::Unusable(format!("a row of registered_clients: {error}"));
+        let written: Registration = serde_json::from_str(&self.registration)
+            .map_err(|error| unusable(error.to_string()))?;
+        let oldest = (written.client_secret_sha256.clone(), self.secret_made_at);
+        let next = (self.next_secret, self.next_secret_made_at);
+        let secrets = [oldest, next].into_iter().filter_map(|(hash, made_at)| {
+            let hash = SecretHash::from_column(hash?);
+            Some(KeptSecret { hash, made_at })
+        });
+        Registered::new(written, secrets.collect()).map_err(unusable)
+    }
 }
 
 impl Store {
@@ -24,10 +58,8 @@ impl Store {
     ///
     /// When the database fails, as for every method here; when one cannot be read.
     pub async fn registered_clients(&self) -> Result<Vec<Registered>, StoreError> {
-        let texts: Vec<(String,)> = on_reads!(self, c => sqlx::query_as(LIST).fetch_all(c).await?);
-        let read = texts.iter().map(|(text,)| serde_json::from_str(text));
-        read.collect::<Result<_, _>>()
-            .map_err(|error| StoreError::Unusable(format!("a row of registered_clients: {error}")))
+        let rows: Vec<Row> = on_reads!(self, c => sqlx::query_as(LIST).fetch_all(c).await?);
+        rows.into_iter().map(Row::read).collect()
     }
 
     /// Keeps a registration. False: the identifier is taken.
@@ -36,7 +68,8 @@ impl Store {
         self.write(move |mut connection| {
             Box::pin(async move {
                 Ok(on_connection!(&mut connection, c => {
-                    let added = sqlx::query(ADD).bind(new.id().as_str()).bind(text).bind(now.0)
+                    let made_at = new.secrets().first().and_then(|secret| secret.made_at);
+                    let added = sqlx::query(ADD).bind(new.id().as_str()).bind(text).bind(made_at.map(|at| at.0)).bind(now.0)
                         .execute(&mut *c).await?.rows_affected();
                     sqlx::query(BUMP).execute(c).await?;
                     added == 1
@@ -46,17 +79,37 @@ impl Store {
         .await
     }
 
-    /// Puts a registration in the place of the one with its identifier. False: there is none.
-    pub async fn replace_client(&self, new: Registered) -> Result<bool, StoreError> {
-        let text = text(&new)?;
+    /// Puts what `change` makes of a registration in its place. `None`: there is none of this name. What the change refuses
+    /// changes nothing.
+    pub async fn change_client<T, E>(
+        &self,
+        client_id: ClientId,
+        change: impl FnOnce(Registered) -> Result<(Registered, T), E> + Send + 'static,
+    ) -> Result<Option<Result<T, E>>, StoreError>
+    where
+        T: Send + 'static,
+        E: Send + 'static,
+    {
         self.write(move |mut connection| {
             Box::pin(async move {
-                Ok(on_connection!(&mut connection, c => {
-                    let replaced = sqlx::query(REPLACE).bind(new.id().as_str()).bind(text)
-                        .execute(&mut *c).await?.rows_affected();
+                keep_registrations(&mut connection).await?;
+                let row: Option<Row> = on_connection!(&mut connection, c => {
+                    sqlx::query_as(FIND).bind(client_id.as_str()).fetch_optional(c).await?
+                });
+                let Some(row) = row else { return Ok(None) };
+                let (new, told) = match change(row.read()?) {
+                    Ok(changed) => changed,
+                    Err(refused) => return Ok(Some(Err(refused))),
+                };
+                let text = text(&new)?;
+                let made_at = |secret: Option<&KeptSecret>| secret.and_then(|it| it.made_at).map(|at| at.0);
+                let (oldest, next) = (new.secrets().first(), new.secrets().get(1));
+                on_connection!(&mut connection, c => {
+                    sqlx::query(REPLACE).bind(client_id.as_str()).bind(text).bind(made_at(oldest))
+                        .bind(next.map(|next| next.hash.as_str())).bind(made_at(next)).execute(&mut *c).await?;
                     sqlx::query(BUMP).execute(c).await?;
-                    replaced == 1
-                }))
+                });
+                Ok(Some(Ok(told)))
             })
         })
         .await

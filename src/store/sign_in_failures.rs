@@ -2,7 +2,7 @@
 
 use super::{
     Store, StoreError,
-    dialect::{on_connection, on_reads},
+    dialect::{Connection, on_connection, on_reads},
     statements,
 };
 use crate::{
@@ -21,6 +21,7 @@ statements! {
     UNCOUNT = "UPDATE sign_in_failures SET failures = failures - 1, \
                failed_at = CASE WHEN failures = $2 + 1 THEN $3 ELSE failed_at END WHERE name = $1 AND failures > 0";
     FORGET = "DELETE FROM sign_in_failures WHERE name = $1";
+    HAND_ON = "UPDATE sign_in_failures SET name = $2 WHERE name = $1";
 }
 
 impl Store {
@@ -102,15 +103,33 @@ impl Store {
         name: SecretHash<TypedName>,
     ) -> Result<bool, StoreError> {
         self.write_one(move |mut connection| {
-            Box::pin(async move {
-                let forgotten = on_connection!(&mut connection, c => {
-                    sqlx::query(FORGET).bind(name.as_str()).execute(c).await?.rows_affected()
-                });
-                Ok(forgotten > 0)
-            })
+            Box::pin(async move { forget(&mut connection, &name).await })
         })
         .await
     }
+}
+
+/// The same within a unit of work.
+pub(super) async fn forget(
+    connection: &mut Connection<'_>,
+    name: &SecretHash<TypedName>,
+) -> Result<bool, StoreError> {
+    Ok(on_connection!(connection, c => {
+        sqlx::query(FORGET).bind(name.as_str()).execute(c).await?.rows_affected() > 0
+    }))
+}
+
+/// Counts for another name what was counted for this one. What was counted for that before is forgotten: it was no account's.
+pub(super) async fn hand_on(
+    connection: &mut Connection<'_>,
+    name: &SecretHash<TypedName>,
+    to: &SecretHash<TypedName>,
+) -> Result<(), StoreError> {
+    on_connection!(connection, c => {
+        sqlx::query(FORGET).bind(to.as_str()).execute(&mut *c).await?;
+        sqlx::query(HAND_ON).bind(name.as_str()).bind(to.as_str()).execute(c).await?;
+    });
+    Ok(())
 }
 
 fn parts(failures: Option<Failures>) -> (i64, i64) {

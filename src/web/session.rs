@@ -34,6 +34,7 @@ impl CurrentSession {
             subject: &self.row.subject,
             signed_in_at: self.row.signed_in_at,
             sid: BASE64_URL_SAFE_NO_PAD.encode(&mac[..16]),
+            session: self.secret.hash(),
         }
     }
 }

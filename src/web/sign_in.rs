@@ -7,7 +7,7 @@ use http::HeaderMap;
 
 use super::known_browser;
 use crate::{
-    accounts::AccountsError,
+    accounts::{AccountsError, Checked, signs_in_as},
     app::App,
     limits::Guess,
     policy::sign_in::{Failures, Trial, trial},
@@ -34,6 +34,8 @@ pub(crate) enum Outcome {
     SignedIn(Account),
     /// The name or the password.
     Wrong,
+    /// Both are right, and the account is disabled. The page says the same as for wrong ones.
+    Disabled,
     /// Nothing was tried: too many were wrong for this name.
     NameWaits(Duration),
     /// The same, until an administrator unlocks it.
@@ -50,6 +52,7 @@ impl Outcome {
         match self {
             Self::SignedIn(_) => "signed in",
             Self::Wrong => "wrong",
+            Self::Disabled => "disabled",
             Self::NameWaits(_) => "the name waits",
             Self::NameLocked => "the name is locked",
             Self::NetworkWaits(_) => "the network waits",
@@ -77,8 +80,13 @@ pub(crate) async fn attempt(
     attempt: Attempt<'_>,
     now: UnixTime,
 ) -> Result<Outcome, AccountsError> {
-    let name = TypedName::hash(attempt.username);
     let account = app.accounts.named(attempt.username).await?;
+    // Whichever of its names is typed, an account has one count of wrong passwords.
+    let username = match &account {
+        Some(account) => account.username.clone(),
+        None => signs_in_as(attempt.username).unwrap_or_else(|| attempt.username.to_owned()),
+    };
+    let name = TypedName::hash(&username);
     let browser = known_browser::known(app, attempt.headers, account.as_ref(), now);
     let admitted = match admit(app, browser, attempt.source, &name, now).await? {
         Ok(admitted) => admitted,
@@ -90,20 +98,23 @@ pub(crate) async fn attempt(
         is_charged,
     } = admitted;
     match app.accounts.check(account, attempt.password).await {
-        Ok(Some(account)) => {
+        Ok(Checked::Right(account)) => {
             guess.was_right();
             if is_charged || failures.is_some() {
                 app.store.forget_sign_in_failures(name).await?;
             }
             Ok(Outcome::SignedIn(account))
         }
-        Ok(None) => {
+        Ok(refused) => {
             let limits = &app.limits.sign_ins;
-            limits.failed(attempt.source, attempt.username, attempt.password);
+            limits.failed(attempt.source, &username, attempt.password);
             if !is_charged {
                 app.store.count_sign_in_failure(name, now).await?;
             }
-            Ok(Outcome::Wrong)
+            Ok(match refused {
+                Checked::Disabled => Outcome::Disabled,
+                _ => Outcome::Wrong,
+            })
         }
         Err(error) => {
             guess.was_right();

@@ -572,7 +572,6 @@ async fn prompt_login_asks_for_the_password_again_and_only_once() {
 #[tokio::test]
 async fn a_request_without_scope_gets_a_default_and_unknown_scopes_are_left_out() {
     let server = TestApp::new(Database::sqlite()).await;
-    let client = server.site.publish("/c.json", json!({}));
     let mut browser = server.signed_in().await;
     let table = [
         (
@@ -588,7 +587,8 @@ async fn a_request_without_scope_gets_a_default_and_unknown_scopes_are_left_out(
         ("openid offline_access", "", "openid offline_access"),
         ("webid offline_access", "", "offline_access"),
     ];
-    for (scope, resource, granted) in table {
+    for (n, (scope, resource, granted)) in table.into_iter().enumerate() {
+        let client = server.site.publish(&format!("/{n}.json"), json!({}));
         let flow = server
             .flow(&client)
             .with("scope", scope)

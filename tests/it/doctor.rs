@@ -272,10 +272,10 @@ on_both! {
         installation.migrate();
         installation.visit(&[]).warns("keys", "no signing key yet", "wayleave serve");
 
-        let last = last_step();
+        let [last, before] = last_steps();
         installation.sql(&format!("DELETE FROM _sqlx_migrations WHERE version = {last}")).await;
         for _ in 0..2 {
-            let found = format!("step {}, this program {last}", last - 1);
+            let found = format!("step {before}, this program {last}");
             installation.visit(&[]).fails("database.schema", &found, "run `wayleave migrate`");
         }
         let newer = "INSERT INTO _sqlx_migrations SELECT 99, description, installed_on, success, checksum, execution_time \
@@ -823,14 +823,20 @@ async fn is_ready(server: &TestApp) {
     assert_eq!(reasons(server).await, (200, vec![]));
 }
 
-/// The number of the last step of the schema.
-fn last_step() -> usize {
+/// The numbers of the last step of the schema, and of the one before it.
+fn last_steps() -> [usize; 2] {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations");
-    fs::read_dir(folder).unwrap().count()
+    let files = fs::read_dir(folder).unwrap();
+    let mut names: Vec<_> = files
+        .map(|file| file.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    let mut last = names.iter().rev().map(|name| name[..4].parse().unwrap());
+    [last.next().unwrap(), last.next().unwrap()]
 }
 
 fn hide_last_step() -> String {
-    let last = last_step();
+    let [last, _] = last_steps();
     format!("UPDATE _sqlx_migrations SET version = -version WHERE version = {last}")
 }
 
@@ -909,8 +915,8 @@ async fn readyz_logs_a_change_once_and_tells_strangers_no_detail() {
         "{}",
         log.text()
     );
-    let last = last_step();
-    let told = format!("the database has step {}, this program {last}", last - 1);
+    let [last, before] = last_steps();
+    let told = format!("the database has step {before}, this program {last}");
     assert_eq!(count(&told), 1);
     let told = server.browser().get("/readyz").await.body;
     assert!(!told.contains("step"), "{told}");

@@ -127,6 +127,7 @@ async fn a_wrong_name_and_a_wrong_password_are_told_alike() {
         .store
         .disable_account("grace".to_owned(), server.app.clock.now())
         .await
+        .unwrap()
         .unwrap();
     let mut browser = server.browser();
     let page = browser.get("/login").await;

@@ -92,7 +92,7 @@ fn what_happens_is_counted() {
         ("wayleave_store_failures_total", 0.0),
         ("wayleave_log_lines_lost", 0.0),
         ("wayleave_connections_refused_total", 0.0),
-        ("wayleave_signing_keys", 1.0),
+        ("wayleave_signing_keys", 3.0),
     ] {
         assert_eq!(is(name), expected, "{name}");
     }

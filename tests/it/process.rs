@@ -250,8 +250,10 @@ on_both! {
             (&["user", "set", "mallory", "--name", "x"], None, 1, "no account named mallory"),
             (&["user", "list"], None, 0, "ada  administrator"),
             (&["user", "list", "--json"], None, 0, "\"username\": \"ada\""),
-            (&["user", "disable", "ada"], None, 0, "account disabled"),
-            (&["user", "disable", "ada"], None, 1, "no enabled account"),
+            // 0 until the last administrator had to stay.
+            (&["user", "disable", "ada"], None, 1, "the last administrator"),
+            (&["user", "disable", "eve"], None, 0, "account disabled"),
+            (&["user", "disable", "eve"], None, 1, "no enabled account"),
             (&["user", "frobnicate"], None, 2, "unrecognized subcommand"),
         ];
         for (arguments, stdin, code, told) in table {

@@ -297,7 +297,7 @@ async fn a_client_is_registered_on_the_command_line_while_the_server_runs() {
     );
     let (_, listed) = run(&["client", "registered", "--json"]);
     assert!(!listed.contains("sha256"), "{listed}");
-    let (code, told) = run(&["client", "secret", "job", "--json"]);
+    let (code, told) = run(&["client", "secret", "add", "job", "--replace", "--json"]);
     assert_eq!(code, 0, "{told}");
     let second = secret_in(&told);
     assert_eq!(

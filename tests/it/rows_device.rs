@@ -10,8 +10,8 @@ use wayleave::{
     grants,
     policy::client_rules::{Rule, Tier},
     protocol::{client::Digest, client_metadata::AuthMethod, params::Params, user_code::UserCode},
-    secret::{DeviceCode, Secret},
-    store::{Asked, DeviceAnswer, NewDevice},
+    secret::{DeviceCode, Secret, Session},
+    store::{Asked, Description, DeviceAnswer, NewDevice},
 };
 
 use crate::support::{
@@ -102,7 +102,7 @@ async fn person(server: &TestApp, name: &str) -> Browser {
     _ = server
         .app
         .accounts
-        .add(name.parse().unwrap(), password, false, now)
+        .add(name.parse().unwrap(), password, Description::default(), now)
         .await;
     let mut browser = server.browser();
     let page = browser.get("/login").await;
@@ -382,8 +382,11 @@ on_both! {
         let device = start(&server, &client).await;
         let mut browser = server.signed_in().await;
         decide(&mut browser, &device, "allow").await;
-        assert!(server.app.store.disable_account("ada".to_owned(), server.app.clock.now()).await.unwrap());
-        assert_eq!(told(&server, &client, &device).await, error(400, "invalid_grant"));
+        server.app.store.disable_account("ada".to_owned(), server.app.clock.now()).await.unwrap().unwrap();
+        // `invalid_grant` until accounts could be enabled again: what was allowed is denied for good.
+        assert_eq!(told(&server, &client, &device).await, error(400, "access_denied"));
+        assert!(server.app.store.enable_account("ada".to_owned()).await.unwrap());
+        assert_eq!(told(&server, &client, &device).await, error(400, "access_denied"));
         let device = start(&server, &client).await;
         let page = open_signed_out(&mut browser, &device).await;
         assert!(page.location().unwrap().starts_with("/login?to=device&user_code="), "{:?}", page.headers);
@@ -488,7 +491,9 @@ on_both! {
         assert_eq!(redeem(Some("another")).await.unwrap_err(), "invalid_grant");
         assert_eq!(redeem(Some("key")).await.unwrap_err(), "authorization_pending", "what others ask slows nobody down");
         let revision = server.app.clients.standings().revision();
-        let allow = DeviceAnswer::Allow { signed_in_at: now, sid: "sid".to_owned(), revision };
+        let (session, ada) = (Secret::<Session>::generate().hash(), server.app.store.account("ada").await.unwrap().unwrap());
+        assert!(server.app.store.start_session(session.clone(), ada, now, (now + 60, now + 60), None).await.unwrap());
+        let allow = DeviceAnswer::Allow { signed_in_at: now, sid: "sid".to_owned(), session, revision };
         assert!(server.app.store.decide_device(code, asked, allow, now).await.unwrap());
         assert_eq!(redeem(None).await.unwrap_err(), "invalid_dpop_proof");
         assert_eq!(redeem(Some("another")).await.unwrap_err(), "invalid_grant");

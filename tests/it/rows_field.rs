@@ -1,6 +1,7 @@
 //! Rows F-: what real clients need, found in the field in November 2026.
 
 use serde_json::{Value, json};
+use wayleave::store::{DescribedEmail, Description};
 
 use crate::{
     process::{Running, wayleave},
@@ -365,16 +366,18 @@ const PROFILE: &str = "openid profile email notes.read";
 
 /// A client with a profile to read: what its person is called.
 async fn with_profile(server: &TestApp) {
-    let description = wayleave::store::Description {
+    let description = Description {
         name: Some("Ada Lovelace".to_owned()),
-        email: Some(("ada@example.com".to_owned(), true)),
+        email: Some(DescribedEmail {
+            address: "ada@example.com".to_owned(),
+            is_verified: true,
+            signs_in_as: None,
+        }),
+        is_admin: None,
     };
-    let described =
-        server
-            .app
-            .store
-            .describe_account("ada".to_owned(), description, server.app.clock.now());
-    assert!(described.await.unwrap());
+    let (store, now) = (&server.app.store, server.app.clock.now());
+    let changed = store.change_account("ada".to_owned(), description, now);
+    changed.await.unwrap().unwrap();
 }
 
 async fn tokens(server: &TestApp, flow: &Flow) -> Value {

@@ -288,9 +288,10 @@ async fn a_browser_is_known_for_a_year_and_as_long_as_the_password_stays() {
         server
             .app
             .accounts
-            .set_password(&name, again())
+            .set_password(&name, again(), false, server.app.clock.now())
             .await
             .unwrap()
+            .is_some()
     );
     assert!(waits(&mut with(&value)).await);
 }

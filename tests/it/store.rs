@@ -8,8 +8,8 @@ use wayleave::{
         client_metadata::{AuthMethod, AuthMethods},
         error::OAuthError,
     },
-    secret::{Code, Secret, Session, random_id},
-    store::{Account, NewCode, NewGrant, Redeemed, Store},
+    secret::{Code, Secret, SecretHash, Session, random_id},
+    store::{Account, Description, NewCode, NewGrant, Redeemed, Store},
     time::UnixTime,
 };
 
@@ -20,7 +20,21 @@ pub(crate) const NOW: UnixTime = UnixTime(1_800_000_000);
 pub(crate) async fn open(database: &Database) -> Store {
     let store = Store::open(&database.parsed(), 10).await.unwrap();
     store.migrate().await.unwrap();
+    let signed_in = format!(
+        "INSERT INTO sessions (hash, subject, signed_in_at, idle_until, ends_at) VALUES ('{}', 'subject of ada', {}, {}, {}) \
+         ON CONFLICT (hash) DO NOTHING",
+        session().as_str(),
+        NOW.0,
+        i64::MAX,
+        i64::MAX,
+    );
+    store.execute_raw(signed_in).await.unwrap();
     store
+}
+
+/// The session in which `ada` is signed in, whether there is such an account or not.
+pub(crate) fn session() -> SecretHash<Session> {
+    SecretHash::of_bytes(b"session")
 }
 
 pub(crate) fn account(name: &str) -> Account {
@@ -52,6 +66,7 @@ pub(crate) fn code(secret: &Secret<Code>) -> NewCode {
         needs_dpop: true,
         nonce: Some("nonce".to_owned()),
         sid: Some("sid".to_owned()),
+        session: session(),
         pushed: None,
         now: NOW,
         revision: 1,
@@ -71,7 +86,7 @@ pub(crate) fn grant() -> NewGrant {
 on_both! {
     async fn what_was_written_reads_back_as_it_was(database) {
         let store = open(&database).await;
-        store.add_account(account("ada")).await.unwrap().unwrap();
+        store.add_account(account("ada"), Description::default()).await.unwrap().unwrap();
         let secret = Secret::generate();
         store.insert_code(code(&secret)).await.unwrap();
         // Another process, which has to look the code up.
@@ -91,7 +106,7 @@ on_both! {
 
     async fn x_16_a_unit_of_work_that_fails_leaves_nothing_and_harms_no_other(database) {
         let store = open(&database).await;
-        store.add_account(account("ada")).await.unwrap().unwrap();
+        store.add_account(account("ada"), Description::default()).await.unwrap().unwrap();
         let good: Vec<Secret<Code>> = (0..20).map(|_| Secret::generate()).collect();
         let work = good.iter().map(|secret| {
             let store = store.clone();
@@ -110,7 +125,7 @@ on_both! {
 
     async fn a_caller_that_goes_away_does_not_tear_its_work(database) {
         let store = open(&database).await;
-        store.add_account(account("ada")).await.unwrap().unwrap();
+        store.add_account(account("ada"), Description::default()).await.unwrap().unwrap();
         let secrets: Vec<Secret<Code>> = (0..50).map(|_| Secret::generate()).collect();
         for secret in &secrets {
             // Gone at once, or a moment later.
@@ -130,7 +145,7 @@ on_both! {
 
     async fn a_refused_code_is_spent_and_gives_nothing(database) {
         let store = open(&database).await;
-        store.add_account(account("ada")).await.unwrap().unwrap();
+        store.add_account(account("ada"), Description::default()).await.unwrap().unwrap();
         let secret = Secret::generate();
         store.insert_code(code(&secret)).await.unwrap();
         let refused = store.redeem_code(secret.hash(), NOW, |_| Err(OAuthError::invalid_grant("no"))).await.unwrap();
@@ -141,7 +156,7 @@ on_both! {
 
     async fn names_are_taken_once_and_keys_are_made_once(database) {
         let store = open(&database).await;
-        let all = futures_util::future::join_all((0..16).map(|_| store.add_account(Account { subject: random_id(), ..account("ada") }))).await;
+        let all = futures_util::future::join_all((0..16).map(|_| store.add_account(Account { subject: random_id(), ..account("ada") }, Description::default()))).await;
         assert_eq!(all.iter().filter(|added| added.as_ref().unwrap().is_ok()).count(), 1);
         let secrets = futures_util::future::join_all((0..16).map(|n| store.server_secret("root", n.to_string()))).await;
         assert!(secrets.windows(2).all(|pair| pair[0].as_ref().unwrap() == pair[1].as_ref().unwrap()), "{secrets:?}");
@@ -149,12 +164,12 @@ on_both! {
 
     async fn a_session_begins_with_the_password_that_the_account_has(database) {
         let store = open(&database).await;
-        store.add_account(account("ada")).await.unwrap().unwrap();
+        store.add_account(account("ada"), Description::default()).await.unwrap().unwrap();
         let until = (NOW + 60, NOW + 60);
         let known = store.account("ada").await.unwrap().unwrap();
         let (first, second): (Secret<Session>, Secret<Session>) = (Secret::generate(), Secret::generate());
         assert!(store.start_session(first.hash(), known.clone(), NOW, until, None).await.unwrap());
-        assert!(store.set_password("ada".to_owned(), "another".to_owned()).await.unwrap());
+        assert!(store.set_password("ada".to_owned(), "another".to_owned(), false, NOW).await.unwrap().is_some());
         assert!(store.session(&first.hash(), NOW).await.unwrap().is_none());
         assert!(!store.start_session(second.hash(), known, NOW, until, None).await.unwrap(), "it was the old password");
         let known = store.account("ada").await.unwrap().unwrap();
@@ -167,7 +182,7 @@ on_both! {
 
     async fn expired_rows_are_swept_in_batches_and_live_ones_stay(database) {
         let store = open(&database).await;
-        store.add_account(account("ada")).await.unwrap().unwrap();
+        store.add_account(account("ada"), Description::default()).await.unwrap().unwrap();
         let work = (0..600).map(|_| store.insert_code(code(&Secret::generate())));
         for inserted in futures_util::future::join_all(work).await {
             inserted.unwrap();

@@ -29,7 +29,6 @@ async function signIn(DPoP) {
     redirect_uri: redirectUri,
     response_type: 'code',
     scope: 'openid profile email notes.read',
-    resource,
     state,
     nonce,
     max_age: '300',
@@ -53,7 +52,8 @@ async function signIn(DPoP) {
   const told = await oauth.processIntrospectionResponse(as, asker, await oauth.introspectionRequest(
     as, asker, oauth.ClientSecretBasic(api.secret), tokens.access_token, insecure,
   ));
-  assert.equal(told.aud, resource);
+  // The scopes say that it is for the resource, and with openid it is for the server, too.
+  assert.deepEqual(told.aud, [resource, issuer]);
   assert.equal(told.sub, claims.sub);
   assert.equal(told.token_type.toLowerCase(), tokens.token_type);
 

@@ -12,7 +12,7 @@ use wayleave::{
     policy::client_rules::{Rule, Tier},
     secret::sha256,
     server,
-    store::Store,
+    store::{Description, Store},
     time::{Clock, UnixTime},
 };
 
@@ -76,7 +76,12 @@ impl TestApp {
         for name in ["ada", "grace"] {
             let password = wayleave::accounts::Password::chosen(PASSWORD).unwrap();
             app.accounts
-                .add(name.parse().unwrap(), password, false, app.clock.now())
+                .add(
+                    name.parse().unwrap(),
+                    password,
+                    Description::default(),
+                    app.clock.now(),
+                )
                 .await
                 .unwrap()
                 .unwrap();
@@ -124,7 +129,10 @@ impl TestApp {
             .add(
                 "root".parse().unwrap(),
                 password,
-                true,
+                Description {
+                    is_admin: Some(true),
+                    ..Description::default()
+                },
                 self.app.clock.now(),
             )
             .await
