@@ -80,7 +80,7 @@ fn check_switch(app: &App) -> Result<(), OAuthError> {
         true => Ok(()),
         false => Err(OAuthError::new(
             ErrorCode::UnauthorizedClient,
-            "the administrator of this server does not let devices sign in",
+            "the administrator of this server does not let devices sign in: policy.devices is false",
         )),
     }
 }

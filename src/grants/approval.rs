@@ -6,7 +6,7 @@ use super::{implied_resources, lifetimes};
 use crate::{
     app::App,
     policy::{
-        client_rules::{Standing, Tier},
+        client_rules::{OTHER_METHOD, Standing, Tier},
         metadata_change,
     },
     protocol::{
@@ -101,9 +101,7 @@ impl Proposal {
         if standing.tier == Tier::Blocked {
             return refuse("the administrator of this server does not accept this client");
         }
-        if !standing.allows_grant(GrantType::AuthorizationCode, false) {
-            return refuse("the administrator does not let this client use authorization_code");
-        }
+        standing.check_grant(GrantType::AuthorizationCode, false)?;
         let auth_methods: Vec<AuthMethod> = client
             .metadata
             .auth_methods
@@ -118,9 +116,7 @@ impl Proposal {
             })
             .collect();
         if auth_methods.is_empty() {
-            return refuse(
-                "the administrator lets this client in only with another authentication method",
-            );
+            return refuse(OTHER_METHOD);
         }
         let catalog = &app.config.resources;
         catalog.check(&request.resources, &app.config.issuer, &standing)?;

@@ -28,9 +28,7 @@ pub(super) async fn redeem(request: Request<'_>) -> Result<TokenResponse, OAuthE
         return refuse("the client's document does not list the grant client_credentials");
     }
     let standing = standing(app, client, now).await?;
-    if !standing.allows_grant(GrantType::ClientCredentials, true) {
-        return refuse("the administrator does not let this client use client_credentials");
-    }
+    standing.check_grant(GrantType::ClientCredentials, true)?;
     if known.metadata.dpop_bound_access_tokens && jkt.is_none() {
         let told = "a DPoP proof is required: the client's document asks for bound tokens";
         return Err(OAuthError::new(ErrorCode::InvalidDpopProof, told));

@@ -132,13 +132,6 @@ pub fn check_client(
 ///
 /// `unauthorized_client`.
 pub fn check_allowed(standing: &Standing, method: AuthMethod) -> Result<(), OAuthError> {
-    let may = standing.allows_method(method)
-        && standing.allows_grant(GrantType::DeviceCode, method.is_confidential());
-    match may {
-        true => Ok(()),
-        false => Err(OAuthError::new(
-            ErrorCode::UnauthorizedClient,
-            "the administrator does not let this client sign in devices",
-        )),
-    }
+    standing.check_method(method)?;
+    standing.check_grant(GrantType::DeviceCode, method.is_confidential())
 }

@@ -143,10 +143,7 @@ async fn standing(
         None => app.clients.standing(client.id(), &[]),
     };
     let standing = standing.map_err(|refusal| refused(&refusal))?;
-    if !standing.allows_method(client.method()) {
-        let told = "the administrator does not let this client authenticate in this way";
-        return Err(OAuthError::new(ErrorCode::UnauthorizedClient, told));
-    }
+    standing.check_method(client.method())?;
     Ok(standing)
 }
 

@@ -39,10 +39,7 @@ pub(super) async fn redeem(request: Request<'_>) -> Result<TokenResponse, OAuthE
     let token = RefreshToken::open(text, &app.refresh_key).ok_or_else(unknown)?;
 
     let standing = standing(app, client, now).await?;
-    if !standing.allows_grant(GrantType::RefreshToken, client.is_confidential()) {
-        let told = "the administrator does not let this client use refresh_token";
-        return Err(OAuthError::new(ErrorCode::UnauthorizedClient, told));
-    }
+    standing.check_grant(GrantType::RefreshToken, client.is_confidential())?;
     check_footing(app, client, now).await?;
 
     let (access, idle, _) = lifetimes(app, client.is_confidential(), &standing);

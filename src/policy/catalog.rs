@@ -251,13 +251,14 @@ impl Catalog {
                 }
                 Some(resource) if standing.allows_resource(&resource.id, resource.open) => {}
                 Some(_) => {
-                    let told = "the administrator has not opened this resource to this client";
+                    let told = "the administrator has not opened this resource to this client: resources.open, or a rule about \
+                                the client with tier approved or with this resource in its resources, would";
                     return Err(OAuthError::new(ErrorCode::InvalidTarget, told));
                 }
                 None => {
                     return Err(OAuthError::new(
                         ErrorCode::InvalidTarget,
-                        "this server does not know the resource",
+                        "this server does not know the resource: it is none of [[resources]]",
                     ));
                 }
             }
@@ -342,8 +343,8 @@ impl Catalog {
             false => granted.filter(|scope| !is_of_people(scope)),
         };
         if granted.is_empty() && !asked.is_empty() {
-            let told =
-                "none of the requested scopes may be granted to this client for these resources";
+            let told = "none of the requested scopes may be granted to this client for these resources: a scope has to be \
+                        one of [[resources]] that is open to the client, and in the scope of its document, if that has one";
             return Err(OAuthError::new(ErrorCode::InvalidScope, told));
         }
         Ok(granted)

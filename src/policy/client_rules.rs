@@ -8,6 +8,7 @@ use super::client_document::Member;
 use crate::protocol::{
     client_metadata::{AuthMethod, ClientMetadata, GrantType},
     client_url::ClientUrl,
+    error::{ErrorCode, OAuthError},
 };
 
 /// How far a client is trusted, from nothing to everything.
@@ -393,6 +394,10 @@ pub fn standing<'a>(
     }
 }
 
+/// What a client is told that authenticates in no way that its rule allows.
+pub const OTHER_METHOD: &str =
+    "the administrator's rule about this client lets it in only with another authentication method";
+
 impl Standing {
     fn listed<T>(&self, list: impl Fn(&Rule) -> Option<T>) -> Option<T> {
         self.rule.as_ref().and_then(list)
@@ -412,13 +417,55 @@ impl Standing {
         }
     }
 
+    /// The same, as a refusal.
+    ///
+    /// # Errors
+    ///
+    /// `unauthorized_client`, naming what an administrator would change.
+    pub fn check_grant(&self, grant: GrantType, authenticates: bool) -> Result<(), OAuthError> {
+        if self.allows_grant(grant, authenticates) {
+            return Ok(());
+        }
+        let name = grant.as_str();
+        let by_rule = self
+            .listed(|rule| rule.grants.as_ref().map(|_| ()))
+            .is_some();
+        let told = match grant {
+            _ if by_rule => format!(
+                "the administrator's rule about this client does not let it use this grant: {name} is missing in its grants"
+            ),
+            GrantType::DeviceCode => "a client that does not authenticate signs in devices only where a rule of the \
+                administrator lists it: [[policy.clients]] with tier listed or with this grant in grants"
+                .to_owned(),
+            _ => format!(
+                "{name} is for clients that a rule of the administrator lists: [[policy.clients]] with tier listed or with \
+                 this grant in grants"
+            ),
+        };
+        Err(OAuthError::new(ErrorCode::UnauthorizedClient, told))
+    }
+
+    /// May it authenticate so, as a refusal?
+    ///
+    /// # Errors
+    ///
+    /// `unauthorized_client`, naming what an administrator would change.
+    pub fn check_method(&self, method: AuthMethod) -> Result<(), OAuthError> {
+        if self.allows_method(method) {
+            return Ok(());
+        }
+        let told = format!(
+            "{OTHER_METHOD}: {} is missing in its auth_methods",
+            method.as_str()
+        );
+        Err(OAuthError::new(ErrorCode::UnauthorizedClient, told))
+    }
+
     /// Is there something that it may do here, of what its document lists? Otherwise why not.
     pub fn check_use(&self, metadata: &ClientMetadata) -> Result<(), &'static str> {
         let mut methods = metadata.auth_methods.iter();
         if !methods.any(|method| self.allows_method(*method)) {
-            return Err(
-                "the administrator lets this client in only with another authentication method",
-            );
+            return Err(OTHER_METHOD);
         }
         let proves = metadata.auth_methods.iter().any(|it| it.is_confidential());
         let mut grants = metadata.grants.iter();
@@ -428,7 +475,8 @@ impl Standing {
         match grants.any(is_useful) {
             true => Ok(()),
             false => Err(
-                "the administrator lets this client use none of the grants that its document lists",
+                "the administrator lets this client use none of the grants that its document lists: a rule about it, \
+                 [[policy.clients]] with grants, would",
             ),
         }
     }

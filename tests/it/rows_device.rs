@@ -354,7 +354,7 @@ on_both! {
         let page = browser.submit(&question, &[("decision", "allow")]).await;
         let page = browser.follow(page).await;
         assert_eq!(page.status, 400, "{}", page.body);
-        assert!(page.body.contains("does not let this client sign in devices"), "{}", page.body);
+        assert!(page.body.contains("signs in devices only where a rule"), "{}", page.body);
         assert_eq!(open(&mut browser, &asked).await.status, 400);
         assert_eq!(told(&server, &client, &allowed).await, error(400, "unauthorized_client"));
 

@@ -1197,3 +1197,52 @@ fn f_22_a_resource_tells_clients_its_baseline() {
         "{bare}"
     );
 }
+
+/// Item 20: a refusal by policy names the key or the rule that would allow it.
+#[tokio::test]
+async fn f_23_a_refusal_by_policy_names_what_would_allow_it() {
+    let server = TestApp::new(Database::sqlite()).await;
+    let device = "urn:ietf:params:oauth:grant-type:device_code";
+    let members = json!({ "grant_types": ["authorization_code", device, "refresh_token"] });
+    let client = server.site.publish("/c.json", members);
+    let told = |page: &Page| {
+        page.json()["error_description"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    let page = server
+        .call("/device_authorization", &[("client_id", &client)], &[])
+        .await;
+    assert_eq!(refusal(&page), (400, "unauthorized_client".to_owned()));
+    assert!(told(&page).contains("[[policy.clients]]"), "{}", page.body);
+
+    let mut browser = server.signed_in().await;
+    let table = [
+        ("resource", "https://admin.example.com/", "tier approved"),
+        ("resource", "https://nowhere.example.com/", "[[resources]]"),
+        ("scope", "nowhere", "[[resources]]"),
+    ];
+    for (name, value, named) in table {
+        let flow = server.flow(&client).with(name, value);
+        let page = browser.get(&flow.target()).await;
+        let told = sent(&page, "error_description");
+        assert!(told.contains(named), "{name} {value}: {told}");
+    }
+    let rule = wayleave::policy::client_rules::Rule {
+        grants: Some(Vec::new()),
+        ..wayleave::policy::client_rules::Rule::new(
+            client.parse().unwrap(),
+            wayleave::policy::client_rules::Tier::Listed,
+        )
+    };
+    let now = server.app.clock.now();
+    server.app.store.put_client_rule(rule, now).await.unwrap();
+    server.app.clients.notice_changes().await.unwrap();
+    let page = browser.get(&server.flow(&client).target()).await;
+    let told = sent(&page, "error_description");
+    assert!(
+        told.contains("authorization_code is missing in its grants"),
+        "{told}"
+    );
+}
