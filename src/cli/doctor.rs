@@ -1,5 +1,6 @@
 //! `wayleave doctor`: has the installation what it needs? What was found, and what to do about it. It changes nothing.
 
+mod clients;
 mod clock;
 mod configuration;
 mod database;
@@ -24,9 +25,9 @@ use crate::{
 /// What `--help` says besides.
 const MORE: &str = "\
 It looks at the configuration and the files that hold secrets, at the database (its schema, whether it keeps what it \
-promises, whether it can be written), at the clock, the signing keys, the name servers and the certificate authorities, \
-and asks the running server at its issuer URL, as its clients do. It migrates, makes and repairs nothing. Run it as the \
-user that the server runs as, with the same configuration and environment.
+promises, whether it can be written), at the clock, the signing keys, the registered clients that need no PKCE, the name \
+servers and the certificate authorities, and asks the running server at its issuer URL, as its clients do. It migrates, \
+makes and repairs nothing. Run it as the user that the server runs as, with the same configuration and environment.
 
 The only questions to anybody else are one to the name servers, for example.com, and with --client those for that \
 client's document.
@@ -124,6 +125,7 @@ pub(super) async fn run(
     if let Some(store) = &store {
         findings.extend(clock::check(store, &clock).await);
         findings.extend(keys::check(config, store, &clock).await);
+        findings.push(clients::check(config, store).await);
         store.close().await;
     }
     findings.extend(outbound::check(config, options.client.as_deref(), &clock).await);

@@ -6,6 +6,9 @@ use super::model::{Device, Model, Op, Outcome, Sure, Violation};
 
 /// A used refresh token surely gives its successor again within this; the server's grace is 30 seconds.
 const SURELY_GRACE: Duration = Duration::from_secs(20);
+/// A code that comes again after this surely ends its grant; within 3 seconds the server takes it for a page that loaded
+/// twice, and ends nothing.
+const SURELY_REUSE: Duration = Duration::from_secs(6);
 
 /// A code and an assertion live for 60 seconds.
 pub(crate) const SURELY_FRESH: Duration = Duration::from_secs(50);
@@ -111,6 +114,7 @@ impl Model {
         };
         code.spent = Sure::Yes;
         let (family, is_fresh) = (code.family, code.issued.elapsed() < SURELY_FRESH);
+        let is_reuse = code.served.is_some_and(|at| at.elapsed() >= SURELY_REUSE);
         match (answer.before, answer.gives()) {
             (Sure::Yes, Some(_)) => answer.wrong("I2", "a code served twice"),
             (Sure::No, None) if is_fresh => {
@@ -120,11 +124,12 @@ impl Model {
                 let family = self.grant(token, answer.client_id, Some(text.to_owned()));
                 if let Some(code) = self.codes.get_mut(text) {
                     code.family = Some(family);
+                    code.served = Some(Instant::now());
                 }
                 Ok(())
             }
             (before, None) => {
-                if let (Sure::Yes, Some(family)) = (before, family) {
+                if let (Sure::Yes, Some(family), true) = (before, family, is_reuse) {
                     self.families[family].ended = Sure::Yes;
                 }
                 answer.is_invalid_grant()

@@ -133,6 +133,8 @@ pub(crate) struct Code {
     pub(crate) client_id: String,
     pub(crate) issued: Instant,
     pub(crate) spent: Sure,
+    /// When it was answered with a grant.
+    pub(crate) served: Option<Instant>,
     pub(crate) family: Option<usize>,
     pub(crate) touched: u32,
 }
@@ -224,7 +226,7 @@ impl Model {
                 let before = code.spent;
                 code.touched = kills;
                 code.spent.asked();
-                // Whoever redeems twice ends what the first time gave.
+                // Whoever redeems twice ends what the first time gave, unless it comes at once.
                 if let (Sure::Yes, Some(family)) = (before, code.family) {
                     self.families[family].ended.asked();
                     self.families[family].touched = kills;
@@ -301,6 +303,7 @@ impl Model {
             client_id: client_id.to_owned(),
             issued: Instant::now(),
             spent: Sure::No,
+            served: None,
             family: None,
             touched: self.kills,
         };

@@ -229,7 +229,7 @@ on_both! {
             &["configuration.tls", "configuration.danger", "configuration.encryption", "configuration.metrics"][..],
             &["configuration.examples", "configuration.files"],
             of_database,
-            &["keys", "keys.age", "dns", "authorities", "client"],
+            &["keys", "keys.age", "clients.pkce", "dns", "authorities", "client"],
             &["server", "server.issuer", "server.proxy", "server.ready"],
         ].concat();
         assert_eq!((visit.with("ok"), visit.code), (expected, Some(0)), "{}", visit.text);
@@ -307,6 +307,34 @@ on_both! {
         fs::write(installation.folder.join("key"), KEY).unwrap();
         installation.sql("UPDATE signing_keys SET private_key = 'plain:AAAA'").await;
         installation.visit(&[]).fails("keys", "in the database cannot be read", "signing_keys");
+    }
+
+    async fn clients_that_need_no_pkce_are_named(database) {
+        let mut installation = Installation::new(database).await;
+        let _server = installation.start();
+        let add = |name: &str, pkce: &str| {
+            let arguments = ["client", "add", name, "--redirect-uri", "https://wiki.example.com/cb", "--pkce", pkce];
+            assert_eq!(run(installation.command(&arguments), None).status.code(), Some(0), "{name}");
+        };
+        add("careful", "required");
+        let visit = installation.visit(&[]);
+        assert_eq!(visit.finding("clients.pkce").0, "ok", "{}", visit.text);
+        assert!(!visit.text.contains("careful"), "{}", visit.text);
+
+        add("wiki", "nonce");
+        let visit = installation.visit(&[]);
+        assert_eq!(visit.finding("clients.pkce").0, "ok", "{}", visit.text);
+        assert!(visit.finding("clients.pkce").1.ends_with(": wiki"), "{}", visit.text);
+
+        add("old-forum", "optional");
+        installation.visit(&[]).warns("clients.pkce", ": old-forum", "pkce");
+
+        let registered = format!(
+            "[{{ client_id = 'files', redirect_uris = ['https://files.example.com/cb'], pkce = 'optional', client_secret_sha256 = '{}' }}]",
+            "A".repeat(43)
+        );
+        installation.set("WAYLEAVE_CLIENTS__REGISTERED", registered);
+        installation.visit(&[]).warns("clients.pkce", ": files, old-forum", "pkce");
     }
 
     async fn a_clock_that_was_set_back_is_told_from_what_was_written(database) {
