@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn f_19_a_code_without_a_challenge_takes_its_redirect_uri_and_no_verifier() {
+    fn x_12_f_19_a_code_without_a_challenge_takes_its_redirect_uri_and_no_verifier() {
         let binding = Binding {
             client_id: "web".parse().unwrap(),
             redirect_uri: "https://web.example.com/cb".to_owned(),

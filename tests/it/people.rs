@@ -182,7 +182,7 @@ async fn add(store: &Store, name: &str, about: Description) -> Result<(), Accoun
 }
 
 on_both! {
-    async fn people_sign_in_with_names_of_any_script_however_they_are_typed(database) {
+    async fn f_24_people_sign_in_with_names_of_any_script_however_they_are_typed(database) {
         let server = TestApp::new(database).await;
         for (name, kept) in [("Zoe\u{308}", "zoë"), ("Łukasz", "łukasz"), ("ИВАН", "иван"), ("エイダ", "エイダ")] {
             let (code, told) = tell(&server, &["user", "add", name, "--password-stdin"], Some(PASSWORD));
@@ -201,7 +201,7 @@ on_both! {
         }
     }
 
-    async fn people_sign_in_with_a_verified_address_and_with_no_other(database) {
+    async fn f_25_people_sign_in_with_a_verified_address_and_with_no_other(database) {
         let server = TestApp::new(database).await;
         assert_eq!(sign_in(&server, "ada@example.com", PASSWORD).await, 422);
         done(&server, &["user", "set", "ada", "--email", "Ada@Example.com"]);
@@ -347,7 +347,7 @@ on_both! {
         }
     }
 
-    async fn an_account_has_a_life_cycle_by_command(database) {
+    async fn f_27_an_account_has_a_life_cycle_by_command(database) {
         let server = TestApp::new(database).await;
         let table: &[(&[&str], Option<&str>, i32, &str)] = &[
             (&["enable", "ada"], None, 1, "no disabled account named ada"),

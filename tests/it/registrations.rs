@@ -76,7 +76,7 @@ async fn redeem(server: &TestApp, flow: &Flow, secret: &str) -> Page {
 }
 
 on_both! {
-    async fn a_registered_client_may_be_called_as_other_servers_called_it(database) {
+    async fn f_26_a_registered_client_may_be_called_as_other_servers_called_it(database) {
         let server = TestApp::new(database).await;
         let callback = server.site.url("/callback");
         for name in ["grafana@example.com", "apps/wiki:2", "spiffe://example.org/wiki", "urn:example:a(b),c%2Cd;e='f'"] {
@@ -102,7 +102,7 @@ on_both! {
         }
     }
 
-    async fn a_registration_changes_and_its_secret_stays(database) {
+    async fn f_28_a_registration_changes_and_its_secret_stays(database) {
         let server = TestApp::new(database).await;
         let old = server.site.url("/callback");
         let added = ["add", "wiki", "--name", "Wiki", "--redirect-uri", &old, "--first-party", "--resource", "https://notes.example.com/mcp"];
@@ -194,7 +194,7 @@ on_both! {
         assert_eq!(page.json()["error"], "invalid_client");
     }
 
-    async fn a_secret_is_replaced_while_both_work(database) {
+    async fn f_29_a_secret_is_replaced_while_both_work(database) {
         let server = TestApp::new(database).await;
         let added = ["add", "job", "--grant", "client_credentials"];
         let first = secret(&done(&server, &added).await);
