@@ -20,6 +20,7 @@ use governor::{
     state::{InMemoryState, NotKeyed},
 };
 
+use ipnet::IpNet;
 use moka::sync::Cache;
 
 use self::per_key::PerKey;
@@ -144,6 +145,24 @@ pub fn network(source: IpAddr) -> IpAddr {
     }
 }
 
+/// The networks of an address, the smallest first, each with how many times the smallest one's quota it has: an IPv4
+/// address alone; of an IPv6 address its /64, /56 and /48, because providers give out each of them to one subscriber.
+pub fn networks(source: IpAddr) -> impl Iterator<Item = (IpNet, u32)> {
+    let of = move |prefix: u8, quotas: u32| {
+        let net = IpNet::new_assert(source, prefix);
+        (net.trunc(), quotas)
+    };
+    let (first, wider): (_, &[(u8, u32)]) = match source {
+        IpAddr::V4(_) => (of(32, 1), &[]),
+        IpAddr::V6(_) => (of(64, 1), &[(56, 4), (48, 16)]),
+    };
+    std::iter::once(first).chain(
+        wider
+            .iter()
+            .map(move |(prefix, quotas)| of(*prefix, *quotas)),
+    )
+}
+
 /// Our clock, as the limiter reads it.
 #[derive(Clone, Debug)]
 struct Ticks(Clock);
@@ -239,5 +258,28 @@ mod tests {
         let of = |text: &str| network(text.parse().unwrap()).to_string();
         assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:1"));
         assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
+    }
+
+    #[test]
+    fn wider_networks_of_an_ipv6_address_have_more_of_a_quota() {
+        let of = |text: &str| -> Vec<_> {
+            networks(text.parse().unwrap())
+                .map(|(network, quotas)| (network.to_string(), quotas))
+                .collect()
+        };
+        let expected = |all: &[(&str, u32)]| -> Vec<_> {
+            all.iter()
+                .map(|(net, quotas)| ((*net).to_owned(), *quotas))
+                .collect()
+        };
+        assert_eq!(of("192.0.2.7"), expected(&[("192.0.2.7/32", 1)]));
+        assert_eq!(
+            of("2001:db8:1:2ab::7"),
+            expected(&[
+                ("2001:db8:1:2ab::/64", 1),
+                ("2001:db8:1:200::/56", 4),
+                ("2001:db8:1::/48", 16)
+            ])
+        );
     }
 }
