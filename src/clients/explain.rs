@@ -216,7 +216,9 @@ fn on_the_wire() -> impl Iterator<Item = &'static str> {
 }
 
 fn in_the_document() -> impl Iterator<Item = &'static str> {
-    client_metadata::rules()
+    client_metadata::Rule::ALL
+        .into_iter()
+        .map(client_metadata::Rule::name)
         .chain([KID])
         .chain(document_policy())
         .chain([USE])
@@ -345,12 +347,12 @@ impl Clients {
     ) {
         for judged in client_metadata::judge(client_id, body) {
             match judged.verdict {
-                client_metadata::Verdict::Pass => report.line(judged.rule, None),
+                client_metadata::Verdict::Pass => report.line(judged.rule.name(), None),
                 client_metadata::Verdict::Fail(error) => {
-                    report.line(judged.rule, Some(error.to_string()))
+                    report.line(judged.rule.name(), Some(error.to_string()))
                 }
                 client_metadata::Verdict::NotReached => {
-                    report.not_reached([judged.rule].into_iter())
+                    report.not_reached([judged.rule.name()].into_iter())
                 }
             }
         }

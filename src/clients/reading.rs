@@ -245,7 +245,7 @@ pub(super) fn read(
     fetched_at: UnixTime,
 ) -> Result<Client, Refusal> {
     let metadata = client_metadata::parse(client_id, document)
-        .map_err(|error| Refusal::invalid(error.rule(), error.to_string()))?;
+        .map_err(|error| Refusal::invalid(error.rule().name(), error.to_string()))?;
     Ok(Client {
         metadata,
         digest: Digest::of(document),

@@ -92,7 +92,10 @@ impl Row {
     /// What is wrong with what came of it.
     fn complaint(&self) -> Option<String> {
         let got = client_metadata::parse(&self.at(), &self.bytes());
-        let outcome = got.as_ref().map(|_| ()).map_err(|error| error.rule());
+        let outcome = got
+            .as_ref()
+            .map(|_| ())
+            .map_err(|error| error.rule().name());
         if let Some(complaint) = self.expect.complaint(self.rule.as_deref(), outcome) {
             return Some(format!("was {complaint}"));
         }
