@@ -157,10 +157,14 @@ async fn sweep(app: App) {
     let mut tick = tokio::time::interval(SWEEP);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut turn = Turn::default();
+    let interaction = i64::from(app.config.login.interaction.get());
     loop {
         tick.tick().await;
         loop {
-            match app.store.sweep_in_turn(&mut turn, app.clock.now()).await {
+            let swept = app
+                .store
+                .sweep_in_turn(&mut turn, interaction, app.clock.now());
+            match swept.await {
                 Ok(_) if turn.is_anothers() => {
                     tracing::debug!("another process deletes expired rows");
                     break;

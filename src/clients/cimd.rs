@@ -23,7 +23,7 @@ use crate::{
     config::Config,
     fetch::{Charge, FetchError, Fetcher, FetcherError, Resolver},
     policy::{
-        client_document::{self, Allowed},
+        client_document::{self, Allowed, Member},
         client_rules::{Standing, Tier},
         client_url::{self, Rules},
     },
@@ -189,6 +189,22 @@ impl Clients {
         }
         client_url::check(client_id, &self.url_rules())
             .map_err(|rule| Refusal::invalid(rule.name, rule.told))
+    }
+
+    /// Judges where an address in a document leads, by its host and port, before it is dialled: as a client identifier there.
+    /// `member` says which it is.
+    ///
+    /// # Errors
+    ///
+    /// The rule that refuses it.
+    pub(super) fn check_place(&self, member: Member, url: &Url) -> Result<(), Refusal> {
+        let refuse = |rule: &'static str, told: &str| {
+            Refusal::invalid(rule, told.replace("client_id", member.as_str()))
+        };
+        let place =
+            ClientUrl::of_place(url).map_err(|error| refuse(error.rule(), &error.to_string()))?;
+        client_url::check_place(&place, &self.url_rules())
+            .map_err(|rule| refuse(rule.name, rule.told))
     }
 
     /// Is it one of the documents that we serve for developers?

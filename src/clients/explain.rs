@@ -383,6 +383,7 @@ impl Clients {
                 .err()
                 .map(str::to_owned),
         );
+        self.explain_addresses(report, &client);
         if let Err(error) = client.check_code_flow() {
             report.notes.push(format!(
                 "It cannot ask people to sign in with a browser: {}.",
@@ -390,6 +391,24 @@ impl Clients {
             ));
         }
         report.document = Some(summary(&client, fresh_for));
+    }
+
+    /// Other addresses in the document that are not asked. They refuse no document.
+    fn explain_addresses(&self, report: &mut Report, client: &Client) {
+        let metadata = &client.metadata;
+        let logo = metadata.logo_uri.as_deref();
+        if let Some(Err(told)) = logo.map(|uri| self.logo_address(uri)) {
+            report
+                .notes
+                .push(format!("Its logo is not read and not shown: {told}."));
+        }
+        let keys = metadata.jwks_uri.as_deref();
+        if let Some(Err(refusal)) = keys.map(|uri| self.key_set_address(uri)) {
+            report.notes.push(format!(
+                "Its keys are not read, so it cannot prove itself: {}.",
+                refusal.told
+            ));
+        }
     }
 }
 

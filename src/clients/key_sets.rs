@@ -182,7 +182,7 @@ impl Clients {
     }
 
     /// A `jwks_uri` is held to what a client identifier is held to: it is read as one is.
-    fn key_set_address(&self, uri: &str) -> Result<ClientUrl, Refusal> {
+    pub(super) fn key_set_address(&self, uri: &str) -> Result<ClientUrl, Refusal> {
         let invalid = |told: &str| {
             Refusal::invalid("document.jwks_uri", told.replace("client_id", "jwks_uri"))
         };

@@ -16,6 +16,7 @@ use crate::{
     grants::approval::{Proposal, PushedAs},
     policy::{Facts, Verdict, decide},
     protocol::{
+        authorize,
         client::{Client, Digest},
         client_id::ClientId,
         error::{ErrorCode, OAuthError},
@@ -36,9 +37,6 @@ use crate::{
         session::{self, CurrentSession},
     },
 };
-
-/// Longest request that can be carried through the sign-in page, encoded.
-const LONGEST: usize = 7_000;
 
 /// Answers an authorization request, or sends its person to the page that is needed first.
 pub(crate) async fn authorize(
@@ -146,11 +144,7 @@ fn read(
     } else {
         Params::parse(query.as_bytes()).map_err(refuse)?
     };
-    if params.encode().len() > LONGEST {
-        return Err(refuse(OAuthError::invalid_request(
-            "the request is longer than 7000 bytes",
-        )));
-    }
+    authorize::check_length(&params).map_err(refuse)?;
     Ok(params)
 }
 
@@ -334,7 +328,18 @@ impl Incoming<'_> {
             just_allowed: false,
             now,
         };
-        match (decide(&facts), session) {
+        let verdict = decide(&facts);
+        // What follows writes something down.
+        if let (Verdict::Consent | Verdict::Pass, Some(session)) = (&verdict, &session)
+            && let Err(wait) = app.limits.authorizations.charge(&session.row.subject)
+        {
+            let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX);
+            let told =
+                "this person has been sent here too often within a minute; try again shortly";
+            let error = OAuthError::new(ErrorCode::TemporarilyUnavailable, told);
+            return Ok(callback.error(&error.retry_after(seconds.saturating_add(1))));
+        }
+        match (verdict, session) {
             (Verdict::Refuse(error), _) => Ok(callback.error(&error)),
             (Verdict::Consent, Some(session)) => self.park(&proposal, &session).await,
             (Verdict::Pass, Some(session)) => {

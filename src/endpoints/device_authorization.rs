@@ -125,16 +125,9 @@ async fn start(app: &App, incoming: Incoming) -> Result<Started, OAuthError> {
 
 /// May another device wait?
 async fn check_room(app: &App, now: UnixTime) -> Result<(), OAuthError> {
-    let devices = &app.limits.devices;
-    let may = match devices.begin() {
-        Some(may) => may,
-        None => {
-            let waiting = app.store.waiting_devices(now).await;
-            devices.counted(waiting.map_err(store_failed)?);
-            devices.begin().unwrap_or(true)
-        }
-    };
-    match may {
+    let waiting = app.store.waiting_devices(now);
+    let may = app.limits.devices.may_wait(now, waiting).await;
+    match may.map_err(store_failed)? {
         true => Ok(()),
         false => Err(OAuthError::unavailable("too many devices are waiting").retry_after(60)),
     }

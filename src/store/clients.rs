@@ -2,6 +2,7 @@
 
 use super::{
     Store, StoreError,
+    caps::{EVENTS_OF_CLIENT, REASON},
     columns::row,
     dialect::{on_connection, on_reads},
     statements,
@@ -40,9 +41,6 @@ statements! {
     BUMP = "UPDATE revisions SET value = value + 1 WHERE name = 'clients'";
     REVISION = "SELECT value FROM revisions WHERE name = 'clients'";
 }
-
-/// Lines of history that are kept of one client: one that changes at every look fills no disk.
-const EVENTS_KEPT: i64 = 1_000;
 
 row! {
     /// The last good copy of a client's document, and what its host said since.
@@ -178,8 +176,8 @@ pub(super) async fn write_event(
             .bind(&event.answer)
             .execute(&mut *c)
             .await?;
-        if number > EVENTS_KEPT {
-            sqlx::query(OLD_EVENTS_OUT).bind(client_id).bind(number - EVENTS_KEPT).execute(c).await?;
+        if number > EVENTS_OF_CLIENT {
+            sqlx::query(OLD_EVENTS_OUT).bind(client_id).bind(number - EVENTS_OF_CLIENT).execute(c).await?;
         }
     });
     Ok(())
@@ -266,6 +264,7 @@ impl Store {
         rule: &'static str,
         because: String,
     ) -> Result<(), StoreError> {
+        let because: String = because.chars().take(REASON).collect();
         self.write_one(move |mut connection| {
             Box::pin(async move {
                 on_connection!(&mut connection, c => {
@@ -289,6 +288,7 @@ impl Store {
         confirm: Option<i64>,
         version: Option<Digest>,
     ) -> Result<Gone, StoreError> {
+        let because: String = because.chars().take(REASON).collect();
         self.write(move |mut connection| {
             Box::pin(async move {
                 let id = client_id.as_str();

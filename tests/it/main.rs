@@ -5,6 +5,7 @@
 )]
 
 mod authorize;
+mod caps;
 mod chromium;
 mod client_document;
 mod client_policy;
