@@ -2,22 +2,14 @@
 
 mod failures;
 mod per_key;
+mod rate;
 mod room;
 mod sign_ins;
 
 use std::{
-    hash::Hash,
     net::{IpAddr, Ipv6Addr},
     num::NonZeroU32,
     time::Duration,
-};
-
-use governor::{
-    Quota, RateLimiter,
-    clock::Clock as _,
-    middleware::NoOpMiddleware,
-    nanos::Nanos,
-    state::{InMemoryState, NotKeyed},
 };
 
 use ipnet::IpNet;
@@ -26,6 +18,7 @@ use moka::sync::Cache;
 pub use self::{
     failures::{Failures, Guess, Guesses},
     per_key::PerKey,
+    rate::{Quota, Rate, Taken},
     room::Room,
     sign_ins::SignIns,
 };
@@ -133,7 +126,7 @@ impl Devices {
     }
 }
 
-/// The network of an address, as limits count them: an IPv4 address or an IPv6 /64.
+/// The smallest network of an address: an IPv4 address or an IPv6 /64.
 pub fn network(source: IpAddr) -> IpAddr {
     match source {
         IpAddr::V4(_) => source,
@@ -161,51 +154,6 @@ pub fn networks(source: IpAddr) -> impl Iterator<Item = (IpNet, u32)> {
     )
 }
 
-/// Our clock, as the limiter reads it.
-#[derive(Clone, Debug)]
-struct Ticks(Clock);
-
-impl governor::clock::Clock for Ticks {
-    type Instant = Nanos;
-
-    fn now(&self) -> Nanos {
-        Nanos::from(self.0.monotonic())
-    }
-}
-
-/// So many of one key in so much time.
-#[derive(Debug)]
-pub struct Rate {
-    quota: Quota,
-    clock: Ticks,
-    of: PerKey<RateLimiter<NotKeyed, InMemoryState, Ticks, NoOpMiddleware<Nanos>>>,
-}
-
-impl Rate {
-    /// Every key has the whole quota.
-    pub fn new(quota: Quota, clock: &Clock) -> Self {
-        Self {
-            quota,
-            clock: Ticks(clock.clone()),
-            of: PerKey::new(quota.burst_size_replenished_in()),
-        }
-    }
-
-    /// Charges one to a key.
-    ///
-    /// # Errors
-    ///
-    /// How long to wait, when its quota is spent.
-    pub fn charge(&self, key: &(impl Hash + ?Sized)) -> Result<(), Duration> {
-        let limiter = self.of.of(key, || {
-            RateLimiter::direct_with_clock(self.quota, self.clock.clone())
-        });
-        limiter
-            .check()
-            .map_err(|until| until.wait_time_from(self.clock.now()))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -223,12 +171,12 @@ mod tests {
     #[test]
     fn v_10_a_network_starts_ten_devices_a_minute() {
         let (limits, clock) = limits();
-        let start = || limits.device_requests.charge("192.0.2.1");
+        let start = || limits.device_requests.charge(address(1));
         assert!((0..10).all(|_| start().is_ok()));
         assert!(start().is_err_and(|wait| wait <= Duration::from_secs(6)));
         clock.advance(6);
         assert!(start().is_ok() && start().is_err());
-        assert!(limits.device_requests.charge("192.0.2.2").is_ok());
+        assert!(limits.device_requests.charge(address(2)).is_ok());
     }
 
     #[test]

@@ -92,7 +92,7 @@ impl Clients {
     /// Hash and PNG, or why there is none; nothing when it was us who had no time to ask for it.
     async fn look_for_logo(&self, logo_uri: &str) -> Option<Result<(String, String), String>> {
         match self.fetch_logo(logo_uri).await {
-            Err(LogoError::Fetch(FetchError::Busy | FetchError::Budget(..))) => None,
+            Err(LogoError::Fetch(FetchError::Busy | FetchError::Budget(_))) => None,
             logo => Some(logo.map_err(|error| error.to_string())),
         }
     }
@@ -110,7 +110,7 @@ impl Clients {
             accept: "image/png, image/webp, image/jpeg",
             max_bytes: self.0.max_logo_bytes,
         };
-        let (_, fetched) = self.0.fetcher.get(&url, wanted, Charge::Stranger).await;
+        let (_, fetched) = self.0.fetcher.get(&url, wanted, Charge::Known(None)).await;
         let fetched = fetched.map_err(LogoError::Fetch)?;
         let png = {
             // One at a time: it takes memory.

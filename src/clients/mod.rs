@@ -1,6 +1,7 @@
 //! Who is asking? From a client identifier to a client: from memory, from the database, or from its host.
 
 mod advice;
+mod asker;
 mod authenticate;
 mod cimd;
 mod explain;
@@ -15,6 +16,7 @@ mod standings;
 mod watch;
 
 pub use self::{
+    asker::Asker,
     authenticate::{Attempt, AuthenticatedClient, LookUp, METHODS, claimed, refused, unproven},
     cimd::{Clients, Footing, Reread},
     explain::{Facts, Line, Report, Summary, Verdict},

@@ -11,7 +11,7 @@ use http::{Extensions, HeaderMap, Method, StatusCode, Uri, header};
 
 use crate::{
     app::App,
-    clients::{Refusal, Reread},
+    clients::{Asker, Refusal, Reread},
     fetch::LOOP_MARKER,
     grants::approval::{Proposal, PushedAs},
     policy::{Facts, Verdict, decide},
@@ -251,7 +251,10 @@ impl Incoming<'_> {
     ) -> Result<Option<Arc<Client>>, Refusal> {
         let (clients, now) = (&self.app.clients, self.now);
         match is_signed_in {
-            true => clients.resolve(client_id, self.source, now).await.map(Some),
+            true => {
+                let asker = Asker::SignedIn(self.source);
+                clients.resolve(client_id, asker, now).await.map(Some)
+            }
             // The answer is a refusal in any case, and the last good copy knows where it goes.
             false if self.is_silent() => clients.last_good_copy(client_id, now).await,
             false => clients.known(client_id, now).await,
@@ -331,7 +334,7 @@ impl Incoming<'_> {
         let verdict = decide(&facts);
         // What follows writes something down.
         if let (Verdict::Consent | Verdict::Pass, Some(session)) = (&verdict, &session)
-            && let Err(wait) = app.limits.authorizations.charge(&session.row.subject)
+            && let Err(wait) = app.limits.authorizations.take(&session.row.subject)
         {
             let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX);
             let told =
@@ -376,7 +379,11 @@ impl Incoming<'_> {
             Err(error) => error,
         };
         let newer = match signed_in && self.pushed.is_none() {
-            true => match app.clients.reread(&client, self.source, now).await {
+            true => match app
+                .clients
+                .reread(&client, Asker::SignedIn(self.source), now)
+                .await
+            {
                 Reread::Newer(newer) => Some(newer),
                 Reread::Same | Reread::NotNow(_) => None,
             },

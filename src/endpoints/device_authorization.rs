@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::{
     app::App,
-    clients::{LookUp, refused},
+    clients::{Asker, LookUp, refused},
     grants::{
         device_code::{Proposal, check_allowed},
         store_failed,
@@ -148,7 +148,7 @@ async fn judged(app: &App, incoming: &Incoming) -> Result<(Arc<Client>, Standing
         Some(client) => Arc::clone(client),
         None => app
             .clients
-            .resolve(asking.id(), incoming.source, incoming.now)
+            .resolve(asking.id(), Asker::Anonymous(incoming.source), incoming.now)
             .await
             .map_err(|refusal| refused(&refusal))?,
     };

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::{
     app::App,
-    clients::{LookUp, refused},
+    clients::{Asker, LookUp, refused},
     grants::{
         approval::{Proposal, PushedAs},
         store_failed,
@@ -156,8 +156,9 @@ async fn client(app: &App, incoming: &Incoming) -> Result<Arc<Client>, OAuthErro
     if let Some(known) = incoming.client.known() {
         return Ok(Arc::clone(known));
     }
+    let asker = Asker::Anonymous(incoming.source);
     let resolved = app
         .clients
-        .resolve(incoming.client.id(), incoming.source, incoming.now);
+        .resolve(incoming.client.id(), asker, incoming.now);
     resolved.await.map_err(|refusal| refused(&refusal))
 }

@@ -38,6 +38,8 @@ statements! {
     OLD_EVENTS_OUT = "DELETE FROM client_events WHERE client_id = $1 AND number <= $2";
     REVOKE_GRANTS = "UPDATE grants SET revoked_at = $2, revoked_because = $3 WHERE client_id = $1 AND revoked_at IS NULL";
     USED_BY = "SELECT COUNT(DISTINCT subject) FROM consents WHERE client_id = $1 AND expires_at > $2";
+    IS_USED = "SELECT COUNT(*) FROM (SELECT 1 AS used FROM consents WHERE client_id = $1 AND expires_at > $2 \
+               UNION ALL SELECT 1 AS used FROM grants WHERE client_id = $1 AND revoked_at IS NULL AND ends_at > $2 LIMIT 1) AS uses";
     BUMP = "UPDATE revisions SET value = value + 1 WHERE name = 'clients'";
     REVISION = "SELECT value FROM revisions WHERE name = 'clients'";
 }
@@ -228,6 +230,18 @@ impl Store {
             sqlx::query_as(USED_BY).bind(client_id.as_str()).bind(now.0).fetch_one(c).await?
         });
         Ok(count)
+    }
+
+    /// Has anybody a consent for it that stands, or a grant?
+    pub async fn is_client_used(
+        &self,
+        client_id: &ClientId,
+        now: UnixTime,
+    ) -> Result<bool, StoreError> {
+        let (count,): (i64,) = on_reads!(self, c => {
+            sqlx::query_as(IS_USED).bind(client_id.as_str()).bind(now.0).fetch_one(c).await?
+        });
+        Ok(count > 0)
     }
 
     /// Keeps a version, its line of history, and what it leads to, in one unit of work.

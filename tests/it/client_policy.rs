@@ -13,7 +13,7 @@ use crate::{
     process::wayleave,
     support::{
         Answer, ClientSite, Database, TestApp,
-        app::{PASSWORD, param},
+        app::{PASSWORD, anybody, param},
         on_both,
     },
 };
@@ -140,7 +140,6 @@ on_both! {
         let client = local(&server, "/c.json", json!({}));
         let callback = server.site.url("/callback");
         let id = client.parse().unwrap();
-        let anybody = "192.0.2.7".parse().unwrap();
         let versions = [
             json!({}),
             json!({ "contacts": ["mailto:a@example.com"] }),
@@ -154,7 +153,7 @@ on_both! {
             } else {
                 local(&server, "/c.json", members.clone());
             }
-            server.app.clients.resolve(&id, anybody, server.app.clock.now()).await.unwrap();
+            server.app.clients.resolve(&id, anybody(), server.app.clock.now()).await.unwrap();
             server.app.clock.advance(700);
         }
         let text = out(&command(&server, &["client", "history", &client]));
@@ -183,12 +182,11 @@ on_both! {
         server.site.publish("/c.json", json!({ "token_endpoint_auth_method": "private_key_jwt", "jwks": keys }));
         server.app.clock.advance(700);
         let id = client.parse().unwrap();
-        let anybody = "192.0.2.7".parse().unwrap();
-        server.app.clients.resolve(&id, anybody, server.app.clock.now()).await.unwrap();
+        server.app.clients.resolve(&id, anybody(), server.app.clock.now()).await.unwrap();
         assert_eq!(server.refresh(&client, &token).await.status, 200);
         server.site.publish("/c.json", json!({}));
         server.app.clock.advance(700);
-        server.app.clients.resolve(&id, anybody, server.app.clock.now()).await.unwrap();
+        server.app.clients.resolve(&id, anybody(), server.app.clock.now()).await.unwrap();
         assert_eq!(server.refresh(&client, &token).await.status, 400);
         let history = server.app.store.client_events(id.url().unwrap()).await.unwrap();
         assert!(history.last().unwrap().answer.contains("revoked"), "{history:?}");
@@ -781,8 +779,12 @@ async fn a_slow_logo_is_fetched_once_and_holds_up_no_other() {
         let client = server.site.publish(&path, json!({ "logo_uri": logo }));
         // Its document is known before the site hangs.
         let (id, now) = (client.parse().unwrap(), server.app.clock.now());
-        let source = "127.0.0.1".parse().unwrap();
-        server.app.clients.resolve(&id, source, now).await.unwrap();
+        server
+            .app
+            .clients
+            .resolve(&id, anybody(), now)
+            .await
+            .unwrap();
         targets.push(server.flow(&client).with("prompt", "consent").target());
     }
     let before = server.site.connections();

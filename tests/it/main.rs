@@ -32,6 +32,7 @@ mod rows_dns;
 mod rows_document;
 mod rows_dpop;
 mod rows_field;
+mod rows_flood;
 mod rows_http;
 mod rows_keys;
 mod rows_listener;

@@ -13,7 +13,7 @@ use wayleave::{
 
 use crate::support::{
     Browser, Database, Locked, Page, Signer, TestApp,
-    app::{PASSWORD, call, param},
+    app::{PASSWORD, anybody, call, param},
     on_both,
     signer::ASSERTION_TYPE,
 };
@@ -397,9 +397,9 @@ async fn slow_key_sets_leave_half_of_the_places_of_programs() {
     );
     let keys = crate::support::Answer::json(signer.jwks().to_string());
     server.site.answer("/jwks", keys);
-    let (id, anybody) = (proven.parse().unwrap(), [192, 0, 2, 1].into());
+    let id = proven.parse().unwrap();
     let now = server.app.clock.now();
-    let known = server.app.clients.resolve(&id, anybody, now).await;
+    let known = server.app.clients.resolve(&id, anybody(), now).await;
     known.unwrap();
     let asked = server.site.requests().len();
     let redeem = || {
