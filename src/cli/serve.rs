@@ -1,5 +1,7 @@
 //! `wayleave serve`.
 
+#[cfg(unix)]
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::{
     fs::{File, OpenOptions, TryLockError},
     io::Write,
@@ -102,14 +104,19 @@ fn lock(database: &Path) -> anyhow::Result<File> {
     let mut path = database.as_os_str().to_owned();
     path.push(".lock");
     let path = Path::new(&path);
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(path);
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(false).write(true);
+    // Whoever may open it may lock it, and so keep the server from starting.
+    #[cfg(unix)]
+    options.mode(0o600);
+    let file = options.open(path);
     let file = file.with_context(|| format!("database.url: cannot write {}", path.display()))?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => {
+            #[cfg(unix)]
+            restrict(&file, path);
+            Ok(file)
+        }
         Err(TryLockError::WouldBlock) => {
             bail!(
                 "database.url: {} is in use by another wayleave process",
@@ -119,6 +126,15 @@ fn lock(database: &Path) -> anyhow::Result<File> {
         Err(TryLockError::Error(error)) => {
             bail!("database.url: cannot lock {}: {error}", path.display())
         }
+    }
+}
+
+/// A lock file of an earlier version may be open to others.
+#[cfg(unix)]
+fn restrict(file: &File, path: &Path) {
+    let ours_alone = std::fs::Permissions::from_mode(0o600);
+    if let Err(error) = file.set_permissions(ours_alone) {
+        tracing::warn!(path = %path.display(), %error, "the lock file cannot be kept from others");
     }
 }
 

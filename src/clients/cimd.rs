@@ -14,6 +14,7 @@ use super::{
     flights::{Flight, Flights},
     key_sets::{KeySets, resting},
     memory::{Cached, Memory},
+    pictures::Pictures,
     reading::read,
     refusal::{Refusal, RefusalKind},
     standings::Standings,
@@ -70,6 +71,8 @@ pub(super) struct Inner {
     pub(super) max_logo_bytes: usize,
     /// Logos that are looked for, by their clients.
     pub(super) logos: Flights<()>,
+    /// Logos as they are shown.
+    pub(super) pictures: Pictures,
     /// Held while a logo is decoded.
     pub(super) decoding: tokio::sync::Mutex<()>,
     loopback: bool,
@@ -126,6 +129,7 @@ impl Clients {
             max_logo_bytes: usize::try_from(config.fetch.max_logo_bytes.get())
                 .unwrap_or(usize::MAX),
             logos: Flights::new(),
+            pictures: Pictures::new(),
             decoding: tokio::sync::Mutex::default(),
             loopback: config.danger.allow_loopback_clients,
             special_names: config.danger.allow_loopback_clients

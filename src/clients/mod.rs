@@ -10,6 +10,7 @@ mod history;
 mod key_sets;
 mod logos;
 mod memory;
+mod pictures;
 mod reading;
 mod refusal;
 mod standings;
@@ -20,6 +21,7 @@ pub use self::{
     authenticate::{Attempt, AuthenticatedClient, LookUp, METHODS, claimed, refused, unproven},
     cimd::{Clients, Footing, Reread},
     explain::{Facts, Line, Report, Summary, Verdict},
+    pictures::Picture,
     refusal::{Refusal, RefusalKind},
     standings::Standings,
     watch::{BackedOff, Refused},
