@@ -8,17 +8,14 @@ use serde_json::json;
 use super::{
     Usage,
     client_rules::Trust,
-    open,
+    context::AdminContext,
     registration::{Add, SecretCommand, Set},
 };
 use crate::{
-    clients::Clients,
     config::Config,
-    fetch::Resolver,
     policy::metadata_change::Change,
     protocol::{client_metadata, client_url::ClientUrl},
-    store::Store,
-    time::{Clock, UnixTime, in_rfc_3339},
+    time::in_rfc_3339,
     words::{self, used_by},
 };
 
@@ -86,39 +83,15 @@ pub(super) enum Command {
     },
 }
 
-/// What the commands work with.
-pub(super) struct Desk<'a> {
-    pub(super) config: &'a Config,
-    pub(super) store: Store,
-    pub(super) clients: Clients,
-    pub(super) now: UnixTime,
-    pub(super) as_json: bool,
-}
-
 /// Runs `wayleave client …`.
 pub(super) async fn run(command: Command, config: &Config, as_json: bool) -> anyhow::Result<()> {
-    let desk = Desk::open(config, as_json).await?;
-    let done = desk.run(command).await;
-    desk.store.close().await;
+    let context = AdminContext::open(config, as_json).await?;
+    let done = context.run(command).await;
+    context.store.close().await;
     done
 }
 
-impl<'a> Desk<'a> {
-    pub(super) async fn open(config: &'a Config, as_json: bool) -> anyhow::Result<Self> {
-        let store = open(config).await?;
-        let clock = Clock::system();
-        let clients = Clients::new(config, store.clone(), Resolver::of(config), &clock)
-            .map_err(|error| Usage(error.to_string()))?;
-        clients.standings().reload(&store).await?;
-        Ok(Self {
-            config,
-            store,
-            clients,
-            now: clock.now(),
-            as_json,
-        })
-    }
-
+impl AdminContext<'_> {
     async fn run(&self, command: Command) -> anyhow::Result<()> {
         match command {
             Command::List { most } => self.list(most.into()).await,

@@ -7,6 +7,7 @@ macro_rules! say {
 
 mod client;
 mod client_rules;
+mod context;
 mod doctor;
 mod explain;
 mod grant;
@@ -27,10 +28,10 @@ use std::{
 
 use clap::{Parser, Subcommand};
 
+use self::context::open;
 use crate::{
-    config::{self, Config, ConfigError, DatabaseUrl, Environment},
+    config::{self, Config, ConfigError, Environment},
     policy::client_rules::standing,
-    store::Store,
 };
 
 /// With the commit, where the build knew it.
@@ -200,22 +201,6 @@ fn wrong_examples(config: &Config) -> Vec<String> {
         })
     });
     judged.flatten().collect()
-}
-
-/// Opens and migrates the database.
-async fn open(config: &Config) -> anyhow::Result<Store> {
-    let url = &config.database.url;
-    let hint = match url {
-        DatabaseUrl::Sqlite(_) => "expected a file that can be read and written",
-        DatabaseUrl::Postgres(_) => "expected a PostgreSQL server that answers there",
-    };
-    let store = Store::open(url, config.database.max_connections.get()).await;
-    let store = store.map_err(|error| anyhow::anyhow!("database.url: {url}: {hint}: {error}"))?;
-    store
-        .migrate()
-        .await
-        .map_err(|error| anyhow::anyhow!("database.url: {url}: {error}"))?;
-    Ok(store)
 }
 
 fn print_line(line: fmt::Arguments<'_>) {

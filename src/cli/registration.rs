@@ -4,10 +4,7 @@ use anyhow::{Context, anyhow, bail};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::{
-    Usage,
-    client::{Desk, plain},
-};
+use super::{Usage, client::plain, context::AdminContext};
 use crate::{
     policy::registration::{KeptSecret, Registered, Registration},
     protocol::{client_id::ClientId, pkce::Pkce},
@@ -202,7 +199,7 @@ impl Members {
     }
 }
 
-impl Desk<'_> {
+impl AdminContext<'_> {
     pub(super) async fn add(&self, add: Add) -> anyhow::Result<()> {
         let empty = Registration {
             client_id: add.client_id,
