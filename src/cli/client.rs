@@ -9,6 +9,7 @@ use super::{
     Usage,
     client_rules::Trust,
     context::AdminContext,
+    hash_secret::{self, HashSecret},
     registration::{Add, SecretCommand, Set},
 };
 use crate::{
@@ -39,6 +40,8 @@ pub(super) enum Command {
     /// Secrets of a registered client: two at a time, while one replaces the other.
     #[command(subcommand)]
     Secret(SecretCommand),
+    /// Make a secret for [[clients.registered]] of the configuration, or hash one that there is.
+    HashSecret(HashSecret),
     /// List the registered clients.
     Registered,
     /// Show one client: its document, its standing, and how its host answered.
@@ -85,6 +88,9 @@ pub(super) enum Command {
 
 /// Runs `wayleave client …`.
 pub(super) async fn run(command: Command, config: &Config, as_json: bool) -> anyhow::Result<()> {
+    if let Command::HashSecret(options) = &command {
+        return hash_secret::run(options, as_json);
+    }
     let context = AdminContext::open(config, as_json).await?;
     let done = context.run(command).await;
     context.store.close().await;
@@ -99,6 +105,7 @@ impl AdminContext<'_> {
             Command::Set(set) => self.set(*set).await,
             Command::Remove { client_id } => self.remove(&client_id).await,
             Command::Secret(command) => self.secret(command).await,
+            Command::HashSecret(options) => hash_secret::run(&options, self.as_json),
             Command::Registered => self.list_registered().await,
             Command::Show { url } => self.show(&identifier(&url)?).await,
             Command::History { url } => self.history(&identifier(&url)?).await,

@@ -4,7 +4,7 @@ use anyhow::bail;
 use clap::Args;
 use serde_json::json;
 
-use super::{Usage, client::plain, context::AdminContext};
+use super::{Usage, check, client::plain, context::AdminContext};
 use crate::{
     policy::client_document::Member,
     policy::client_rules::{Pattern, Rule, Tier, auth_method, grant_type},
@@ -168,6 +168,9 @@ impl AdminContext<'_> {
         };
         rule.check()
             .map_err(|expected| Usage(format!("expected {expected}")))?;
+        if let Some(told) = check::of_rule(self.config, &rule) {
+            return Err(Usage(told).into());
+        }
         let name = rule.pattern.to_string();
         self.store.put_client_rule(rule, self.now).await?;
         self.report(&name, &format!("{} from now on", tier.as_str()));

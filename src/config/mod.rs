@@ -110,6 +110,16 @@ impl Config {
             );
             return Err(("danger.allow_loopback_clients", told));
         }
+        if let Some(metrics) = self.metrics.listen {
+            let server = self.server.listen;
+            let covers = metrics.ip() == server.ip()
+                || metrics.ip().is_unspecified()
+                || server.ip().is_unspecified();
+            if metrics.port() == server.port() && metrics.port() != 0 && covers {
+                let told = format!("another port than server.listen has, {server}");
+                return Err(("metrics.listen", told));
+            }
+        }
         if self.server.tls.is_some() && !self.issuer.is_https() {
             return Err((
                 "issuer",
