@@ -2,7 +2,7 @@
 
 use anyhow::bail;
 
-use super::{Usage, log};
+use super::{Usage, in_words, log};
 use crate::{
     config::Config,
     fetch::authorities,
@@ -19,7 +19,7 @@ pub(super) fn run(config: &Config) -> anyhow::Result<()> {
     let problems = problems(config);
     if let Some((last, before)) = problems.split_last() {
         for problem in before {
-            eprintln!("wayleave: {problem}");
+            eprintln!("wayleave: {}", in_words(problem));
         }
         // As `serve`, where it is a value that cannot be used.
         return Err(Usage(last.clone()).into());

@@ -51,7 +51,11 @@ pub(super) fn ask(config: &Config) -> anyhow::Result<String> {
 
 /// The keys that the server at the configured listener publishes, by their `kid`; `None` where no server of ours is.
 pub(super) fn published_keys(config: &Config) -> Option<Vec<String>> {
-    let answer = get(config, "/jwks", GLANCE).ok()?;
+    let base = config
+        .issuer
+        .as_str()
+        .strip_prefix(config.issuer.origin())?;
+    let answer = get(config, &format!("{base}/jwks"), GLANCE).ok()?;
     let (head, body) = answer.split_once("\r\n\r\n")?;
     if !head.starts_with("HTTP/1.1 200 ") {
         return None;

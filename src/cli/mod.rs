@@ -120,7 +120,7 @@ pub fn run() -> ExitCode {
     match execute(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("wayleave: {}", in_words(&error));
+            eprintln!("wayleave: {}", in_words(&format!("{error:#}")));
             ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
         }
     }
@@ -173,9 +173,8 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
     }
 }
 
-/// An error and its causes, without the numbers that the library adds to what the system says.
-fn in_words(error: &anyhow::Error) -> String {
-    let text = format!("{error:#}");
+/// An error without the numbers that the library adds to what the system says.
+fn in_words(text: &str) -> String {
     let mut parts = text.split(" (os error ");
     let first = parts.next().unwrap_or_default().to_owned();
     let rest = parts.map(|part| part.split_once(')').map_or(part, |(_, rest)| rest));

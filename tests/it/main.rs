@@ -8,6 +8,7 @@ mod authorize;
 mod chromium;
 mod client_document;
 mod client_policy;
+mod configuration;
 mod coverage;
 mod discovery;
 mod doctor;
