@@ -8,7 +8,6 @@ mod client_site;
 
 use std::{
     collections::HashMap,
-    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -25,6 +24,7 @@ use criterion::Criterion;
 use serde_json::json;
 use wayleave::{
     app::App,
+    clients::Asker,
     config::{Config, Environment},
     fetch::Resolver,
     policy::client_rules::{Rule, Tier, standing},
@@ -33,8 +33,8 @@ use wayleave::{
     time::Clock,
 };
 
-fn anybody() -> IpAddr {
-    "192.0.2.7".parse().unwrap()
+fn anybody() -> Asker {
+    Asker::SignedIn([192, 0, 2, 7].into())
 }
 
 async fn app(folder: &std::path::Path, site: &ClientSite) -> App {

@@ -98,7 +98,17 @@ impl Counts {
             document_fetches: ByName::new("result", &["ok"]),
             tokens: ByName::new("grant", &["authorization_code", "refresh_token"]),
             token_errors: ByName::new("error", &["invalid_client", "invalid_grant"]),
-            turned_away: ByName::new("class", &["programs", "new requests", "browsers", "bodies"]),
+            turned_away: ByName::new(
+                "class",
+                &[
+                    "programs",
+                    "new requests",
+                    "browsers",
+                    "bodies",
+                    "files",
+                    "probes",
+                ],
+            ),
             connections: Gauge::default(),
             connections_refused: Counter::default(),
             rows_swept: Counter::default(),

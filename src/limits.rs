@@ -2,30 +2,24 @@
 
 mod failures;
 mod per_key;
+mod rate;
+mod room;
 mod sign_ins;
 
 use std::{
-    hash::Hash,
     net::{IpAddr, Ipv6Addr},
     num::NonZeroU32,
-    sync::{Mutex, PoisonError},
     time::Duration,
-};
-
-use governor::{
-    Quota, RateLimiter,
-    clock::Clock as _,
-    middleware::NoOpMiddleware,
-    nanos::Nanos,
-    state::{InMemoryState, NotKeyed},
 };
 
 use ipnet::IpNet;
 use moka::sync::Cache;
 
-use self::per_key::PerKey;
 pub use self::{
     failures::{Failures, Guess, Guesses},
+    per_key::PerKey,
+    rate::{Quota, Rate, Taken},
+    room::Room,
     sign_ins::SignIns,
 };
 use crate::{
@@ -34,9 +28,6 @@ use crate::{
     time::{Clock, UnixTime},
 };
 
-/// How often waiting devices are counted in the database, at most.
-const COUNTED_EVERY: Duration = Duration::from_secs(5);
-
 /// What strangers may do how often, beside what they may have fetched.
 #[derive(Debug)]
 pub struct Limits {
@@ -44,8 +35,12 @@ pub struct Limits {
     pub device_requests: Rate,
     /// Devices that wait.
     pub devices: Devices,
-    /// Authorization requests that one network may push for clients that prove nothing.
+    /// Authorization requests that one network may push for clients that no rule lists.
     pub pushed_requests: Rate,
+    /// The same for clients that a rule lists, where they prove nothing: anybody can push in their names.
+    pub pushed_for_listed: Rate,
+    /// Authorization requests of one person that write something down.
+    pub authorizations: Rate,
     /// User codes that are wrong, RFC 8628 §5.1.
     pub user_codes: Guesses,
     /// People who sign in.
@@ -59,10 +54,18 @@ impl Limits {
     pub fn new(config: &Config, clock: &Clock) -> Self {
         let scale = config.limits.scale;
         let ten = const { NonZeroU32::MIN.saturating_add(9) };
+        let per_minute = |most: u32| {
+            let quota = NonZeroU32::MIN
+                .saturating_add(most - 1)
+                .saturating_mul(scale);
+            Rate::new(Quota::per_minute(quota), clock)
+        };
         Self {
             device_requests: Rate::new(Quota::per_minute(ten.saturating_mul(scale)), clock),
-            devices: Devices::new(scale, clock),
+            devices: Devices::new(scale),
             pushed_requests: Rate::new(Quota::per_minute(ten.saturating_mul(scale)), clock),
+            pushed_for_listed: per_minute(60),
+            authorizations: per_minute(300),
             user_codes: Guesses::new(scale, clock),
             sign_ins: SignIns::new(scale, clock),
             token_failures: Failures::new(30, 60, scale, clock),
@@ -73,20 +76,18 @@ impl Limits {
 /// Devices that wait for a person: how many there are, and how often each asks.
 #[derive(Debug)]
 pub struct Devices {
+    /// How many may wait.
     most: i64,
-    clock: Clock,
-    /// When they were counted in the database, and how many there were, with those that started since.
-    counted: Mutex<Option<(Duration, i64)>>,
+    room: Room,
     /// Of as many as may wait.
     paces: Cache<String, Pace>,
 }
 
 impl Devices {
-    fn new(scale: NonZeroU32, clock: &Clock) -> Self {
+    fn new(scale: NonZeroU32) -> Self {
         Self {
             most: i64::from(scale.get()).saturating_mul(10_000),
-            clock: clock.clone(),
-            counted: Mutex::default(),
+            room: Room::default(),
             paces: Cache::builder()
                 .max_capacity(10_000)
                 .time_to_idle(Duration::from_secs(120))
@@ -94,27 +95,17 @@ impl Devices {
         }
     }
 
-    /// May another one wait? `None`: whoever asks has to have them [counted](Self::counted) first.
+    /// May another one wait? `count` asks the database how many do, where it is time to.
     ///
-    /// One at a time is told so, and the others go by the last counting meanwhile: to count many takes long, and all of them
-    /// at once would do nothing else. So other processes' devices count as of five to ten seconds ago.
-    pub fn begin(&self) -> Option<bool> {
-        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
-        let (at, count) = counted.as_mut()?;
-        let now = self.clock.monotonic();
-        if now.saturating_sub(*at) >= COUNTED_EVERY {
-            *at = now;
-            return None;
-        }
-        let may = *count < self.most;
-        *count += i64::from(may);
-        Some(may)
-    }
-
-    /// So many wait, says the database.
-    pub fn counted(&self, waiting: i64) {
-        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
-        *counted = Some((self.clock.monotonic(), waiting));
+    /// # Errors
+    ///
+    /// When counting fails.
+    pub async fn may_wait<E>(
+        &self,
+        now: UnixTime,
+        count: impl Future<Output = Result<i64, E>>,
+    ) -> Result<bool, E> {
+        self.room.take(1, self.most, now, count).await
     }
 
     /// A device asks by its code: is that too early? Remembered by this process alone, and not for long: it only keeps
@@ -135,7 +126,7 @@ impl Devices {
     }
 }
 
-/// The network of an address, as limits count them: an IPv4 address or an IPv6 /64.
+/// The smallest network of an address: an IPv4 address or an IPv6 /64.
 pub fn network(source: IpAddr) -> IpAddr {
     match source {
         IpAddr::V4(_) => source,
@@ -163,51 +154,6 @@ pub fn networks(source: IpAddr) -> impl Iterator<Item = (IpNet, u32)> {
     )
 }
 
-/// Our clock, as the limiter reads it.
-#[derive(Clone, Debug)]
-struct Ticks(Clock);
-
-impl governor::clock::Clock for Ticks {
-    type Instant = Nanos;
-
-    fn now(&self) -> Nanos {
-        Nanos::from(self.0.monotonic())
-    }
-}
-
-/// So many of one key in so much time.
-#[derive(Debug)]
-pub struct Rate {
-    quota: Quota,
-    clock: Ticks,
-    of: PerKey<RateLimiter<NotKeyed, InMemoryState, Ticks, NoOpMiddleware<Nanos>>>,
-}
-
-impl Rate {
-    /// Every key has the whole quota.
-    pub fn new(quota: Quota, clock: &Clock) -> Self {
-        Self {
-            quota,
-            clock: Ticks(clock.clone()),
-            of: PerKey::new(quota.burst_size_replenished_in()),
-        }
-    }
-
-    /// Charges one to a key.
-    ///
-    /// # Errors
-    ///
-    /// How long to wait, when its quota is spent.
-    pub fn charge(&self, key: &(impl Hash + ?Sized)) -> Result<(), Duration> {
-        let limiter = self.of.of(key, || {
-            RateLimiter::direct_with_clock(self.quota, self.clock.clone())
-        });
-        limiter
-            .check()
-            .map_err(|until| until.wait_time_from(self.clock.now()))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -225,31 +171,12 @@ mod tests {
     #[test]
     fn v_10_a_network_starts_ten_devices_a_minute() {
         let (limits, clock) = limits();
-        let start = || limits.device_requests.charge("192.0.2.1");
+        let start = || limits.device_requests.charge(address(1));
         assert!((0..10).all(|_| start().is_ok()));
         assert!(start().is_err_and(|wait| wait <= Duration::from_secs(6)));
         clock.advance(6);
         assert!(start().is_ok() && start().is_err());
-        assert!(limits.device_requests.charge("192.0.2.2").is_ok());
-    }
-
-    #[test]
-    fn one_at_a_time_counts_the_devices_that_wait() {
-        let (limits, clock) = limits();
-        let devices = &limits.devices;
-        assert_eq!(devices.begin(), None);
-        devices.counted(9_999);
-        assert_eq!(devices.begin(), Some(true));
-        assert_eq!(devices.begin(), Some(false));
-        clock.advance(5);
-        assert_eq!(devices.begin(), None, "it is time to count");
-        assert_eq!(devices.begin(), Some(false), "somebody does");
-        devices.counted(0);
-        assert_eq!(devices.begin(), Some(true));
-        clock.advance(5);
-        assert_eq!(devices.begin(), None);
-        clock.advance(5);
-        assert_eq!(devices.begin(), None, "whoever counted has left");
+        assert!(limits.device_requests.charge(address(2)).is_ok());
     }
 
     #[test]

@@ -192,6 +192,14 @@ pub fn random_id() -> String {
     BASE64_URL_SAFE_NO_PAD.encode(random::<16>())
 }
 
+/// Has a text the form of a [`random_id`]?
+pub fn is_random_id(text: &str) -> bool {
+    text.len() == 22
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+}
+
 /// SHA-256, FIPS 180-4.
 pub fn sha256(data: &[u8]) -> [u8; 32] {
     let mut hash = [0; 32];

@@ -1,6 +1,7 @@
 //! The route table.
 
 mod admission;
+mod answer;
 mod bodies;
 mod fixed;
 mod framing;
@@ -65,10 +66,13 @@ fn routes(app: &App) -> Router {
     let places = |most, class| Arc::new(Admission::new(most, class, &app.store.counts));
     // Whoever may send us to a client's host has places apart, and people, who wait for hosts too, have more of them: all
     // that costs us is the place.
-    let (for_machines, for_new_requests, for_people) = (
+    let (for_machines, for_new_requests, for_people, for_files, for_probes) = (
         places(most, "programs"),
         places((most / 2).max(1), "new requests"),
         places(most.saturating_mul(8), "browsers"),
+        places(most, "files"),
+        // Apart: whoever balances load must not take us to be down because files are in demand.
+        places(most, "probes"),
     );
     let bodies = Arc::new(Bodies::new(&app.config.server, &app.store.counts));
 
@@ -149,20 +153,33 @@ fn routes(app: &App) -> Router {
     };
 
     let page_app = app.clone();
-    let readiness = Arc::<health::Readiness>::default();
     Router::new()
         .merge(machines)
         .merge(people)
         .route(&at(assets::stylesheet_path()), get(stylesheet))
-        .route(&at("/logos/{name}"), get(logo))
-        .route(&at("/dev-clients/{name}"), get(development::serve))
+        .merge(for_anybody(app, for_files, for_probes))
         .route("/healthz", get(health::healthz))
-        .route(
-            "/readyz",
-            get(move |State(app): State<App>| health::readyz(app, readiness.clone())),
-        )
         .fallback(move || not_found(page_app.clone()))
         .with_state(app.clone())
+}
+
+/// What is neither for programs nor for people in particular.
+fn for_anybody(app: &App, for_files: Arc<Admission>, for_probes: Arc<Admission>) -> Router<App> {
+    let at = |path: &str| format!("{}{path}", app.config.issuer.path());
+    let within = |places: Arc<Admission>, routes: Router<App>| {
+        routes.layer(middleware::from_fn(move |request, next| {
+            layers::anybody(places.clone(), request, next)
+        }))
+    };
+    let files = Router::new()
+        .route(&at("/logos/{name}"), get(logo))
+        .route(&at("/dev-clients/{name}"), get(development::serve));
+    let readiness = Arc::<health::Readiness>::default();
+    let probes = Router::new().route(
+        "/readyz",
+        get(move |State(app): State<App>| health::readyz(app, readiness.clone())),
+    );
+    within(for_files, files).merge(within(for_probes, probes))
 }
 
 /// CORS for endpoints that no cookie reaches: any origin, never with credentials. RFC 10017.

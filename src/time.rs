@@ -31,6 +31,10 @@ impl Sub for UnixTime {
     }
 }
 
+/// Seconds by which the clocks of servers on one database may differ, and a clock may step back: what serves once is
+/// remembered for so much longer.
+pub const CLOCKS_DIFFER: i64 = 60;
+
 /// The only source of time: the system's, or one that a test moves.
 #[derive(Clone, Debug)]
 pub struct Clock(Source);

@@ -234,7 +234,7 @@ impl AdminContext<'_> {
         if let Some(logo) = self.store.client_logo(&client_id.clone().into()).await? {
             let state = match (&logo.hash, &logo.failed_because) {
                 (_, Some(because)) => format!("cannot be shown: {}", plain(because)),
-                (Some(hash), None) => format!("shown as /logos/{hash}.png"),
+                (Some(hash), None) => format!("shown, SHA-256 {hash}"),
                 (None, None) => "none".to_owned(),
             };
             say!("  logo        {state} ({})", in_rfc_3339(logo.fetched_at));

@@ -1,5 +1,7 @@
 //! `wayleave serve`.
 
+#[cfg(unix)]
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::{
     fs::{File, OpenOptions, TryLockError},
     io::Write,
@@ -108,14 +110,19 @@ pub(super) fn lock(database: &Path) -> anyhow::Result<File> {
     let mut path = database.as_os_str().to_owned();
     path.push(".lock");
     let path = Path::new(&path);
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(path);
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(false).write(true);
+    // Whoever may open it may lock it, and so keep the server from starting.
+    #[cfg(unix)]
+    options.mode(0o600);
+    let file = options.open(path);
     let file = file.with_context(|| format!("database.url: cannot write {}", path.display()))?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => {
+            #[cfg(unix)]
+            restrict(&file, path);
+            Ok(file)
+        }
         Err(TryLockError::WouldBlock) => {
             bail!(
                 "database.url: {} is in use by another wayleave process",
@@ -125,6 +132,15 @@ pub(super) fn lock(database: &Path) -> anyhow::Result<File> {
         Err(TryLockError::Error(error)) => {
             bail!("database.url: cannot lock {}: {error}", path.display())
         }
+    }
+}
+
+/// A lock file of an earlier version may be open to others.
+#[cfg(unix)]
+fn restrict(file: &File, path: &Path) {
+    let ours_alone = std::fs::Permissions::from_mode(0o600);
+    if let Err(error) = file.set_permissions(ours_alone) {
+        tracing::warn!(path = %path.display(), %error, "the lock file cannot be kept from others");
     }
 }
 
@@ -163,10 +179,14 @@ async fn sweep(app: App) {
     let mut tick = tokio::time::interval(SWEEP);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut turn = Turn::default();
+    let interaction = i64::from(app.config.login.interaction.get());
     loop {
         tick.tick().await;
         loop {
-            match app.store.sweep_in_turn(&mut turn, app.clock.now()).await {
+            let swept = app
+                .store
+                .sweep_in_turn(&mut turn, interaction, app.clock.now());
+            match swept.await {
                 Ok(_) if turn.is_anothers() => {
                     tracing::debug!("another process deletes expired rows");
                     break;

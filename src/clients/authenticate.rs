@@ -4,7 +4,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use http::{HeaderMap, header};
 
-use super::{Clients, Refusal, RefusalKind, cimd::Copy};
+use super::{Asker, Clients, Refusal, RefusalKind, cimd::Copy};
 use crate::{
     policy::{
         client_rules::{Standing, Tier},
@@ -302,6 +302,8 @@ impl Clients {
             once,
             ..
         } = attempt;
+        // Nothing is proven before its signature is.
+        let asker = Asker::Anonymous(source);
         let because = |error: &dyn std::fmt::Display| refuse(format!("client assertion: {error}"));
         let assertion = ClientAssertion::parse(text).map_err(|error| because(&error))?;
         let client_id = identifier(assertion.subject())?;
@@ -331,7 +333,7 @@ impl Clients {
             .map_err(|error| because(&error))?;
 
         let client = self
-            .asserting(&client_id, look_up, source, &standing, now)
+            .asserting(&client_id, look_up, asker, &standing, now)
             .await?;
         self.admit(&client).map_err(|refusal| refused(&refusal))?;
         let may = client
@@ -347,13 +349,13 @@ impl Clients {
             ));
         }
         let mut keys = self
-            .keys(&client, now)
+            .keys(&client, asker, now)
             .await
             .map_err(|refusal| refused(&refusal))?;
         let mut verified = assertion.verify(&keys);
         if matches!(verified, Verified::NoSuchKey) {
             keys = self
-                .newer_keys(&client, assertion.issued_at().unwrap_or(now), source, now)
+                .newer_keys(&client, assertion.issued_at().unwrap_or(now), asker, now)
                 .await
                 .map_err(|refusal| refused(&refusal))?;
             verified = assertion.verify(&keys);
@@ -386,11 +388,11 @@ impl Clients {
         &self,
         client_id: &ClientId,
         look_up: LookUp,
-        source: IpAddr,
+        asker: Asker,
         standing: &Standing,
         now: UnixTime,
     ) -> Result<Arc<Client>, OAuthError> {
-        let copy = self.copy(client_id, now).await;
+        let copy = self.copy(client_id, asker, now).await;
         let may_ask = match (copy.map_err(|refusal| refused(&refusal))?, look_up) {
             (Copy::Usable(client), _) => return Ok(client),
             // It is known here: whoever has its key may have it read again.
@@ -408,7 +410,7 @@ impl Clients {
                 LookUp::Always => None,
                 _ => Some(self.program_may_wait()?),
             };
-            self.resolve(client_id, source, now).await
+            self.resolve(client_id, asker, now).await
         };
         resolved.await.map_err(|refusal| refused(&refusal))
     }

@@ -2,7 +2,6 @@
 
 use std::{
     collections::VecDeque,
-    net::{IpAddr, Ipv4Addr},
     sync::{Arc, Mutex},
 };
 
@@ -11,9 +10,11 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use url::Url;
 
 use super::{
+    asker::Asker,
     flights::{Flight, Flights},
     key_sets::{KeySets, resting},
     memory::{Cached, Memory},
+    pictures::Pictures,
     reading::read,
     refusal::{Refusal, RefusalKind},
     standings::Standings,
@@ -23,7 +24,7 @@ use crate::{
     config::Config,
     fetch::{Charge, FetchError, Fetcher, FetcherError, Resolver},
     policy::{
-        client_document::{self, Allowed},
+        client_document::{self, Allowed, Member},
         client_rules::{Standing, Tier},
         client_url::{self, Rules},
     },
@@ -70,6 +71,8 @@ pub(super) struct Inner {
     pub(super) max_logo_bytes: usize,
     /// Logos that are looked for, by their clients.
     pub(super) logos: Flights<()>,
+    /// Logos as they are shown.
+    pub(super) pictures: Pictures,
     /// Held while a logo is decoded.
     pub(super) decoding: tokio::sync::Mutex<()>,
     loopback: bool,
@@ -126,6 +129,7 @@ impl Clients {
             max_logo_bytes: usize::try_from(config.fetch.max_logo_bytes.get())
                 .unwrap_or(usize::MAX),
             logos: Flights::new(),
+            pictures: Pictures::new(),
             decoding: tokio::sync::Mutex::default(),
             loopback: config.danger.allow_loopback_clients,
             special_names: config.danger.allow_loopback_clients
@@ -189,6 +193,22 @@ impl Clients {
         }
         client_url::check(client_id, &self.url_rules())
             .map_err(|rule| Refusal::invalid(rule.name, rule.told))
+    }
+
+    /// Judges where an address in a document leads, by its host and port, before it is dialled: as a client identifier there.
+    /// `member` says which it is.
+    ///
+    /// # Errors
+    ///
+    /// The rule that refuses it.
+    pub(super) fn check_place(&self, member: Member, url: &Url) -> Result<(), Refusal> {
+        let refuse = |rule: &'static str, told: &str| {
+            Refusal::invalid(rule, told.replace("client_id", member.as_str()))
+        };
+        let place =
+            ClientUrl::of_place(url).map_err(|error| refuse(error.rule(), &error.to_string()))?;
+        client_url::check_place(&place, &self.url_rules())
+            .map_err(|rule| refuse(rule.name, rule.told))
     }
 
     /// Is it one of the documents that we serve for developers?
@@ -333,7 +353,7 @@ impl Clients {
         Ok(Some(cached.client))
     }
 
-    /// The client, from its host if need be. `source` is the network that asks, to be charged for new clients.
+    /// The client, from its host if need be: `asker` is charged for that.
     ///
     /// A caller that goes away does not stop the fetch that others wait for.
     ///
@@ -343,7 +363,7 @@ impl Clients {
     pub async fn resolve(
         &self,
         client_id: &ClientId,
-        source: IpAddr,
+        asker: Asker,
         now: UnixTime,
     ) -> Result<Arc<Client>, Refusal> {
         let resolved = match self.find(client_id)? {
@@ -351,7 +371,7 @@ impl Clients {
                 self.standing(client_id, &[])?;
                 return Ok(client);
             }
-            Found::Url(url) => self.resolve_unremembered(url, source, now).await,
+            Found::Url(url) => self.resolve_unremembered(url, asker, now).await,
         };
         if let Err(refusal) = &resolved {
             self.remember(client_id.as_str(), refusal, now);
@@ -362,7 +382,7 @@ impl Clients {
     async fn resolve_unremembered(
         &self,
         client_id: &ClientUrl,
-        source: IpAddr,
+        asker: Asker,
         now: UnixTime,
     ) -> Result<Arc<Client>, Refusal> {
         self.check_url(client_id)?;
@@ -378,13 +398,13 @@ impl Clients {
                     self.0.store.counts.clients.add(place);
                     if cached.refresh_from <= now && cached.fresh_until > now {
                         // Nobody waits for it.
-                        drop(self.flight(client_id, source));
+                        drop(self.flight(client_id, asker));
                     }
                     cached.client
                 }
                 None => {
                     self.0.store.counts.clients.add("host");
-                    self.fetched(client_id, source).await?
+                    self.fetched(client_id, asker).await?
                 }
             }
         };
@@ -394,7 +414,12 @@ impl Clients {
 
     /// The copy of a client that proves itself with its keys: it serves for a while after it was fresh, and its host
     /// is asked while nobody waits. No network.
-    pub(super) async fn copy(&self, client_id: &ClientId, now: UnixTime) -> Result<Copy, Refusal> {
+    pub(super) async fn copy(
+        &self,
+        client_id: &ClientId,
+        asker: Asker,
+        now: UnixTime,
+    ) -> Result<Copy, Refusal> {
         let url = match self.find(client_id)? {
             Found::Registered(client) => return Ok(Copy::Usable(client)),
             Found::Url(url) => url,
@@ -408,7 +433,8 @@ impl Clients {
                 if cached.gone.since.is_none() && now - cached.fresh_until < bound =>
             {
                 self.0.store.counts.clients.add(place);
-                self.used(client_id, now);
+                // It has proven nothing yet.
+                self.renew(url, asker, now);
                 Ok(Copy::Usable(cached.client))
             }
             Some(_) => Ok(Copy::Old),
@@ -418,7 +444,7 @@ impl Clients {
 
     /// The client from its host, if the copy at hand is older than half a minute: for a request that does not fit the copy
     /// and may fit a newer one. Budgets and back-off apply as ever.
-    pub async fn reread(&self, client: &Client, source: IpAddr, now: UnixTime) -> Reread {
+    pub async fn reread(&self, client: &Client, asker: Asker, now: UnixTime) -> Reread {
         let Ok(Found::Url(client_id)) = self.find(client.id()) else {
             return Reread::Same;
         };
@@ -439,7 +465,7 @@ impl Clients {
             cached.refresh_from = now;
             self.0.memory.insert(client_id.clone(), cached);
         }
-        match self.fetched(client_id, source).await {
+        match self.fetched(client_id, asker).await {
             Ok(read) if read.fetched_at == client.fetched_at => {
                 let cause = "the document could not be read";
                 Reread::NotNow(resting(cooldown, cause.to_owned()))
@@ -480,14 +506,18 @@ impl Clients {
             return;
         };
         self.0.memory.settle(client_id);
+        self.renew(client_id, Asker::Grant, now);
+    }
+
+    /// Has the host asked when that is due, while nobody waits.
+    fn renew(&self, client_id: &ClientUrl, asker: Asker, now: UnixTime) {
         let Some(cached) = self.0.memory.get(client_id) else {
             return;
         };
         // What may not be stored is for the login under way only.
         let is_due = cached.may_go_stale && cached.refresh_from <= now;
         if is_due && !self.0.is_given_time(client_id, now) {
-            // A client that is known is charged to nobody's network.
-            drop(self.flight(client_id, IpAddr::V4(Ipv4Addr::UNSPECIFIED)));
+            drop(self.flight(client_id, asker));
         }
     }
 
@@ -606,12 +636,21 @@ impl Clients {
     }
 
     /// Waits for the client from its host. So many may wait at a time: half as many as there are places for requests of
-    /// people, so that slow hosts leave some for everybody else.
-    async fn fetched(&self, client_id: &ClientUrl, source: IpAddr) -> Result<Arc<Client>, Refusal> {
-        let Ok(_place) = self.0.waiting.try_acquire() else {
-            return Err(Refusal::from(&FetchError::Busy));
+    /// people, so that slow hosts leave some for everybody else. If it is us who have no time to ask, the last good copy
+    /// serves as if its host were down.
+    async fn fetched(&self, client_id: &ClientUrl, asker: Asker) -> Result<Arc<Client>, Refusal> {
+        let read = match self.0.waiting.try_acquire() {
+            Ok(_place) => self.flight(client_id, asker).await,
+            Err(_) => Err(Refusal::from(&FetchError::Busy)),
         };
-        self.flight(client_id, source).await
+        match read {
+            Err(refusal) if refusal.is_ours() => {
+                let last_good = self.0.last_good(client_id).await?;
+                let stale = self.0.stale(last_good, self.0.now());
+                stale.map(|cached| cached.client).ok_or(refusal)
+            }
+            read => read,
+        }
     }
 
     /// A place for a program that waits for a host before it has proven itself.
@@ -620,12 +659,18 @@ impl Clients {
         place.map_err(|_| Refusal::from(&FetchError::Busy))
     }
 
-    /// Joins the fetch that is under way for this identifier, or starts it.
-    fn flight(&self, client_id: &ClientUrl, source: IpAddr) -> Flight<Arc<Client>> {
-        self.0.flights.join(client_id.as_str(), || {
+    /// Joins the fetch that is under way for this identifier, or starts it. Others do not depend on what became of one that
+    /// is charged to a stranger.
+    fn flight(&self, client_id: &ClientUrl, asker: Asker) -> Flight<Arc<Client>> {
+        let flights = &self.0.flights;
+        let start = || {
             let (inner, id) = (self.0.clone(), client_id.clone());
-            async move { inner.load(&id, source).await }
-        })
+            async move { inner.load(&id, asker).await }
+        };
+        match asker.is_anonymous() && !flights.are_under_way(client_id.as_str()) {
+            true => flights.join(&format!("for a stranger: {client_id}"), start),
+            false => flights.join(client_id.as_str(), start),
+        }
     }
 }
 

@@ -216,7 +216,9 @@ fn on_the_wire() -> impl Iterator<Item = &'static str> {
 }
 
 fn in_the_document() -> impl Iterator<Item = &'static str> {
-    client_metadata::rules()
+    client_metadata::Rule::ALL
+        .into_iter()
+        .map(client_metadata::Rule::name)
         .chain([KID])
         .chain(document_policy())
         .chain([USE])
@@ -345,12 +347,12 @@ impl Clients {
     ) {
         for judged in client_metadata::judge(client_id, body) {
             match judged.verdict {
-                client_metadata::Verdict::Pass => report.line(judged.rule, None),
+                client_metadata::Verdict::Pass => report.line(judged.rule.name(), None),
                 client_metadata::Verdict::Fail(error) => {
-                    report.line(judged.rule, Some(error.to_string()))
+                    report.line(judged.rule.name(), Some(error.to_string()))
                 }
                 client_metadata::Verdict::NotReached => {
-                    report.not_reached([judged.rule].into_iter())
+                    report.not_reached([judged.rule.name()].into_iter())
                 }
             }
         }
@@ -381,6 +383,7 @@ impl Clients {
                 .err()
                 .map(str::to_owned),
         );
+        self.explain_addresses(report, &client);
         if let Err(error) = client.check_code_flow() {
             report.notes.push(format!(
                 "It cannot ask people to sign in with a browser: {}.",
@@ -388,6 +391,24 @@ impl Clients {
             ));
         }
         report.document = Some(summary(&client, fresh_for));
+    }
+
+    /// Other addresses in the document that are not asked. They refuse no document.
+    fn explain_addresses(&self, report: &mut Report, client: &Client) {
+        let metadata = &client.metadata;
+        let logo = metadata.logo_uri.as_deref();
+        if let Some(Err(told)) = logo.map(|uri| self.logo_address(uri)) {
+            report
+                .notes
+                .push(format!("Its logo is not read and not shown: {told}."));
+        }
+        let keys = metadata.jwks_uri.as_deref();
+        if let Some(Err(refusal)) = keys.map(|uri| self.key_set_address(uri)) {
+            report.notes.push(format!(
+                "Its keys are not read, so it cannot prove itself: {}.",
+                refusal.told
+            ));
+        }
     }
 }
 

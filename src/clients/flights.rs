@@ -56,6 +56,12 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
         flight
     }
 
+    /// Is this being fetched?
+    pub(super) fn are_under_way(&self, key: &str) -> bool {
+        let flights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        flights.contains_key(key)
+    }
+
     /// How many there are.
     pub(super) fn len(&self) -> usize {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).len()

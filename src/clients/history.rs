@@ -2,7 +2,7 @@
 
 use super::{memory::Cached, refusal::Refusal};
 use crate::{
-    policy::metadata_change::{self, Answer},
+    policy::metadata_change::{self, Answer, Change},
     protocol::{client::Client, client_metadata::ClientMetadata},
     store::{EventKind, NewEvent},
 };
@@ -13,10 +13,10 @@ pub(super) fn what_happened(
     document: &str,
     last_good: Option<&Cached>,
 ) -> (Option<NewEvent>, Option<&'static str>) {
-    let event = |kind, changes: &[metadata_change::Change], answer: &str| NewEvent {
+    let event = |kind, changes: &[Change], answer: &str| NewEvent {
         kind,
         digest: Some(client.digest.clone()),
-        changes: serde_json::to_string(changes).unwrap_or_default(),
+        changes: written(changes),
         answer: answer.to_owned(),
     };
     let Some(known) = last_good else {
@@ -41,6 +41,24 @@ pub(super) fn what_happened(
     (Some(event(EventKind::Changed, &changes, answer)), revoke)
 }
 
+/// Longest text of changes that is kept of one version, in bytes.
+const CHANGES: usize = 16 * 1_024;
+
+/// As JSON. Of too many changes the gravest are kept.
+fn written(changes: &[Change]) -> String {
+    let text = |changes: &[&Change]| serde_json::to_string(changes).unwrap_or_default();
+    let mut kept: Vec<&Change> = changes.iter().collect();
+    let mut all = text(&kept);
+    if all.len() > CHANGES {
+        kept.sort_by_key(|change| std::cmp::Reverse(change.answer));
+    }
+    while all.len() > CHANGES {
+        kept.pop();
+        all = text(&kept);
+    }
+    all
+}
+
 /// A `kid` that stands for another key than before.
 pub(super) fn key_replaced<'a>(then: &ClientMetadata, now: &'a ClientMetadata) -> Option<&'a str> {
     now.jwks.as_ref()?.replaced(then.jwks.as_ref()?)
@@ -56,4 +74,33 @@ pub(super) fn key_changed(kid: &str) -> Refusal {
         kid.escape_debug()
     );
     refusal
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::metadata_change::Grade;
+
+    #[test]
+    fn of_too_many_changes_the_gravest_are_kept() {
+        let change = |number: usize, answer| Change {
+            field: format!("field {number}"),
+            grade: Grade::Cosmetic,
+            answer,
+            before: Some("\"".repeat(400)),
+            after: None,
+        };
+        let few = [change(0, Answer::Log), change(1, Answer::Revoke)];
+        assert_eq!(written(&few), serde_json::to_string(&few).unwrap());
+        let mut many: Vec<_> = (0..100).map(|n| change(n, Answer::Log)).collect();
+        many.push(change(100, Answer::Revoke));
+        let text = written(&many);
+        assert!(
+            text.len() <= CHANGES && text.len() > CHANGES / 2,
+            "{}",
+            text.len()
+        );
+        let kept: Vec<Change> = serde_json::from_str(&text).unwrap();
+        assert_eq!(kept[0].field, "field 100");
+    }
 }

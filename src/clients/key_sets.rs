@@ -1,11 +1,12 @@
 //! The keys that clients publish: in their document, or at its `jwks_uri`, read under the same guard. RFC 7517 §5.
 
-use std::{net::IpAddr, sync::Arc};
+use std::sync::Arc;
 
 use moka::sync::Cache;
 use url::Url;
 
 use super::{
+    asker::Asker,
     cimd::{Clients, Inner, Reread},
     flights::Flights,
     refusal::{Refusal, RefusalKind},
@@ -78,8 +79,12 @@ impl KeySets {
 impl Kept {
     /// The set, while it may serve: fresh, or its host gives no other.
     fn serving(&self, now: UnixTime, stale: i64) -> Option<&Arc<KeySet>> {
-        let bound = if self.failure.is_some() { stale } else { 0 };
-        self.set.as_ref().filter(|_| now - self.fresh_until < bound)
+        self.within(now, if self.failure.is_some() { stale } else { 0 })
+    }
+
+    /// The set, if it was fresh so many seconds ago.
+    fn within(&self, now: UnixTime, stale: i64) -> Option<&Arc<KeySet>> {
+        self.set.as_ref().filter(|_| now - self.fresh_until < stale)
     }
 }
 
@@ -89,7 +94,12 @@ impl Clients {
     /// # Errors
     ///
     /// Why there are none, or not now.
-    pub async fn keys(&self, client: &Client, now: UnixTime) -> Result<Arc<KeySet>, Refusal> {
+    pub async fn keys(
+        &self,
+        client: &Client,
+        asker: Asker,
+        now: UnixTime,
+    ) -> Result<Arc<KeySet>, Refusal> {
         let (uri, sets) = match (&client.metadata.jwks, &client.metadata.jwks_uri) {
             (Some(set), _) => return Ok(Arc::new(set.clone())),
             (None, Some(uri)) => (uri, &self.0.key_sets),
@@ -108,7 +118,15 @@ impl Clients {
                 return Err(kept.resting(sets.cooldown, now));
             }
         }
-        self.ask_for_keys(client, uri).await
+        match self.ask_for_keys(client, uri, asker, now).await {
+            // It is us who had no time to ask: the set serves as if its host gave no other.
+            Err(refusal) if refusal.is_ours() => {
+                let kept = sets.kept.get(uri);
+                let set = kept.and_then(|kept| kept.within(now, sets.stale).cloned());
+                set.ok_or_else(|| unavailable(refusal))
+            }
+            asked => asked,
+        }
     }
 
     /// The keys, asked for now because an assertion names one that is not among those at hand. Only after every cheap
@@ -123,11 +141,11 @@ impl Clients {
         &self,
         client: &Client,
         made_at: UnixTime,
-        source: IpAddr,
+        asker: Asker,
         now: UnixTime,
     ) -> Result<Arc<KeySet>, Refusal> {
         let Some(uri) = &client.metadata.jwks_uri else {
-            return self.newer_inline_keys(client, made_at, source, now).await;
+            return self.newer_inline_keys(client, made_at, asker, now).await;
         };
         let sets = &self.0.key_sets;
         if let Some(kept) = sets.kept.get(uri) {
@@ -138,7 +156,11 @@ impl Clients {
                 return Err(kept.resting(sets.cooldown, now));
             }
         }
-        let keys = self.ask_for_keys(client, uri).await?;
+        let keys = self.ask_for_keys(client, uri, asker, now).await;
+        let keys = keys.map_err(|refusal| match refusal.is_ours() {
+            true => unavailable(refusal),
+            false => refusal,
+        })?;
         // A set that serves although its host gave no other is no answer to this question.
         match sets.kept.get(uri).filter(|kept| kept.failure.is_some()) {
             Some(kept) => Err(kept.resting(sets.cooldown, now)),
@@ -151,7 +173,7 @@ impl Clients {
         &self,
         client: &Client,
         made_at: UnixTime,
-        source: IpAddr,
+        asker: Asker,
         now: UnixTime,
     ) -> Result<Arc<KeySet>, Refusal> {
         if client.fetched_at > made_at {
@@ -159,30 +181,39 @@ impl Clients {
         }
         let reread = {
             let _place = self.program_may_wait()?;
-            self.reread(client, source, now).await
+            self.reread(client, asker, now).await
         };
         match reread {
-            Reread::Newer(newer) => self.keys(&newer, now).await,
+            Reread::Newer(newer) => self.keys(&newer, asker, now).await,
             Reread::Same => Err(no_such_key()),
             Reread::NotNow(refusal) => Err(unavailable(refusal)),
         }
     }
 
-    async fn ask_for_keys(&self, client: &Client, uri: &str) -> Result<Arc<KeySet>, Refusal> {
+    async fn ask_for_keys(
+        &self,
+        client: &Client,
+        uri: &str,
+        asker: Asker,
+        now: UnixTime,
+    ) -> Result<Arc<KeySet>, Refusal> {
         let address = self.key_set_address(uri)?;
         let _place = self.program_may_wait()?;
-        self.0
-            .key_sets
-            .flights
-            .join(uri, || {
-                let (inner, client_id) = (self.0.clone(), client.id().clone());
-                async move { inner.load_keys(&client_id, &address).await }
-            })
-            .await
+        let charge = self.0.charge(client.id(), asker, false, now).await?;
+        let load = || {
+            let (inner, client_id) = (self.0.clone(), client.id().clone());
+            async move { inner.load_keys(&client_id, &address, charge).await }
+        };
+        let flights = &self.0.key_sets.flights;
+        // Another client may name the same address: what it may have read decides for itself alone.
+        match charge {
+            Charge::Stranger { .. } => flights.join(&format!("for a stranger: {uri}"), load).await,
+            _ => flights.join(uri, load).await,
+        }
     }
 
     /// A `jwks_uri` is held to what a client identifier is held to: it is read as one is.
-    fn key_set_address(&self, uri: &str) -> Result<ClientUrl, Refusal> {
+    pub(super) fn key_set_address(&self, uri: &str) -> Result<ClientUrl, Refusal> {
         let invalid = |told: &str| {
             Refusal::invalid("document.jwks_uri", told.replace("client_id", "jwks_uri"))
         };
@@ -232,11 +263,16 @@ impl Inner {
         &self,
         client_id: &ClientId,
         address: &ClientUrl,
+        charge: Charge,
     ) -> Result<Arc<KeySet>, Refusal> {
         let sets = &self.key_sets;
         let uri = address.as_str();
         let before = sets.kept.get(uri);
-        let read = self.read_keys(address).await;
+        let read = match self.read_keys(address, charge).await {
+            // Nothing was asked, and nothing is noted.
+            Err(refusal) if refusal.is_ours() => return Err(refusal),
+            read => read,
+        };
         let now = self.now();
         let read = read.and_then(|(set, lifetime)| {
             let known = before.as_ref().and_then(|kept| kept.set.as_ref());
@@ -273,14 +309,18 @@ impl Inner {
     }
 
     /// The key set at an address, and how long it is fresh.
-    async fn read_keys(&self, address: &ClientUrl) -> Result<(KeySet, i64), Refusal> {
+    async fn read_keys(
+        &self,
+        address: &ClientUrl,
+        charge: Charge,
+    ) -> Result<(KeySet, i64), Refusal> {
         let url = Url::parse(address.as_str())
             .map_err(|error| Refusal::invalid("document.jwks_uri", error.to_string()))?;
         let wanted = Wanted {
             accept: ACCEPT,
             max_bytes: self.key_sets.max_bytes,
         };
-        let (_, fetched) = self.fetcher.get(&url, wanted, Charge::Stranger).await;
+        let (_, fetched) = self.fetcher.get(&url, wanted, charge).await;
         let fetched = fetched.map_err(|error| Refusal::from(&error))?;
         if !media_type::is_json(&fetched.header_values("content-type")) {
             let told = "the key set must be served as application/jwk-set+json or application/json";
@@ -300,9 +340,9 @@ impl Inner {
 
 /// Keys that cannot be read are no proof against a client: it may come again.
 fn unavailable(refusal: Refusal) -> Refusal {
-    match refusal.kind {
-        RefusalKind::Temporary(_) => refusal,
-        _ => Refusal {
+    match refusal.is_temporary() {
+        true => refusal,
+        false => Refusal {
             kind: RefusalKind::Temporary(30),
             ..refusal
         },

@@ -10,6 +10,7 @@ use url::Url;
 use super::Clients;
 use crate::{
     fetch::{Charge, FetchError, Wanted},
+    policy::client_document::Member,
     protocol::{client::Client, client_id::ClientId},
     secret::sha256,
     store::{NewLogo, StoreError},
@@ -91,21 +92,25 @@ impl Clients {
     /// Hash and PNG, or why there is none; nothing when it was us who had no time to ask for it.
     async fn look_for_logo(&self, logo_uri: &str) -> Option<Result<(String, String), String>> {
         match self.fetch_logo(logo_uri).await {
-            Err(LogoError::Fetch(FetchError::Busy | FetchError::Budget(..))) => None,
+            Err(LogoError::Fetch(FetchError::Busy | FetchError::Budget(_))) => None,
             logo => Some(logo.map_err(|error| error.to_string())),
         }
     }
 
+    /// Where a logo is, if its host and port may be asked: what holds for a `client_id` and a `jwks_uri` holds for it.
+    pub(super) fn logo_address(&self, logo_uri: &str) -> Result<Url, String> {
+        let url = Url::parse(logo_uri).map_err(|error| format!("logo_uri: {error}"))?;
+        let judged = self.check_place(Member::LogoUri, &url);
+        judged.map(|()| url).map_err(|refusal| refusal.told)
+    }
+
     async fn fetch_logo(&self, logo_uri: &str) -> Result<(String, String), LogoError> {
-        let url = Url::parse(logo_uri).map_err(|error| LogoError::Other(error.to_string()))?;
-        if url.scheme() != "https" {
-            return Err(LogoError::Other("logo_uri is not https".to_owned()));
-        }
+        let url = self.logo_address(logo_uri).map_err(LogoError::Other)?;
         let wanted = Wanted {
             accept: "image/png, image/webp, image/jpeg",
             max_bytes: self.0.max_logo_bytes,
         };
-        let (_, fetched) = self.0.fetcher.get(&url, wanted, Charge::Stranger).await;
+        let (_, fetched) = self.0.fetcher.get(&url, wanted, Charge::Known(None)).await;
         let fetched = fetched.map_err(LogoError::Fetch)?;
         let png = {
             // One at a time: it takes memory.

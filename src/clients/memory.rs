@@ -86,6 +86,10 @@ impl Memory {
         }
     }
 
+    pub(super) fn is_settled(&self, client_id: &ClientUrl) -> bool {
+        self.settled.contains_key(client_id)
+    }
+
     pub(super) fn remove(&self, client_id: &ClientUrl) {
         self.settled.invalidate(client_id);
         self.strangers.invalidate(client_id);

@@ -1,6 +1,7 @@
 //! Who is asking? From a client identifier to a client: from memory, from the database, or from its host.
 
 mod advice;
+mod asker;
 mod authenticate;
 mod cimd;
 mod explain;
@@ -9,15 +10,18 @@ mod history;
 mod key_sets;
 mod logos;
 mod memory;
+mod pictures;
 mod reading;
 mod refusal;
 mod standings;
 mod watch;
 
 pub use self::{
+    asker::Asker,
     authenticate::{Attempt, AuthenticatedClient, LookUp, METHODS, claimed, refused, unproven},
     cimd::{Clients, Footing, Reread},
     explain::{Facts, Line, Report, Summary, Verdict},
+    pictures::Picture,
     refusal::{Refusal, RefusalKind},
     standings::Standings,
     watch::{BackedOff, Refused},

@@ -1,10 +1,11 @@
 //! From a document's host to a client that is kept: fetch, judge, keep or back off. CIMD §5.
 
-use std::{net::IpAddr, sync::Arc};
+use std::sync::Arc;
 
 use url::Url;
 
 use super::{
+    asker::Asker,
     cimd::{Failure, Inner},
     history::{key_changed, key_replaced, what_happened},
     memory::Cached,
@@ -33,7 +34,7 @@ impl Inner {
     pub(super) async fn load(
         &self,
         client_id: &ClientUrl,
-        source: IpAddr,
+        asker: Asker,
     ) -> Result<Arc<Client>, Refusal> {
         // Another flight may have landed while this one was called for.
         let now = self.clock.now();
@@ -46,11 +47,9 @@ impl Inner {
             _ => {}
         }
         let last_good = self.last_good(client_id).await?;
-        if last_good.is_none() {
-            let charged = self.fetcher.budgets().charge_source(source);
-            charged.map_err(|over| Refusal::source_over_budget(over.whose, over.wait))?;
-        }
-        let (wire, fetched) = self.fetch(client_id, Charge::Stranger).await;
+        let id = client_id.clone().into();
+        let charge = self.charge(&id, asker, last_good.is_none(), now).await?;
+        let (wire, fetched) = self.fetch(client_id, charge).await;
         self.take(client_id, &wire, fetched, last_good, false).await
     }
 
@@ -73,7 +72,7 @@ impl Inner {
         (wire, fetched)
     }
 
-    /// Judges what came, and keeps it or backs off.
+    /// Judges what came, and keeps it or backs off. Where it was us who did not ask, nothing is noted of the host.
     pub(super) async fn take(
         &self,
         client_id: &ClientUrl,
@@ -82,6 +81,11 @@ impl Inner {
         last_good: Option<Cached>,
         accept: bool,
     ) -> Result<Arc<Client>, Refusal> {
+        let ours = fetched.as_ref().err().map(Refusal::from);
+        if let Some(refusal) = ours.filter(Refusal::is_ours) {
+            tracing::debug!(%client_id, cause = %refusal.cause, "did not ask for a client's document");
+            return Err(refusal);
+        }
         let now = self.clock.now();
         let rule = fetched.as_ref().err().map_or("", FetchError::rule);
         tracing::info!(%client_id, rule, status = wire.status, bytes = wire.bytes, ms = wire.milliseconds(), "fetched a client's document");
@@ -245,7 +249,7 @@ pub(super) fn read(
     fetched_at: UnixTime,
 ) -> Result<Client, Refusal> {
     let metadata = client_metadata::parse(client_id, document)
-        .map_err(|error| Refusal::invalid(error.rule(), error.to_string()))?;
+        .map_err(|error| Refusal::invalid(error.rule().name(), error.to_string()))?;
     Ok(Client {
         metadata,
         digest: Digest::of(document),

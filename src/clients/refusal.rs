@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    fetch::{FetchError, Step},
+    fetch::{self, FetchError, OverBudget, Step},
     store::StoreError,
 };
 
@@ -69,26 +69,23 @@ impl Refusal {
         }
     }
 
-    /// The network that asks has brought too many new clients.
-    pub(super) fn source_over_budget(whose: &'static str, wait: Duration) -> Self {
-        let Self { told, cause, .. } = Self::over_budget(whose, wait);
-        Self {
-            kind: RefusalKind::TooMany(seconds(wait)),
-            rule: "fetch.budget",
-            told,
-            cause,
-        }
+    /// Is it us who had no time to ask? Then it says nothing of the client or its host, and is held against neither.
+    pub(super) fn is_ours(&self) -> bool {
+        self.rule == fetch::OURS
     }
 
-    fn over_budget(whose: &'static str, wait: Duration) -> Self {
-        let wait = seconds(wait);
+    fn over_budget(over: &OverBudget) -> Self {
+        let wait = seconds(over.wait);
         Self {
-            kind: RefusalKind::Temporary(wait),
-            rule: "fetch.budget",
+            kind: match over.is_own {
+                true => RefusalKind::TooMany(wait),
+                false => RefusalKind::Temporary(wait),
+            },
+            rule: fetch::OURS,
             told: format!(
                 "too many clients are being looked up at the moment; try again in {wait} seconds"
             ),
-            cause: format!("over the budget for {whose}"),
+            cause: over.to_string(),
         }
     }
 }
@@ -128,7 +125,7 @@ impl From<&FetchError> for Refusal {
             ..temporary(told, 0)
         };
         match error {
-            FetchError::Budget(whose, wait) => Self::over_budget(whose, *wait),
+            FetchError::Budget(over) => Self::over_budget(over),
             FetchError::Busy => temporary(
                 "too many clients are being looked up at the moment".to_owned(),
                 5,

@@ -11,11 +11,12 @@ use http::{Extensions, HeaderMap, Method, StatusCode, Uri, header};
 
 use crate::{
     app::App,
-    clients::{Refusal, Reread},
+    clients::{Asker, Refusal, Reread},
     fetch::LOOP_MARKER,
     grants::approval::{Proposal, PushedAs},
     policy::{Facts, Verdict, decide},
     protocol::{
+        authorize,
         client::{Client, Digest},
         client_id::ClientId,
         error::{ErrorCode, OAuthError},
@@ -36,9 +37,6 @@ use crate::{
         session::{self, CurrentSession},
     },
 };
-
-/// Longest request that can be carried through the sign-in page, encoded.
-const LONGEST: usize = 7_000;
 
 /// Answers an authorization request, or sends its person to the page that is needed first.
 pub(crate) async fn authorize(
@@ -146,11 +144,7 @@ fn read(
     } else {
         Params::parse(query.as_bytes()).map_err(refuse)?
     };
-    if params.encode().len() > LONGEST {
-        return Err(refuse(OAuthError::invalid_request(
-            "the request is longer than 7000 bytes",
-        )));
-    }
+    authorize::check_length(&params).map_err(refuse)?;
     Ok(params)
 }
 
@@ -257,7 +251,10 @@ impl Incoming<'_> {
     ) -> Result<Option<Arc<Client>>, Refusal> {
         let (clients, now) = (&self.app.clients, self.now);
         match is_signed_in {
-            true => clients.resolve(client_id, self.source, now).await.map(Some),
+            true => {
+                let asker = Asker::SignedIn(self.source);
+                clients.resolve(client_id, asker, now).await.map(Some)
+            }
             // The answer is a refusal in any case, and the last good copy knows where it goes.
             false if self.is_silent() => clients.last_good_copy(client_id, now).await,
             false => clients.known(client_id, now).await,
@@ -334,7 +331,18 @@ impl Incoming<'_> {
             just_allowed: false,
             now,
         };
-        match (decide(&facts), session) {
+        let verdict = decide(&facts);
+        // What follows writes something down.
+        if let (Verdict::Consent | Verdict::Pass, Some(session)) = (&verdict, &session)
+            && let Err(wait) = app.limits.authorizations.take(&session.row.subject)
+        {
+            let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX);
+            let told =
+                "this person has been sent here too often within a minute; try again shortly";
+            let error = OAuthError::new(ErrorCode::TemporarilyUnavailable, told);
+            return Ok(callback.error(&error.retry_after(seconds.saturating_add(1))));
+        }
+        match (verdict, session) {
             (Verdict::Refuse(error), _) => Ok(callback.error(&error)),
             (Verdict::Consent, Some(session)) => self.park(&proposal, &session).await,
             (Verdict::Pass, Some(session)) => {
@@ -371,7 +379,11 @@ impl Incoming<'_> {
             Err(error) => error,
         };
         let newer = match signed_in && self.pushed.is_none() {
-            true => match app.clients.reread(&client, self.source, now).await {
+            true => match app
+                .clients
+                .reread(&client, Asker::SignedIn(self.source), now)
+                .await
+            {
                 Reread::Newer(newer) => Some(newer),
                 Reread::Same | Reread::NotNow(_) => None,
             },

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::{
     app::App,
-    clients::{LookUp, refused},
+    clients::{Asker, LookUp, refused},
     grants::{
         device_code::{Proposal, check_allowed},
         store_failed,
@@ -125,16 +125,9 @@ async fn start(app: &App, incoming: Incoming) -> Result<Started, OAuthError> {
 
 /// May another device wait?
 async fn check_room(app: &App, now: UnixTime) -> Result<(), OAuthError> {
-    let devices = &app.limits.devices;
-    let may = match devices.begin() {
-        Some(may) => may,
-        None => {
-            let waiting = app.store.waiting_devices(now).await;
-            devices.counted(waiting.map_err(store_failed)?);
-            devices.begin().unwrap_or(true)
-        }
-    };
-    match may {
+    let waiting = app.store.waiting_devices(now);
+    let may = app.limits.devices.may_wait(now, waiting).await;
+    match may.map_err(store_failed)? {
         true => Ok(()),
         false => Err(OAuthError::unavailable("too many devices are waiting").retry_after(60)),
     }
@@ -155,7 +148,7 @@ async fn judged(app: &App, incoming: &Incoming) -> Result<(Arc<Client>, Standing
         Some(client) => Arc::clone(client),
         None => app
             .clients
-            .resolve(asking.id(), incoming.source, incoming.now)
+            .resolve(asking.id(), Asker::Anonymous(incoming.source), incoming.now)
             .await
             .map_err(|refusal| refused(&refusal))?,
     };

@@ -18,6 +18,8 @@ use crate::{
     store::{Schema, StoreError},
 };
 
+/// The database is asked whether it is there so often at most, whoever wants to know.
+const GLANCE: Duration = Duration::from_secs(1);
 /// What costs more than a glance is looked at so often at most.
 const FRESH: Duration = Duration::from_secs(5);
 /// Longest wait for the database, each time.
@@ -36,11 +38,7 @@ pub(crate) async fn healthz() -> Response {
 
 /// Requests can be answered: says every reason why not, and the details to the log alone.
 pub(crate) async fn readyz(app: App, readiness: Arc<Readiness>) -> Response {
-    let mut why = match in_time(app.store.ping()).await {
-        Ok(()) => readiness.looked(&app).await,
-        Err(error) => vec![Because::new(Reason::NoDatabase, error)],
-    };
-    readiness.log(&why);
+    let mut why = readiness.now(&app).await;
     if app.stopping.load(Ordering::Relaxed) {
         why.insert(0, Because::new(Reason::Stopping, ""));
     }
@@ -97,29 +95,64 @@ impl Because {
     }
 }
 
+/// What was seen, and when.
+#[derive(Clone, Debug)]
+struct Seen {
+    at: Duration,
+    why: Vec<Because>,
+}
+
+impl Seen {
+    /// What was seen, if that is not as long ago.
+    fn within(&self, now: Duration, longest: Duration) -> Option<Vec<Because>> {
+        (now.saturating_sub(self.at) < longest).then(|| self.why.clone())
+    }
+}
+
 /// What was seen last, and what was logged of it.
 #[derive(Debug, Default)]
 pub(crate) struct Readiness {
-    seen: tokio::sync::Mutex<Option<(Duration, Vec<Because>)>>,
+    /// At a glance, or by a look.
+    seen: Mutex<Option<Seen>>,
+    /// By a look. Held by the one who asks the database.
+    looked: tokio::sync::Mutex<Option<Seen>>,
     logged: Mutex<Vec<Reason>>,
 }
 
 impl Readiness {
-    /// What a look found, if it is not too long ago; else looks. Whoever asks meanwhile waits for the same look.
-    async fn looked(&self, app: &App) -> Vec<Because> {
-        let mut seen = self.seen.lock().await;
-        let now = app.clock.monotonic();
-        if let Some((at, why)) = seen.as_ref()
-            && now.saturating_sub(*at) < FRESH
-        {
-            return why.clone();
+    /// What was seen a moment ago; else one asks the database, and whoever comes meanwhile hears what was seen before that,
+    /// or waits for the same answer where that is too long ago.
+    async fn now(&self, app: &App) -> Vec<Because> {
+        if let Some(why) = self.seen(app, GLANCE) {
+            return why;
         }
-        let why = match in_time(look(app)).await {
-            Ok(why) => why,
+        let mut looked = match self.looked.try_lock() {
+            Ok(looked) => looked,
+            Err(_) => match self.seen(app, FRESH) {
+                Some(why) => return why,
+                None => self.looked.lock().await,
+            },
+        };
+        if let Some(why) = self.seen(app, GLANCE) {
+            return why;
+        }
+        let why = match in_time(app.store.ping()).await {
+            Ok(()) => look_again(app, &mut looked).await,
             Err(error) => vec![Because::new(Reason::NoDatabase, error)],
         };
-        *seen = Some((now, why.clone()));
+        self.log(&why);
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        *seen = Some(Seen {
+            at: app.clock.monotonic(),
+            why: why.clone(),
+        });
         why
+    }
+
+    /// What was seen last, if that is not as long ago.
+    fn seen(&self, app: &App, longest: Duration) -> Option<Vec<Because>> {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.as_ref()?.within(app.clock.monotonic(), longest)
     }
 
     /// Logs what has changed since it was logged last.
@@ -138,6 +171,23 @@ impl Readiness {
         }
         *logged = reasons;
     }
+}
+
+/// What a look found, if it is not too long ago; else looks.
+async fn look_again(app: &App, looked: &mut Option<Seen>) -> Vec<Because> {
+    let now = app.clock.monotonic();
+    if let Some(why) = looked.as_ref().and_then(|seen| seen.within(now, FRESH)) {
+        return why;
+    }
+    let why = match in_time(look(app)).await {
+        Ok(why) => why,
+        Err(error) => vec![Because::new(Reason::NoDatabase, error)],
+    };
+    *looked = Some(Seen {
+        at: now,
+        why: why.clone(),
+    });
+    why
 }
 
 async fn look(app: &App) -> Result<Vec<Because>, StoreError> {

@@ -1,31 +1,27 @@
-//! `GET /logos/HASH.png`: the logos of clients, as we encoded them. CIMD §8.8.
+//! `GET /logos/NAME.png`: the logos of clients, as we encoded them. CIMD §8.8.
 
 use axum::{
+    body::Body,
     extract::{Path, State},
     response::{IntoResponse, Response},
 };
-use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{StatusCode, header};
 
-use crate::app::App;
+use crate::{app::App, clients::Picture, web::assets};
 
 /// A picture of ours: its address names its content, so it never changes.
 pub(crate) async fn logo(State(app): State<App>, Path(name): Path<String>) -> Response {
-    let hash = name.strip_suffix(".png").unwrap_or_default();
-    let is_hash = hash.len() == 64 && hash.bytes().all(|b| b.is_ascii_hexdigit());
-    let png = match is_hash {
-        true => app.store.logo(hash).await,
-        false => Ok(None),
+    let Some(hash) = assets::hash_in(&app, &name) else {
+        return StatusCode::NOT_FOUND.into_response();
     };
-    let png = match png {
-        Ok(png) => png.and_then(|text| BASE64_STANDARD.decode(text).ok()),
+    let png = match app.clients.picture(hash).await {
+        Ok(Picture::Png(png)) => png,
+        Ok(Picture::Unknown) => return StatusCode::NOT_FOUND.into_response(),
+        Ok(Picture::NoRoom) => return come_again(),
         Err(error) => {
             tracing::error!(%error, "a logo could not be read");
-            return StatusCode::SERVICE_UNAVAILABLE.into_response();
+            return come_again();
         }
-    };
-    let Some(png) = png else {
-        return StatusCode::NOT_FOUND.into_response();
     };
     let headers = [
         (header::CONTENT_TYPE, "image/png"),
@@ -35,5 +31,13 @@ pub(crate) async fn logo(State(app): State<App>, Path(name): Path<String>) -> Re
             "default-src 'none'; sandbox",
         ),
     ];
-    (headers, png).into_response()
+    (headers, Body::from(png)).into_response()
+}
+
+fn come_again() -> Response {
+    (
+        StatusCode::SERVICE_UNAVAILABLE,
+        [(header::RETRY_AFTER, "2")],
+    )
+        .into_response()
 }

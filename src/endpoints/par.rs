@@ -13,14 +13,19 @@ use serde_json::json;
 
 use crate::{
     app::App,
-    clients::{LookUp, refused},
+    clients::{Asker, LookUp, refused},
     grants::{
         approval::{Proposal, PushedAs},
         store_failed,
     },
-    protocol::{client::Client, error::OAuthError, pushed},
+    protocol::{
+        client::Client,
+        error::{ErrorCode, OAuthError},
+        params::Params,
+        pushed,
+    },
     secret::{PushedRequest, Secret},
-    store::NewPushed,
+    store::{NewPushed, Space},
     web::{
         error::TokenError,
         machine::{Call, Endpoint, Incoming, charge},
@@ -48,8 +53,25 @@ pub(crate) async fn par(
         body,
     };
     let incoming = PAR.read(&app, &call).await?;
-    let kept = keep(&app, &incoming).await;
-    let secret = kept.map_err(|error| TokenError::new(error, false))?;
+    let failed = |error| TokenError::new(error, false);
+    let client_id = incoming.client.id().as_str();
+    let request = pushed::request(&incoming.params, client_id, incoming.jkt.as_deref());
+    let request = request.map_err(failed)?;
+    let is_proven_and_listed = charged(&app, &incoming).map_err(TokenError::too_many)?;
+    let judged = judged(&app, &incoming, &request).await;
+    let (new, secret) = judged.map_err(failed)?;
+    let store = &app.store;
+    let space = store
+        .room_for_pushed(
+            &new.client_id,
+            &new.request,
+            is_proven_and_listed,
+            incoming.now,
+        )
+        .await;
+    room(space.map_err(store_failed).map_err(failed)?)?;
+    let kept = store.push(new).await;
+    kept.map_err(store_failed).map_err(failed)?;
     let answer = json!({
         "request_uri": pushed::request_uri(&secret),
         "expires_in": app.config.tokens.pushed_request.get(),
@@ -58,13 +80,30 @@ pub(crate) async fn par(
     Ok((StatusCode::CREATED, headers, Json(answer)).into_response())
 }
 
-async fn keep(app: &App, incoming: &Incoming) -> Result<Secret<PushedRequest>, OAuthError> {
+/// Charges a request to the network that asks, unless its client has proven itself and the administrator lists it: says
+/// whether that is so. Anybody can publish a key, and push in the name of a client that proves nothing.
+fn charged(app: &App, incoming: &Incoming) -> Result<bool, OAuthError> {
+    let asking = &incoming.client;
+    let keys = asking.known().map(|client| client.metadata.thumbprints());
+    let standing = app
+        .clients
+        .standings()
+        .of(asking.id(), &keys.unwrap_or_default());
+    let rate = match (standing.is_listed(), asking.is_confidential()) {
+        (true, true) => return Ok(true),
+        (true, false) => &app.limits.pushed_for_listed,
+        (false, _) => &app.limits.pushed_requests,
+    };
+    charge(rate, incoming.source).map(|()| false)
+}
+
+/// The request as it is to be kept: judged now, for its developer, and again when somebody comes with it.
+async fn judged(
+    app: &App,
+    incoming: &Incoming,
+    params: &Params,
+) -> Result<(NewPushed, Secret<PushedRequest>), OAuthError> {
     let (client_id, method, now) = (incoming.client.id(), incoming.client.method(), incoming.now);
-    let params = pushed::request(
-        &incoming.params,
-        client_id.as_str(),
-        incoming.jkt.as_deref(),
-    )?;
     let client = client(app, incoming).await?;
     if !client.metadata.auth_methods.contains(&method) {
         let cause = "the client's document does not allow it to show nothing";
@@ -80,14 +119,7 @@ async fn keep(app: &App, incoming: &Incoming) -> Result<Secret<PushedRequest>, O
         hash: secret.hash(),
         method,
     };
-    // Judged now, for its developer, and again when somebody comes with it.
-    Proposal::new(
-        app,
-        &params,
-        Arc::clone(&client),
-        redirect_uri,
-        Some(pushed),
-    )?;
+    Proposal::new(app, params, Arc::clone(&client), redirect_uri, Some(pushed))?;
     let new = NewPushed {
         hash: secret.hash(),
         client_id: client_id.clone(),
@@ -97,18 +129,36 @@ async fn keep(app: &App, incoming: &Incoming) -> Result<Secret<PushedRequest>, O
         auth_method: method,
         expires_at: now + i64::from(app.config.tokens.pushed_request.get()),
     };
-    app.store.push(new).await.map_err(store_failed)?;
-    Ok(secret)
+    Ok((new, secret))
 }
 
-/// The client: one that authenticates was looked up already, a public one is now, charged to the network that asks.
+/// RFC 9126 §2.3: is there room for one more?
+fn room(space: Space) -> Result<(), TokenError> {
+    let full = |told: &'static str| {
+        OAuthError::new(ErrorCode::TemporarilyUnavailable, told).retry_after(60)
+    };
+    match space {
+        Space::Left => Ok(()),
+        Space::ClientIsFull => Err(TokenError::too_many(full(
+            "the client has pushed as many authorization requests as are kept of one client; people finish them, or they expire",
+        ))),
+        Space::Full => Err(TokenError::new(
+            full(
+                "the server keeps as many pushed authorization requests as it may; try again in a minute",
+            ),
+            false,
+        )),
+    }
+}
+
+/// The client: one that authenticates was looked up already, a public one is now.
 async fn client(app: &App, incoming: &Incoming) -> Result<Arc<Client>, OAuthError> {
     if let Some(known) = incoming.client.known() {
         return Ok(Arc::clone(known));
     }
-    charge(&app.limits.pushed_requests, incoming.source)?;
+    let asker = Asker::Anonymous(incoming.source);
     let resolved = app
         .clients
-        .resolve(incoming.client.id(), incoming.source, incoming.now);
+        .resolve(incoming.client.id(), asker, incoming.now);
     resolved.await.map_err(|refusal| refused(&refusal))
 }

@@ -12,7 +12,6 @@ use crate::{
     app::App,
     clients::{LookUp, claimed},
     grants::{self, Request},
-    limits::network,
     protocol::error::ErrorCode,
     web::{
         client_ip::client_ip,
@@ -81,7 +80,7 @@ fn counted(app: &App, call: &Call, error: TokenError) -> TokenError {
     let client = params.and_then(|params| claimed(&params, &call.headers));
     let trusted = &app.config.server.trusted_proxies;
     let source = client_ip(&call.extensions, &call.headers, trusted);
-    match app.limits.token_failures.failed(&(network(source), client)) {
+    match app.limits.token_failures.failed(source, &client) {
         Ok(()) => error,
         Err(wait) => error.too_often(wait),
     }

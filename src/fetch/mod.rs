@@ -20,18 +20,19 @@ use rustls::{
 use tracing::Instrument;
 use url::Url;
 
+use self::{
+    budget::Place,
+    resolve::Guard,
+    wire::{Observer, Running, Stopwatch},
+};
 pub use self::{
-    budget::{Budgets, OverBudget},
+    budget::{Budgets, Charge, OverBudget},
     collector::Collector,
     own::{Own, Sight},
     resolve::Resolver,
     wire::{Step, Tls, Wire},
 };
-use self::{
-    resolve::Guard,
-    wire::{Observer, Running, Stopwatch},
-};
-use crate::{config::Config, spans::span, time::Clock};
+use crate::{config::Config, limits::Taken, spans::span, time::Clock};
 
 /// Sent with every request: who sees it twice fetches from itself. RFC 8586.
 pub const LOOP_MARKER: &str = "wayleave";
@@ -74,8 +75,8 @@ impl Fetched {
 /// Why nothing was fetched.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum FetchError {
-    #[error("over the budget for {0}")]
-    Budget(&'static str, Duration),
+    #[error(transparent)]
+    Budget(OverBudget),
     #[error("too many fetches are under way")]
     Busy,
     #[error("the URL has an IP address for a host")]
@@ -124,11 +125,14 @@ pub const RULES: &[(&str, &str)] = &[
     ("fetch.body", "the answer is complete and comes in time"),
 ];
 
+/// The rule that refuses when we have no time to ask: it says nothing of the host.
+pub const OURS: &str = "fetch.budget";
+
 impl FetchError {
-    /// The rule that refused, by its stable name: one of [`RULES`], or `fetch.budget`.
+    /// The rule that refused, by its stable name: one of [`RULES`], or [`OURS`].
     pub fn rule(&self) -> &'static str {
         match self {
-            Self::Budget(..) | Self::Busy => "fetch.budget",
+            Self::Budget(_) | Self::Busy => OURS,
             Self::Dns(_) | Self::Timeout(Step::Resolve, _) => "fetch.dns",
             Self::Literal | Self::NotPublic(..) => "fetch.address",
             Self::Connect(_) | Self::Timeout(Step::Connect, _) => "fetch.connect",
@@ -198,7 +202,8 @@ impl Fetcher {
         &self.budgets
     }
 
-    /// `GET`, guarded, and what was seen on the way. The whole of it takes no longer than `fetch.timeout`.
+    /// `GET`, guarded, and what was seen on the way. It waits for a place no longer than `fetch.timeout`, and with one the
+    /// whole of it takes no longer than that: the host has all of its time, however long we kept it waiting.
     ///
     /// It fails with whatever stands between us and a whole answer with status 200.
     pub async fn get(
@@ -209,30 +214,57 @@ impl Fetcher {
     ) -> (Wire, Result<Fetched, FetchError>) {
         let seconds = self.limits.timeout.get();
         let mut wire = Wire::default();
+        let Some(url::Host::Domain(host)) = url.host() else {
+            return (wire, Err(FetchError::Literal));
+        };
         let whole = Duration::from_secs(seconds.into());
-        let asked = self.get_unbounded(url, wanted, charge, &mut wire);
+        let _place = match self.enter(host, charge, whole).await {
+            Ok(place) => place,
+            Err(error) => return (wire, Err(error)),
+        };
+        let asked = self.ask(url, host, wanted, charge, &mut wire);
         let asked = asked.instrument(span!("fetch"));
         let result = tokio::time::timeout(whole, asked).await;
         let result = result.unwrap_or_else(|_| Err(cut_off(&wire, seconds)));
         (wire, result)
     }
 
-    async fn get_unbounded(
+    /// A place, charged for. Who gets none is not charged.
+    async fn enter(
+        &self,
+        host: &str,
+        charge: Charge,
+        longest: Duration,
+    ) -> Result<Place, FetchError> {
+        let taken = self.budgets.take(charge, host);
+        let taken = taken.map_err(FetchError::Budget)?;
+        let place = tokio::time::timeout(longest, self.budgets.place(host, charge)).await;
+        if let Ok(Some(place)) = place {
+            return Ok(place);
+        }
+        taken.give_back();
+        Err(FetchError::Busy)
+    }
+
+    /// Charges every address that may be dialled. From here on what is charged stays so: the name was looked up.
+    fn charge_addresses(
+        &self,
+        charge: Charge,
+        addresses: &[IpAddr],
+    ) -> Result<Vec<Taken>, FetchError> {
+        let taken = |address: &IpAddr| self.budgets.take_address(charge, *address);
+        let all: Result<_, _> = addresses.iter().map(taken).collect();
+        all.map_err(FetchError::Budget)
+    }
+
+    async fn ask(
         &self,
         url: &Url,
+        host: &str,
         wanted: Wanted,
         charge: Charge,
         wire: &mut Wire,
     ) -> Result<Fetched, FetchError> {
-        let Some(url::Host::Domain(host)) = url.host() else {
-            return Err(FetchError::Literal);
-        };
-        let over = |over: OverBudget| FetchError::Budget(over.whose, over.wait);
-        if charge == Charge::Stranger {
-            self.budgets.charge_host(host).map_err(over)?;
-        }
-        let _place = self.budgets.place(host).await.ok_or(FetchError::Busy)?;
-
         let seen = Arc::default();
         let mut running = Running {
             watch: Stopwatch::new(wire),
@@ -241,11 +273,7 @@ impl Fetcher {
         let watch = &mut running.watch;
         watch.begin(Step::Resolve);
         let addresses = self.guard.resolve(host, &mut watch.wire.addresses).await?;
-        if charge == Charge::Stranger {
-            for address in &addresses {
-                self.budgets.charge_address(*address).map_err(over)?;
-            }
-        }
+        let mut charged = self.charge_addresses(charge, &addresses)?;
         watch.begin(Step::Connect);
         let tls = Observer::attach(&self.tls, &self.verifier, &seen);
         let client = connector::client(tls, host, &addresses, &self.limits, &self.user_agent)
@@ -272,14 +300,15 @@ impl Fetcher {
                 )
             })
             .collect();
-        match response.remote_addr() {
-            Some(peer) if addresses.contains(&peer.ip()) => {}
-            _ => {
-                return Err(FetchError::Connect(
-                    "the connection went to an address that was not checked".to_owned(),
-                ));
-            }
-        }
+        let peer = response.remote_addr().map(|peer| peer.ip());
+        let Some(dialled) = addresses.iter().position(|address| Some(*address) == peer) else {
+            return Err(FetchError::Connect(
+                "the connection went to an address that was not checked".to_owned(),
+            ));
+        };
+        // They are dialled in their order: those after it were not, or for a moment only.
+        let not_dialled = charged.drain(dialled + 1..);
+        not_dialled.for_each(Taken::give_back);
         watch.begin(Step::Body);
         check_head(&response, wanted)?;
         let mut body = Vec::new();
@@ -310,18 +339,9 @@ impl Fetcher {
 fn cut_off(wire: &Wire, seconds: u32) -> FetchError {
     match wire.last_step() {
         Some(step) => FetchError::Timeout(step, seconds),
-        // It waited for a place among ours.
+        // It was not begun.
         None => FetchError::Busy,
     }
-}
-
-/// Who causes a fetch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Charge {
-    /// Somebody who asks for a client: budgets apply.
-    Stranger,
-    /// The administrator, who wants to see.
-    Administrator,
 }
 
 /// How many authorities are known: of this machine, and of `fetch.extra_ca_file`.

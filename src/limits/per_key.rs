@@ -14,14 +14,14 @@ const KEYS: u64 = 10_000;
 /// Something of each key. Of too many keys the one that was asked about longest ago is forgotten: whoever comes from
 /// everywhere at once costs us neither memory nor time. Keys may be strangers' text of any length; only hashes are kept.
 #[derive(Debug)]
-pub(super) struct PerKey<T: Send + Sync + 'static> {
+pub struct PerKey<T: Send + Sync + 'static> {
     of: Cache<u64, Arc<T>>,
     hasher: RandomState,
 }
 
 impl<T: Send + Sync + 'static> PerKey<T> {
     /// Nothing is known yet; what nobody asks about for `idle` is forgotten.
-    pub(super) fn new(idle: Duration) -> Self {
+    pub fn new(idle: Duration) -> Self {
         let of = Cache::builder()
             .max_capacity(KEYS)
             .time_to_idle(idle)
@@ -33,13 +33,13 @@ impl<T: Send + Sync + 'static> PerKey<T> {
     }
 
     /// What is known of a key; `new` when that is nothing.
-    pub(super) fn of(&self, key: &(impl Hash + ?Sized), new: impl FnOnce() -> T) -> Arc<T> {
+    pub fn of(&self, key: &(impl Hash + ?Sized), new: impl FnOnce() -> T) -> Arc<T> {
         self.of
             .get_with(self.hasher.hash_one(key), || Arc::new(new()))
     }
 
     /// The same, if anything is.
-    pub(super) fn known(&self, key: &(impl Hash + ?Sized)) -> Option<Arc<T>> {
+    pub fn known(&self, key: &(impl Hash + ?Sized)) -> Option<Arc<T>> {
         self.of.get(&self.hasher.hash_one(key))
     }
 }

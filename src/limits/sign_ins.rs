@@ -9,9 +9,11 @@ use std::{
     time::Duration,
 };
 
+use ipnet::IpNet;
+
 use super::{
     failures::{Failures, Guess},
-    network,
+    networks,
     per_key::PerKey,
 };
 use crate::time::Clock;
@@ -51,8 +53,8 @@ impl SignIns {
     ///
     /// How long to wait, when too many were wrong.
     pub fn of_network(&self, source: IpAddr) -> Result<Guess, Duration> {
-        self.lists.check(network(source))?;
-        self.by_network.begin(&network(source))
+        self.lists.check(source)?;
+        self.by_network.begin_by_network(source, "")
     }
 
     /// Begins an attempt from a browser in which the name has signed in before.
@@ -66,7 +68,7 @@ impl SignIns {
 
     /// It was wrong.
     pub fn failed(&self, source: IpAddr, username: &str, password: &str) {
-        self.lists.failed(network(source), username, password);
+        self.lists.failed(source, username, password);
     }
 }
 
@@ -88,9 +90,15 @@ struct Tried {
 }
 
 impl Lists {
-    fn check(&self, network: IpAddr) -> Result<(), Duration> {
+    /// May somebody sign in from an address? Not if one of its networks is shut out.
+    fn check(&self, source: IpAddr) -> Result<(), Duration> {
+        let waits = networks(source).filter_map(|(network, _)| self.check_one(&network).err());
+        waits.max().map_or(Ok(()), Err)
+    }
+
+    fn check_one(&self, network: &IpNet) -> Result<(), Duration> {
         let now = self.clock.monotonic();
-        let Some(tried) = self.of.known(&network) else {
+        let Some(tried) = self.of.known(network) else {
             return Ok(());
         };
         let tried = tried.lock().unwrap_or_else(PoisonError::into_inner);
@@ -100,10 +108,17 @@ impl Lists {
         }
     }
 
-    fn failed(&self, network: IpAddr, username: &str, password: &str) {
-        let now = self.clock.monotonic();
+    fn failed(&self, source: IpAddr, username: &str, password: &str) {
         let pair = self.hasher.hash_one((username, password));
-        let tried = self.of.of(&network, Mutex::default);
+        for (network, quotas) in networks(source) {
+            let quotas = usize::try_from(quotas).unwrap_or(usize::MAX);
+            self.failed_in(&network, self.most.saturating_mul(quotas), pair);
+        }
+    }
+
+    fn failed_in(&self, network: &IpNet, most: usize, pair: u64) {
+        let now = self.clock.monotonic();
+        let tried = self.of.of(network, Mutex::default);
         let mut tried = tried.lock().unwrap_or_else(PoisonError::into_inner);
         tried
             .pairs
@@ -112,7 +127,7 @@ impl Lists {
             return;
         }
         tried.pairs.push_back((pair, now));
-        if tried.pairs.len() >= self.most {
+        if tried.pairs.len() >= most {
             tried.pairs.clear();
             tried.shut_out_until = Some(now + SHUT_OUT);
             tracing::warn!(%network, "too many different names and passwords were wrong: nobody signs in from there for a day, but in browsers that are known");
@@ -171,5 +186,25 @@ mod tests {
             clock.advance(1_000);
         }
         assert_eq!(may(3), Ok(()));
+    }
+
+    #[test]
+    fn y_06_the_networks_that_a_56_is_cut_into_are_shut_out_with_it() {
+        let (limits, clock) = limits();
+        let at = |network: u32| format!("2001:db8:0:{network:x}::1").parse().unwrap();
+        let mut wrong = 0;
+        for n in 0..1_200 {
+            let source = at(n % 100);
+            if limits.of_network(source).is_ok() {
+                wrong += 1;
+                limits.failed(source, &format!("name{n}"), "password");
+            }
+            clock.advance(1);
+        }
+        assert_eq!(wrong, 60, "four times those of a /64");
+        for network in 0..0x100 {
+            assert!(limits.of_network(at(network)).is_err());
+        }
+        assert!(limits.of_network(at(0x100)).is_ok(), "another /56");
     }
 }

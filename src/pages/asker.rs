@@ -17,6 +17,7 @@ use crate::{
     },
     time::{UnixTime, in_date, in_words},
     web::{
+        assets,
         error::PageError,
         views::{Asker, Caution, Permission, ResourceView, Wanted},
     },
@@ -51,7 +52,7 @@ pub(super) async fn asker(
         host_lead: shown_host.lead.clone(),
         host_main: shown_host.main.clone(),
         host_decoded: shown_host.decoded.clone(),
-        logo: logo.map(|hash| format!("{base}/logos/{hash}.png")),
+        logo: logo.map(|hash| format!("{base}{}", assets::logo_path(app, &hash))),
         standing: in_a_sentence(standing.tier, client.metadata.client_name.is_some()).to_owned(),
         seen: seen(people, first_seen, now),
         admin_text: standing

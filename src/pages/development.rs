@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::{
     app::App,
     protocol::{params::Params, redirect_uri::RedirectUri},
-    secret::random_id,
+    secret::{is_random_id, random_id},
     store::NewDevClient,
     time::{UnixTime, in_rfc_3339, in_words},
     web::{
@@ -126,14 +126,18 @@ pub(crate) async fn remove(
 
 /// `GET /dev-clients/ID.json`: the document, for whoever wants to read it. Never cached.
 pub(crate) async fn serve(State(app): State<App>, Path(name): Path<String>) -> Response {
-    let id = name.strip_suffix(".json").unwrap_or_default();
+    // What nobody can use is not looked for.
+    let id = name.strip_suffix(".json").filter(|id| is_random_id(id));
+    let Some(id) = id.filter(|_| app.config.development.clients) else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
     let headers = [
         (header::CONTENT_TYPE, "application/json"),
         (header::CACHE_CONTROL, "no-store"),
     ];
     match app.store.dev_client(id, app.clock.now()).await {
-        Ok(Some(document)) if app.config.development.clients => (headers, document).into_response(),
-        Ok(_) => StatusCode::NOT_FOUND.into_response(),
+        Ok(Some(document)) => (headers, document).into_response(),
+        Ok(None) => StatusCode::NOT_FOUND.into_response(),
         Err(error) => {
             tracing::error!(%error, "a document in development could not be read");
             StatusCode::SERVICE_UNAVAILABLE.into_response()

@@ -399,6 +399,11 @@ pub const OTHER_METHOD: &str =
     "the administrator's rule about this client lets it in only with another authentication method";
 
 impl Standing {
+    /// Did the administrator list it, by a rule or a registration?
+    pub fn is_listed(&self) -> bool {
+        (self.rule.is_some() || self.registered) && self.tier >= Tier::Listed
+    }
+
     fn listed<T>(&self, list: impl Fn(&Rule) -> Option<T>) -> Option<T> {
         self.rule.as_ref().and_then(list)
     }

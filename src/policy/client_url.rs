@@ -26,6 +26,8 @@ pub struct Rules<'a> {
 pub struct Rule {
     pub name: &'static str,
     pub told: &'static str,
+    /// Is it about the host and the port alone? Then it holds for every address that a document has us ask.
+    pub is_of_place: bool,
     refuses: fn(&ClientUrl, &Rules<'_>) -> bool,
 }
 
@@ -34,11 +36,13 @@ pub const ALL: &[Rule] = &[
     Rule {
         name: "client_id.query",
         told: "this server does not accept a client_id with a query",
+        is_of_place: false,
         refuses: |client_id, rules| client_id.has_query() && !rules.allow_query,
     },
     Rule {
         name: "client_id.allowed_ports",
         told: "this server does not accept this port in a client_id",
+        is_of_place: true,
         refuses: |client_id, rules| {
             !rules.allowed_ports.is_empty() && !rules.allowed_ports.contains(&client_id.port())
         },
@@ -46,6 +50,7 @@ pub const ALL: &[Rule] = &[
     Rule {
         name: "client_id.own_host",
         told: "the client_id is on this server's own host",
+        is_of_place: true,
         // A development server and its sample clients share the name of the machine.
         refuses: |client_id, rules| match rules.loopback {
             true => client_id.origin() == rules.own_origin,
@@ -55,6 +60,7 @@ pub const ALL: &[Rule] = &[
     Rule {
         name: "client_id.resource",
         told: "the client_id is the address of a protected resource",
+        is_of_place: false,
         refuses: |client_id, rules| {
             client_id.path_and_query() == "/"
                 && rules
@@ -66,6 +72,7 @@ pub const ALL: &[Rule] = &[
     Rule {
         name: "client_id.special_name",
         told: "the host of the client_id is a name for private networks or for this machine; it must be public",
+        is_of_place: true,
         refuses: |client_id, rules| is_special_name(client_id.host()) && !rules.special_names,
     },
 ];
@@ -84,6 +91,19 @@ impl Rule {
 /// The rule that refuses it.
 pub fn check(client_id: &ClientUrl, rules: &Rules<'_>) -> Result<(), Rule> {
     match ALL.iter().find(|rule| rule.refuses(client_id, rules)) {
+        Some(rule) => Err(*rule),
+        None => Ok(()),
+    }
+}
+
+/// Judges where an address of a document leads, before anything is dialled: `place` is its host and port.
+///
+/// # Errors
+///
+/// The rule that refuses it.
+pub fn check_place(place: &ClientUrl, rules: &Rules<'_>) -> Result<(), Rule> {
+    let mut of_place = ALL.iter().filter(|rule| rule.is_of_place);
+    match of_place.find(|rule| rule.refuses(place, rules)) {
         Some(rule) => Err(*rule),
         None => Ok(()),
     }
@@ -168,6 +188,11 @@ mod tests {
                 .err()
                 .map(|refused| refused.name);
             assert_eq!(got, *expected, "{text}");
+            let place: ClientUrl = text.parse().unwrap();
+            let place = format!("{}/", place.origin()).parse().unwrap();
+            let got = check_place(&place, rules).err().map(|refused| refused.name);
+            let of_place = |name: &&str| !["client_id.query", "client_id.resource"].contains(name);
+            assert_eq!(got, expected.filter(of_place), "the place of {text}");
         }
     }
 }

@@ -11,6 +11,46 @@ use super::{
     scope::Scope,
 };
 
+/// Every parameter that is read of an authorization request; those at the end only to be refused. Others do not count, and
+/// are not kept.
+pub const PARAMETERS: &[&str] = &[
+    "client_id",
+    "redirect_uri",
+    "response_type",
+    "response_mode",
+    "scope",
+    "state",
+    "nonce",
+    "prompt",
+    "max_age",
+    "login_hint",
+    "id_token_hint",
+    "code_challenge",
+    "code_challenge_method",
+    "resource",
+    "dpop_jkt",
+    "request",
+    "request_uri",
+    "registration",
+];
+
+/// Longest authorization request, encoded, in bytes: it is carried through the sign-in page, in an address of 8 KiB at most.
+const LONGEST: usize = 7_000;
+
+/// May an authorization request be so long? One that was pushed is held to what holds for one that a browser brings.
+///
+/// # Errors
+///
+/// `invalid_request`, which names the limit.
+pub fn check_length(params: &Params) -> Result<(), OAuthError> {
+    match params.encode().len() > LONGEST {
+        true => Err(OAuthError::invalid_request(format!(
+            "the request is longer than {LONGEST} bytes"
+        ))),
+        false => Ok(()),
+    }
+}
+
 /// Longest `state`, in bytes.
 const STATE: usize = 4_096;
 /// Longest `nonce`, in bytes.

@@ -7,7 +7,7 @@ use super::{
     jws::{Jws, JwsError},
     key_set::{Alg, Key, KeySet},
 };
-use crate::time::UnixTime;
+use crate::time::{CLOCKS_DIFFER, UnixTime};
 
 /// Seconds by which two clocks may differ.
 const SKEW: i64 = 15;
@@ -139,7 +139,7 @@ impl<'a> ClientAssertion<'a> {
         }
         Ok(Jti {
             jti: self.jti.clone(),
-            until: self.expires_at + SKEW,
+            until: self.expires_at + CLOCKS_DIFFER,
         })
     }
 
@@ -285,7 +285,7 @@ mod tests {
     fn an_assertion_says_who_for_whom_and_until_when() {
         use AssertionError as E;
         let table = [
-            ("J-01", json!({}), Ok(NOW.0 + 75)),
+            ("J-01", json!({}), Ok(NOW.0 + 120)),
             (
                 "J-12 iss",
                 json!({"iss": "https://other.example.com/c"}),
@@ -350,8 +350,8 @@ mod tests {
             ("J-14 -1", json!({"exp": -1}), Err(E::Time("exp"))),
             ("J-14 0", json!({"exp": 0}), Err(E::Expired)),
             ("J-14 now", json!({"exp": NOW.0}), Err(E::Expired)),
-            ("J-14 now + 1", json!({"exp": NOW.0 + 1}), Ok(NOW.0 + 16)),
-            ("J-14 300", json!({"exp": NOW.0 + 300}), Ok(NOW.0 + 315)),
+            ("J-14 now + 1", json!({"exp": NOW.0 + 1}), Ok(NOW.0 + 61)),
+            ("J-14 300", json!({"exp": NOW.0 + 300}), Ok(NOW.0 + 360)),
             (
                 "J-14 301",
                 json!({"exp": NOW.0 + 301}),
@@ -368,7 +368,7 @@ mod tests {
             (
                 "J-15 +8",
                 json!({"iat": NOW.0 + 8, "nbf": NOW.0 + 8}),
-                Ok(NOW.0 + 75),
+                Ok(NOW.0 + 120),
             ),
             ("J-15 +61", json!({"iat": NOW.0 + 61}), Err(E::NotYet)),
             ("J-15 +61", json!({"nbf": NOW.0 + 61}), Err(E::NotYet)),
@@ -377,7 +377,7 @@ mod tests {
                 json!({"iat": NOW.0 - 86_400}),
                 Err(E::TooOld(300)),
             ),
-            ("J-15 absent", json!({"iat": "absent"}), Ok(NOW.0 + 75)),
+            ("J-15 absent", json!({"iat": "absent"}), Ok(NOW.0 + 120)),
             (
                 "J-16 absent",
                 json!({"jti": "absent"}),
@@ -385,7 +385,7 @@ mod tests {
             ),
             ("J-16 empty", json!({"jti": ""}), Err(E::Missing("jti"))),
             ("J-16 129", json!({"jti": "j".repeat(129)}), Err(E::Jti)),
-            ("J-16 128", json!({"jti": "j".repeat(128)}), Ok(NOW.0 + 75)),
+            ("J-16 128", json!({"jti": "j".repeat(128)}), Ok(NOW.0 + 120)),
             ("J-16 number", json!({"jti": 1}), Err(E::Text("jti"))),
         ];
         for (case, changes, expected) in table {

@@ -44,6 +44,26 @@ impl ClientUrl {
         &self.text[self.path_start..]
     }
 
+    /// The host and the port where a URL leads, as the identifier of nothing but them.
+    ///
+    /// # Errors
+    ///
+    /// The rule of the grammar that no identifier there could keep: it is no `https` URL, its host is an address, browsers
+    /// block its port.
+    pub fn of_place(url: &Url) -> Result<Self, ClientUrlError> {
+        if url.scheme() != "https" {
+            return Err(ClientUrlError::Scheme);
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(ClientUrlError::Userinfo);
+        }
+        let host = url.host_str().unwrap_or_default();
+        match url.port() {
+            Some(port) => format!("{SCHEME}{host}:{port}/").parse(),
+            None => format!("{SCHEME}{host}/").parse(),
+        }
+    }
+
     pub fn has_query(&self) -> bool {
         self.path_and_query().contains('?')
     }
@@ -451,6 +471,44 @@ mod tests {
                 ],
             ),
         ]);
+    }
+
+    #[test]
+    fn y_07_the_place_of_an_address_is_judged_as_that_of_an_identifier() {
+        let table = [
+            (
+                "https://cdn.example.com/a%2fb.png?w=64#x",
+                Ok("https://cdn.example.com/"),
+            ),
+            (
+                "https://CDN.example.com:443/logo.png",
+                Ok("https://cdn.example.com/"),
+            ),
+            (
+                "https://cdn.example.com:8443/logo.png",
+                Ok("https://cdn.example.com:8443/"),
+            ),
+            ("https://cdn.example.com:22/logo.png", Err(E::ForbiddenPort)),
+            ("https://cdn.example.com:80/logo.png", Err(E::ForbiddenPort)),
+            (
+                "https://cdn.example.com:6000/logo.png",
+                Err(E::ForbiddenPort),
+            ),
+            ("https://10.0.0.1/logo.png", Err(E::Address)),
+            ("https://0x7f.1/logo.png", Err(E::Address)),
+            ("https://[::1]/logo.png", Err(E::Address)),
+            ("https://cdn.example.com./logo.png", Err(E::Host)),
+            (
+                "https://ada:secret@cdn.example.com/logo.png",
+                Err(E::Userinfo),
+            ),
+            ("http://cdn.example.com/logo.png", Err(E::Scheme)),
+        ];
+        for (text, expected) in table {
+            let place = ClientUrl::of_place(&Url::parse(text).unwrap());
+            let place = place.as_ref().map(ClientUrl::as_str);
+            assert_eq!(place, expected.as_ref().copied(), "{text}");
+        }
     }
 
     #[test]

@@ -88,6 +88,16 @@ impl Params {
         )
     }
 
+    /// The parameters that `names` lists.
+    #[must_use]
+    pub fn only(&self, names: &[&str]) -> Self {
+        let listed = self
+            .0
+            .iter()
+            .filter(|(name, _)| names.contains(&name.as_str()));
+        Self(listed.cloned().collect())
+    }
+
     /// The same parameters as a query.
     pub fn encode(&self) -> String {
         let mut encoder = url::form_urlencoded::Serializer::new(String::new());

@@ -1,6 +1,7 @@
 //! Pushed authorization requests: RFC 9126.
 
 use super::{
+    authorize,
     error::{ErrorCode, OAuthError},
     params::Params,
 };
@@ -8,9 +9,6 @@ use crate::secret::{PushedRequest, Secret};
 
 /// RFC 9126 §2.2: how every `request_uri` of ours begins.
 pub const PREFIX: &str = "urn:ietf:params:oauth:request_uri:";
-
-/// Parameters of client authentication: they are no part of the authorization request, §2.1.
-const AUTHENTICATION: &[&str] = &["client_secret", "client_assertion", "client_assertion_type"];
 
 /// The `request_uri` of a pushed request.
 pub fn request_uri(secret: &Secret<PushedRequest>) -> String {
@@ -22,11 +20,12 @@ pub fn secret(request_uri: &str) -> Option<Secret<PushedRequest>> {
     request_uri.strip_prefix(PREFIX)?.parse().ok()
 }
 
-/// The authorization request in a pushed one.
+/// The authorization request in a pushed one: without the parameters of client authentication, which are no part of it
+/// (§2.1), and without those that nothing here reads.
 ///
 /// # Errors
 ///
-/// `invalid_request` where it names another request, §2.1; what RFC 9449 §10.1 asks where its key is another than the
+/// `invalid_request` where it names another request, §2.1, or is longer than one may be, §2.3; what RFC 9449 §10.1 asks where its key is another than the
 /// one that signed.
 pub fn request(params: &Params, client_id: &str, jkt: Option<&str>) -> Result<Params, OAuthError> {
     if params.optional("request_uri").is_some() {
@@ -43,11 +42,14 @@ pub fn request(params: &Params, client_id: &str, jkt: Option<&str>) -> Result<Pa
             "dpop_jkt is the thumbprint of another key than the proof's",
         ));
     }
-    let request = params.without(AUTHENTICATION).with("client_id", client_id);
-    Ok(match jkt {
+    let request = params.only(authorize::PARAMETERS);
+    let request = request.with("client_id", client_id);
+    let request = match jkt {
         Some(jkt) => request.with("dpop_jkt", jkt),
         None => request,
-    })
+    };
+    authorize::check_length(&request)?;
+    Ok(request)
 }
 
 #[cfg(test)]
@@ -93,9 +95,24 @@ mod tests {
             ("dpop_jkt=k", None, Ok(format!("dpop_jkt=k&{id}"))),
             ("dpop_jkt=k", Some("l"), Err(ErrorCode::InvalidDpopProof)),
             ("request_uri=x", None, Err(ErrorCode::InvalidRequest)),
+            // Y-02: what nothing reads is not kept, and does not count.
+            (
+                "display=page&padding=x&state=1&wayleave_sent=1",
+                None,
+                Ok(format!("state=1&{id}")),
+            ),
+            (
+                "resource=a&resource=b",
+                None,
+                Ok(format!("resource=a&resource=b&{id}")),
+            ),
         ];
         for (text, jkt, expected) in table {
             assert_eq!(read(text, jkt), expected, "Q-02, P-10: {text}");
         }
+        let (short, long) = ("x".repeat(6_900), "x".repeat(7_000));
+        assert!(read(&format!("state={short}&padding={long}"), None).is_ok());
+        let refused = read(&format!("state={long}"), None);
+        assert_eq!(refused, Err(ErrorCode::InvalidRequest), "Y-02");
     }
 }

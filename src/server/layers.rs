@@ -1,7 +1,12 @@
 //! What holds for every request and every answer of a kind. One function each: layers within layers cost more than what
 //! they do.
 
-use std::{net::SocketAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -23,6 +28,7 @@ use crate::{
     },
     spans,
     web::{
+        client_ip::Source,
         error::{PageError, TokenError},
         headers,
     },
@@ -45,7 +51,10 @@ pub(super) fn around(app: &App, requests: &Arc<Requests>, routes: Router) -> Rou
 /// Every answer comes, in time, whatever its handler does; with the headers that keep browsers safe. What the HTTP library
 /// lets through is refused here: requests for nobody in particular (RFC 9112 §3.2), bodies whose end is not clear (§6.3),
 /// and heads that are too large.
-async fn every(app: App, requests: Arc<Requests>, request: Request, next: Next) -> Response {
+async fn every(app: App, requests: Arc<Requests>, mut request: Request, next: Next) -> Response {
+    let trusted = &app.config.server.trusted_proxies;
+    let source = Source::of(request.extensions(), request.headers(), trusted);
+    request.extensions_mut().insert(source);
     let open = Open::new(requests, &request);
     let is_http_1 = request.version() < Version::HTTP_2;
     let is_chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
@@ -66,6 +75,9 @@ async fn every(app: App, requests: Arc<Requests>, request: Request, next: Next) 
         response.headers_mut().insert(header::CONNECTION, close);
     }
     headers::secure(app.config.issuer.is_https(), response.headers_mut());
+    let base = app.config.issuer.path();
+    let page = open.route().and_then(|route| route.strip_prefix(base));
+    headers::isolate(page, response.headers_mut());
     spans::answered(&span, response.status().as_u16());
     open.answered(response.status());
     response
@@ -143,10 +155,7 @@ pub(super) async fn machine(
     request: Request,
     next: Next,
 ) -> Response {
-    let busy = || {
-        let error = OAuthError::unavailable("too many requests at a time");
-        TokenError::new(error.retry_after(1), false).into_response()
-    };
+    let source = counted(&request);
     let request = match bodies.read(request).await {
         Ok(request) => request,
         Err(StatusCode::SERVICE_UNAVAILABLE) => return busy(),
@@ -154,7 +163,7 @@ pub(super) async fn machine(
     };
     let place = match &places {
         None => None,
-        Some(places) => match places.enter().await {
+        Some(places) => match places.enter(source).await {
             None => return busy(),
             place => place,
         },
@@ -162,6 +171,26 @@ pub(super) async fn machine(
     let response = next.run(request).await;
     drop(place);
     machine_shape(response)
+}
+
+/// Around what anybody may ask for that is neither: files of ours, and whether we are ready.
+pub(super) async fn anybody(places: Arc<Admission>, request: Request, next: Next) -> Response {
+    match places.enter(counted(&request)).await {
+        Some(_place) => next.run(request).await,
+        None => busy(),
+    }
+}
+
+/// The address by which a request counts.
+fn counted(request: &Request) -> Option<IpAddr> {
+    let source = request.extensions().get::<Source>();
+    source.copied().and_then(Source::counted)
+}
+
+/// Sends a program away.
+fn busy() -> Response {
+    let error = OAuthError::unavailable("too many requests at a time");
+    TokenError::new(error.retry_after(1), false).into_response()
 }
 
 /// Around the pages of people.
@@ -173,12 +202,13 @@ pub(super) async fn person(
     next: Next,
 ) -> Response {
     let busy = || PageError::busy(&app, &"too many requests at a time").into_response();
+    let source = counted(&request);
     let request = match bodies.read(request).await {
         Ok(request) => request,
         Err(StatusCode::SERVICE_UNAVAILABLE) => return busy(),
         Err(status) => return page_shape(&app, status.into_response()),
     };
-    let Some(_place) = places.enter().await else {
+    let Some(_place) = places.enter(source).await else {
         return busy();
     };
     page_shape(&app, next.run(request).await)

@@ -24,6 +24,7 @@ use tokio::{
 use tower::Service;
 
 use super::{
+    answer::Answer,
     counted,
     fixed::Fixed,
     layers::{HEADER_FIELDS, HEADERS, URI},
@@ -39,6 +40,8 @@ const DRAIN: Duration = Duration::from_secs(25);
 /// HTTP/2: how often a silent peer is asked whether it is there, and how long it has to answer.
 const PING: Duration = Duration::from_secs(20);
 const PONG: Duration = Duration::from_secs(10);
+/// HTTP/2: requests that one connection may have under way.
+const STREAMS: u32 = 32;
 /// HTTP/2: bytes that may lie in memory for one stream and for a connection.
 const STREAM_WINDOW: u32 = 64 * 1_024;
 const CONNECTION_WINDOW: u32 = 256 * 1_024;
@@ -200,18 +203,22 @@ impl Door {
             let (router, fixed) = (self.router.clone(), self.fixed.clone());
             let pace = pace.clone();
             move |mut request: hyper::Request<Incoming>| {
-                let under_way = pace.request();
+                let (under_way, pace) = (pace.request(), pace.clone());
                 let answer = match fixed.answer(&request) {
                     Some(answer) => Either::Left(ready(Ok::<_, Infallible>(answer))),
                     None => {
                         request.extensions_mut().insert(ConnectInfo(peer));
-                        Either::Right(router.clone().call(request.map(Body::new)))
+                        let (mut router, pace) = (router.clone(), pace.clone());
+                        Either::Right(async move {
+                            pace.room().await;
+                            router.call(request.map(Body::new)).await
+                        })
                     }
                 };
                 async move {
                     let answer = answer.await;
                     drop(under_way);
-                    answer
+                    answer.map(|answer| answer.map(|body| Answer { body, pace }))
                 }
             }
         });
@@ -236,7 +243,7 @@ fn http() -> auto::Builder<TokioExecutor> {
         .max_buf_size(URI + HEADERS);
     http.http2()
         .timer(TokioTimer::new())
-        .max_concurrent_streams(100)
+        .max_concurrent_streams(STREAMS)
         .max_header_list_size(HEADERS as u32)
         .max_pending_accept_reset_streams(20)
         .max_local_error_reset_streams(100)

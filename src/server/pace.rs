@@ -10,10 +10,17 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
+    sync::Notify,
     time::Instant,
 };
 
 use super::framing::Framing;
+
+/// Bytes of answers that may lie here until the peer takes them, for one connection: with more, no further request of it is
+/// worked on.
+const UNTAKEN: usize = 256 * 1_024;
+/// A connection on which others move may leave one answer alone so many times longer: HTTP/2 serves its streams in turn.
+const IN_TURN: u32 = 4;
 
 /// The times of the configuration.
 #[derive(Clone, Copy, Debug)]
@@ -22,7 +29,7 @@ pub(super) struct Times {
     pub(super) header: Duration,
     /// Between an answer and the next request.
     pub(super) idle: Duration,
-    /// For a peer to take any of what it is sent.
+    /// For a peer to take any of what it is sent, or of an answer that it does not have sent.
     pub(super) write: Duration,
 }
 
@@ -34,9 +41,16 @@ impl Times {
 
 /// What one connection is at.
 #[derive(Clone, Debug)]
-pub(super) struct Pace(Arc<Mutex<State>>);
+pub(super) struct Pace(Arc<Shared>);
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    /// Told when the peer has taken so much that there is room again.
+    room: Notify,
+}
+
+#[derive(Clone, Debug)]
 struct State {
     /// Requests that are being answered.
     under_way: u32,
@@ -48,11 +62,42 @@ struct State {
     head: Option<Instant>,
     /// Since when the peer takes nothing.
     stalled: Option<Instant>,
+    /// Answers that are not wholly taken: each with its number, and when it moved last.
+    untaken: Vec<(u64, Instant)>,
+    /// Their bytes.
+    bytes: usize,
+    /// When one of them moved last.
+    moved: Instant,
+    /// How many there have been.
+    answers: u64,
 }
 
 impl State {
+    fn new(now: Instant) -> Self {
+        Self {
+            under_way: 0,
+            answered: false,
+            since: now,
+            head: None,
+            stalled: None,
+            untaken: Vec::new(),
+            bytes: 0,
+            moved: now,
+            answers: 0,
+        }
+    }
+
+    /// When the peer has left an answer alone for too long. A stream of HTTP/2 without a window does not stall the
+    /// connection: its bytes stay with us, and nothing is there to be written.
+    fn left_alone(&self, times: &Times) -> Option<Instant> {
+        let oldest = self.untaken.iter().map(|(_, moved)| *moved).min()?;
+        let if_nothing_moves = oldest.max(self.moved) + times.write;
+        Some(if_nothing_moves.min(oldest + times.write * IN_TURN))
+    }
+
     fn deadline(&self, times: &Times) -> Option<Instant> {
         let write = self.stalled.map(|since| since + times.write);
+        let write = write.into_iter().chain(self.left_alone(times)).min();
         let read = (self.under_way == 0).then(|| match self.head {
             _ if !self.answered => self.since + times.header,
             // A head may come while the request before it is answered.
@@ -66,17 +111,45 @@ impl State {
 impl Pace {
     /// A connection that begins now.
     pub(super) fn new() -> Self {
-        Self(Arc::new(Mutex::new(State {
-            under_way: 0,
-            answered: false,
-            since: Instant::now(),
-            head: None,
-            stalled: None,
-        })))
+        Self(Arc::new(Shared {
+            state: Mutex::new(State::new(Instant::now())),
+            room: Notify::new(),
+        }))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        let state = self.0.state.lock();
+        state.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ready when so little lies here that another request may be worked on.
+    pub(super) async fn room(&self) {
+        loop {
+            // Listening first: what is taken meanwhile is not missed.
+            let room = self.0.room.notified();
+            let mut room = std::pin::pin!(room);
+            room.as_mut().enable();
+            if self.state().bytes < UNTAKEN {
+                return;
+            }
+            room.await;
+        }
+    }
+
+    /// So many bytes of an answer are handed over to be sent.
+    pub(super) fn answer(&self, bytes: usize) -> Untaken {
+        let now = Instant::now();
+        let mut state = self.state();
+        let number = state.answers;
+        state.answers += 1;
+        state.bytes += bytes;
+        state.untaken.push((number, now));
+        drop(state);
+        Untaken {
+            pace: self.clone(),
+            number,
+            bytes,
+        }
     }
 
     /// A request is under way for as long as what is returned lives.
@@ -110,6 +183,44 @@ impl Drop for UnderWay {
         state.under_way -= 1;
         state.answered = true;
         state.since = Instant::now();
+    }
+}
+
+/// What is left of an answer; dropped when nothing is, or nobody wants it any more.
+#[derive(Debug)]
+pub(super) struct Untaken {
+    pace: Pace,
+    number: u64,
+    bytes: usize,
+}
+
+impl Untaken {
+    /// The peer has taken so much more of it.
+    pub(super) fn taken(&mut self, bytes: usize) {
+        let bytes = bytes.min(self.bytes);
+        self.bytes -= bytes;
+        let now = Instant::now();
+        let mut state = self.pace.state();
+        state.moved = now;
+        let mut known = state.untaken.iter_mut();
+        if let Some((_, moved)) = known.find(|(number, _)| *number == self.number) {
+            *moved = now;
+        }
+        let had_room = state.bytes < UNTAKEN;
+        state.bytes -= bytes;
+        let makes_room = !had_room && state.bytes < UNTAKEN;
+        drop(state);
+        if makes_room {
+            self.pace.0.room.notify_waiters();
+        }
+    }
+}
+
+impl Drop for Untaken {
+    fn drop(&mut self) {
+        self.taken(self.bytes);
+        let mut state = self.pace.state();
+        state.untaken.retain(|(number, _)| *number != self.number);
     }
 }
 
@@ -244,20 +355,18 @@ mod tests {
             idle: Duration::from_secs(30),
             write: Duration::from_secs(20),
         };
-        let new = State {
-            under_way: 0,
-            answered: false,
-            since: start,
-            head: None,
-            stalled: None,
-        };
+        let new = State::new(start);
         let idle = State {
             answered: true,
             since: at(5),
-            ..new
+            ..new.clone()
+        };
+        let answering = State {
+            under_way: 1,
+            ..idle.clone()
         };
         let table = [
-            ("nothing came", new, Some(at(10))),
+            ("nothing came", new.clone(), Some(at(10))),
             (
                 "the first head drips",
                 State {
@@ -266,12 +375,12 @@ mod tests {
                 },
                 Some(at(10)),
             ),
-            ("idle", idle, Some(at(35))),
+            ("idle", idle.clone(), Some(at(35))),
             (
                 "the next head drips",
                 State {
                     head: Some(at(20)),
-                    ..idle
+                    ..idle.clone()
                 },
                 Some(at(30)),
             ),
@@ -279,7 +388,7 @@ mod tests {
                 "a head that came early",
                 State {
                     head: Some(at(1)),
-                    ..idle
+                    ..idle.clone()
                 },
                 Some(at(15)),
             ),
@@ -287,7 +396,7 @@ mod tests {
                 "a request is answered",
                 State {
                     under_way: 1,
-                    ..idle
+                    ..idle.clone()
                 },
                 None,
             ),
@@ -296,6 +405,40 @@ mod tests {
                 State {
                     under_way: 1,
                     stalled: Some(at(6)),
+                    ..idle.clone()
+                },
+                Some(at(26)),
+            ),
+            (
+                "a stream has no window",
+                State {
+                    untaken: vec![(0, at(6))],
+                    ..answering.clone()
+                },
+                Some(at(26)),
+            ),
+            (
+                "one has none and another moves",
+                State {
+                    untaken: vec![(0, at(6)), (1, at(30))],
+                    moved: at(30),
+                    ..answering.clone()
+                },
+                Some(at(50)),
+            ),
+            (
+                "one has none, and another goes on and on",
+                State {
+                    untaken: vec![(0, at(6)), (1, at(80))],
+                    moved: at(80),
+                    ..answering
+                },
+                Some(at(86)),
+            ),
+            (
+                "what is not taken counts between requests, too",
+                State {
+                    untaken: vec![(0, at(6))],
                     ..idle
                 },
                 Some(at(26)),
@@ -304,5 +447,23 @@ mod tests {
         for (case, state, expected) in table {
             assert_eq!(state.deadline(&times), expected, "{case}");
         }
+    }
+
+    #[tokio::test]
+    async fn with_much_that_is_not_taken_no_other_request_is_worked_on() {
+        let pace = Pace::new();
+        let mut first = pace.answer(UNTAKEN - 1);
+        pace.room().await;
+        let second = pace.answer(1_000);
+        let waiting = std::pin::pin!(pace.room());
+        let mut waiting = waiting;
+        assert!(futures_util::poll!(&mut waiting).is_pending());
+        first.taken(500);
+        assert!(futures_util::poll!(&mut waiting).is_pending());
+        first.taken(500);
+        waiting.await;
+        drop((first, second));
+        let state = pace.state().clone();
+        assert_eq!((state.bytes, state.untaken.len()), (0, 0));
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{
     Store, StoreError,
+    caps::{EVENTS_OF_CLIENT, REASON},
     columns::row,
     dialect::{on_connection, on_reads},
     statements,
@@ -37,12 +38,11 @@ statements! {
     OLD_EVENTS_OUT = "DELETE FROM client_events WHERE client_id = $1 AND number <= $2";
     REVOKE_GRANTS = "UPDATE grants SET revoked_at = $2, revoked_because = $3 WHERE client_id = $1 AND revoked_at IS NULL";
     USED_BY = "SELECT COUNT(DISTINCT subject) FROM consents WHERE client_id = $1 AND expires_at > $2";
+    IS_USED = "SELECT COUNT(*) FROM (SELECT 1 AS used FROM consents WHERE client_id = $1 AND expires_at > $2 \
+               UNION ALL SELECT 1 AS used FROM grants WHERE client_id = $1 AND revoked_at IS NULL AND ends_at > $2 LIMIT 1) AS uses";
     BUMP = "UPDATE revisions SET value = value + 1 WHERE name = 'clients'";
     REVISION = "SELECT value FROM revisions WHERE name = 'clients'";
 }
-
-/// Lines of history that are kept of one client: one that changes at every look fills no disk.
-const EVENTS_KEPT: i64 = 1_000;
 
 row! {
     /// The last good copy of a client's document, and what its host said since.
@@ -178,8 +178,8 @@ pub(super) async fn write_event(
             .bind(&event.answer)
             .execute(&mut *c)
             .await?;
-        if number > EVENTS_KEPT {
-            sqlx::query(OLD_EVENTS_OUT).bind(client_id).bind(number - EVENTS_KEPT).execute(c).await?;
+        if number > EVENTS_OF_CLIENT {
+            sqlx::query(OLD_EVENTS_OUT).bind(client_id).bind(number - EVENTS_OF_CLIENT).execute(c).await?;
         }
     });
     Ok(())
@@ -232,6 +232,18 @@ impl Store {
         Ok(count)
     }
 
+    /// Has anybody a consent for it that stands, or a grant?
+    pub async fn is_client_used(
+        &self,
+        client_id: &ClientId,
+        now: UnixTime,
+    ) -> Result<bool, StoreError> {
+        let (count,): (i64,) = on_reads!(self, c => {
+            sqlx::query_as(IS_USED).bind(client_id.as_str()).bind(now.0).fetch_one(c).await?
+        });
+        Ok(count > 0)
+    }
+
     /// Keeps a version, its line of history, and what it leads to, in one unit of work.
     pub async fn keep_client(&self, accepted: Accepted) -> Result<(), StoreError> {
         self.write(move |mut connection| {
@@ -266,6 +278,7 @@ impl Store {
         rule: &'static str,
         because: String,
     ) -> Result<(), StoreError> {
+        let because: String = because.chars().take(REASON).collect();
         self.write_one(move |mut connection| {
             Box::pin(async move {
                 on_connection!(&mut connection, c => {
@@ -289,6 +302,7 @@ impl Store {
         confirm: Option<i64>,
         version: Option<Digest>,
     ) -> Result<Gone, StoreError> {
+        let because: String = because.chars().take(REASON).collect();
         self.write(move |mut connection| {
             Box::pin(async move {
                 let id = client_id.as_str();

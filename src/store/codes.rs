@@ -190,7 +190,7 @@ pub(super) async fn insert(
     });
     match (inserted, &code.pushed) {
         (0, _) => Err(StoreError::RulesMoved),
-        (_, Some(pushed)) => pushed_requests::spend(connection, pushed, code.now).await,
+        (_, Some(pushed)) => pushed_requests::spend(connection, pushed).await,
         (_, None) => Ok(()),
     }
 }

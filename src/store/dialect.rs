@@ -15,6 +15,7 @@ use tracing::Instrument;
 
 use super::{
     IssuedCode, StoreError,
+    caps::Rooms,
     connections::{ACQUIRE, Connections},
     device_codes::FreshDevice,
     writer::Writer,
@@ -33,6 +34,8 @@ pub struct Store {
     /// Devices that began here and that nobody has answered, by the hashes of their codes, so that those that ask need no
     /// look either. Of use only to a process that [is alone](Self::is_alone).
     pub(super) waiting: Cache<String, Arc<FreshDevice>>,
+    /// How full the tables are that have a cap.
+    pub(super) rooms: Arc<Rooms>,
     /// What this server counts; every part of it that has the store has them.
     pub counts: Arc<Counts>,
 }
@@ -180,6 +183,7 @@ impl Store {
             pool,
             issued,
             waiting,
+            rooms: Arc::new(Rooms::new()),
             counts,
         }
     }

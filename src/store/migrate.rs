@@ -52,6 +52,7 @@ const STEPS: &[(i64, &str, &str)] = &[
         "codes_and_consents",
         include_str!("../../migrations/0009_codes_and_consents.sql"),
     ),
+    (10, "caps", include_str!("../../migrations/0010_caps.sql")),
 ];
 
 fn migrator() -> Migrator {

@@ -1,6 +1,7 @@
 //! State: one method is one unit of work. The only folder with SQL, one text for SQLite and PostgreSQL.
 
 mod accounts;
+mod caps;
 mod client_rules;
 mod clients;
 mod codes;
@@ -28,6 +29,7 @@ mod writer;
 
 pub use self::{
     accounts::{Account, AccountError, DescribedEmail, Description, Profile},
+    caps::Space,
     client_rules::Ended,
     clients::{Accepted, ClientEvent, EventKind, Gone, KeptClient, ListedClient, NewEvent},
     codes::{IssuedCode, NewCode, Redeemed},
@@ -68,6 +70,9 @@ pub enum StoreError {
     /// to be judged again.
     #[error("what the request was judged by has changed in this moment")]
     RulesMoved,
+    /// The table has as many rows as it may have.
+    #[error("there is no room for more rows in the table {0}")]
+    Full(&'static str),
     /// Something that serves once has served.
     #[error("it was used before")]
     UsedBefore,
@@ -78,7 +83,7 @@ pub enum StoreError {
 impl StoreError {
     /// Did the database fail, rather than refuse what is not so?
     pub(super) fn is_of_the_database(&self) -> bool {
-        !matches!(self, Self::RulesMoved | Self::UsedBefore)
+        !matches!(self, Self::RulesMoved | Self::UsedBefore | Self::Full(_))
     }
 
     /// May the same work succeed in a moment?
@@ -90,6 +95,7 @@ impl StoreError {
             | Self::Commit(_)
             | Self::Silent
             | Self::WriterGone
+            | Self::Full(_)
             | Self::RulesMoved => true,
             Self::Database(sqlx::Error::Database(error)) => {
                 // SQLITE_BUSY, SQLITE_FULL, SQLITE_IOERR; PostgreSQL classes 40, 53, 57.
@@ -172,6 +178,7 @@ mod tests {
     fn all() -> Vec<(&'static str, &'static str)> {
         [
             accounts::STATEMENTS,
+            caps::STATEMENTS,
             client_rules::STATEMENTS,
             clients::STATEMENTS,
             codes::STATEMENTS,

@@ -2,6 +2,7 @@
 
 use super::{
     Store, StoreError,
+    caps::pushed_bytes,
     columns::row,
     dialect::{Connection, on_connection, on_reads},
     statements,
@@ -13,11 +14,11 @@ use crate::{
 };
 
 statements! {
-    INSERT = "INSERT INTO pushed_requests (hash, client_id, digest, fetched_at, request, auth_method, expires_at) \
-              VALUES ($1, $2, $3, $4, $5, $6, $7)";
+    INSERT = "INSERT INTO pushed_requests (hash, client_id, digest, fetched_at, request, auth_method, expires_at, bytes) \
+              VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
     FIND = "SELECT digest, fetched_at, request, auth_method, expires_at FROM pushed_requests \
             WHERE hash = $1 AND client_id = $2 AND spent_at IS NULL";
-    SPEND = "UPDATE pushed_requests SET spent_at = $2 WHERE hash = $1 AND spent_at IS NULL";
+    SPEND = "DELETE FROM pushed_requests WHERE hash = $1 AND spent_at IS NULL";
 }
 
 row! {
@@ -47,7 +48,7 @@ pub struct NewPushed {
 }
 
 impl Store {
-    /// Keeps a pushed request.
+    /// Keeps a pushed request, for which there is [room](Self::room_for_pushed).
     ///
     /// # Errors
     ///
@@ -64,6 +65,7 @@ impl Store {
                         .bind(&new.request)
                         .bind(new.auth_method.as_str())
                         .bind(new.expires_at.0)
+                        .bind(pushed_bytes(&new.client_id, &new.request))
                         .execute(c)
                         .await?;
                 });
@@ -85,7 +87,7 @@ impl Store {
     }
 }
 
-/// Spends a pushed request, in the unit of work that issues its code.
+/// Spends a pushed request, in the unit of work that issues its code. It takes no more room then.
 ///
 /// # Errors
 ///
@@ -93,10 +95,9 @@ impl Store {
 pub(super) async fn spend(
     connection: &mut Connection<'_>,
     hash: &SecretHash<PushedRequest>,
-    now: UnixTime,
 ) -> Result<(), StoreError> {
     let spent = on_connection!(connection, c => {
-        sqlx::query(SPEND).bind(hash.as_str()).bind(now.0).execute(c).await?.rows_affected()
+        sqlx::query(SPEND).bind(hash.as_str()).execute(c).await?.rows_affected()
     });
     match spent {
         1 => Ok(()),

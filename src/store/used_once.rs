@@ -56,12 +56,14 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// When the database fails.
+    /// [`StoreError::Full`] when there is no room to remember them; when the database fails.
     pub async fn spend_once(
         &self,
         all: Vec<Once>,
         now: UnixTime,
     ) -> Result<Option<Once>, StoreError> {
+        let many = i64::try_from(all.len()).unwrap_or(i64::MAX);
+        self.room_for_once(many, now).await?;
         // One alone is one statement.
         match all.len() {
             1 => {

@@ -6,12 +6,39 @@ use axum::extract::ConnectInfo;
 use http::{Extensions, HeaderMap};
 use ipnet::IpNet;
 
-/// The address that a request comes from: of the chain that trusted proxies report, the last that is not a proxy.
+/// Whose request it is: found once for each, and noted with it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Source {
+    address: IpAddr,
+    is_proxy: bool,
+}
+
+impl Source {
+    /// Of the chain that trusted proxies report, the last that is not a proxy.
+    pub(crate) fn of(extensions: &Extensions, headers: &HeaderMap, trusted: &[IpNet]) -> Self {
+        let peer = extensions
+            .get::<ConnectInfo<SocketAddr>>()
+            .map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |info| info.0.ip());
+        let address = resolve(peer.to_canonical(), headers, trusted);
+        Self {
+            address,
+            is_proxy: trusted.iter().any(|network| network.contains(&address)),
+        }
+    }
+
+    /// The address that counts for its networks: a trusted proxy speaks for many, and what it says no address of is
+    /// nobody's in particular.
+    pub(crate) fn counted(self) -> Option<IpAddr> {
+        (!self.is_proxy).then_some(self.address)
+    }
+}
+
+/// The address that a request comes from.
 pub(crate) fn client_ip(extensions: &Extensions, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
-    let peer = extensions
-        .get::<ConnectInfo<SocketAddr>>()
-        .map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |info| info.0.ip());
-    resolve(peer.to_canonical(), headers, trusted)
+    let noted = extensions.get::<Source>().copied();
+    noted
+        .unwrap_or_else(|| Source::of(extensions, headers, trusted))
+        .address
 }
 
 fn resolve(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {

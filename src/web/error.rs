@@ -58,6 +58,14 @@ impl TokenError {
         self
     }
 
+    /// RFC 6585 §4, RFC 9126 §2.3: more requests than one may send.
+    pub(crate) fn too_many(error: OAuthError) -> Self {
+        Self {
+            too_often: true,
+            ..Self::new(error, false)
+        }
+    }
+
     /// Brings a nonce along, where that is what is missing.
     pub(crate) fn with_nonce(mut self, app: &App) -> Self {
         if self.error.code == ErrorCode::UseDpopNonce {

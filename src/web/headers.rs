@@ -2,7 +2,11 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
+const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+
+/// Pages between an app and its answer, which the app may have opened in a window of its own (see [`isolate`]).
+const ON_THE_WAY: [&str; 4] = ["/authorize", "/login", "/consent", "/logout"];
 
 /// On what pages of any site may read.
 pub(crate) const FOR_EVERYBODY: (HeaderName, &str) = (RESOURCE_POLICY, "cross-origin");
@@ -26,5 +30,18 @@ pub(crate) fn secure(is_https: bool, headers: &mut HeaderMap) {
             header::STRICT_TRANSPORT_SECURITY,
             "max-age=63072000; includeSubDomains",
         );
+    }
+}
+
+/// Keeps a page apart from the windows of other sites (HTML §7.1.3), except those on the way to a client: an app in the
+/// browser opens `/authorize` in a window and hears of the answer from its own page in there, by `window.opener`. Any
+/// `Cross-Origin-Opener-Policy` on the way, also `same-origin-allow-popups`, cuts that for good, and to the app the window
+/// looks closed. `page`: the route below the issuer's path.
+pub(crate) fn isolate(page: Option<&str>, headers: &mut HeaderMap) {
+    let is_page = headers
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|it| it.as_bytes().starts_with(b"text/html"));
+    if is_page && !page.is_some_and(|page| ON_THE_WAY.contains(&page)) {
+        headers.insert(OPENER_POLICY, HeaderValue::from_static("same-origin"));
     }
 }

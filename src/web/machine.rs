@@ -10,7 +10,7 @@ use super::{client_ip::client_ip, error::TokenError, forms};
 use crate::{
     app::App,
     clients::{Attempt, AuthenticatedClient, LookUp},
-    limits::{Rate, network},
+    limits::Rate,
     protocol::{
         dpop::{self, Proof},
         error::{ErrorCode, OAuthError},
@@ -112,7 +112,7 @@ impl Endpoint {
 ///
 /// When it has sent too many.
 pub(crate) fn charge(rate: &Rate, source: IpAddr) -> Result<(), OAuthError> {
-    rate.charge(&network(source)).map_err(|wait| {
+    rate.charge(source).map_err(|wait| {
         let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX);
         OAuthError::unavailable("too many requests of one network")
             .retry_after(seconds.saturating_add(1))

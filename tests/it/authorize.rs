@@ -113,7 +113,7 @@ on_both! {
         let consent = browser.open(&server.flow(&client).target()).await;
         server.app.clock.advance(901);
         assert_eq!(browser.submit(&consent, &[("decision", "allow")]).await.status, 400);
-        let (gone, _) = server.app.store.sweep(server.app.clock.now()).await.unwrap();
+        let (gone, _) = server.app.store.sweep(900, server.app.clock.now()).await.unwrap();
         assert_eq!(gone, 1, "and its row is swept");
     }
 }

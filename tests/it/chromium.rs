@@ -544,3 +544,88 @@ async fn the_demos_device_is_signed_in_by_its_code() {
     );
     browser.driver.clone().quit().await.unwrap();
 }
+
+/// An app in the browser opens a window for the sign-in, and its own page in there says how it went. Pages that are not on the
+/// way are kept apart from whoever opens them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_app_that_opens_a_window_hears_of_the_answer() {
+    let Some(browser) = Chromium::start().await else {
+        return;
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let app = format!("http://{}", listener.local_addr().unwrap());
+    let page = |script: &'static str| {
+        get(move || async move {
+            axum::response::Html(format!("<h1>nothing yet</h1><script>{script}</script>"))
+        })
+    };
+    let told = "onmessage = it => document.querySelector('h1').textContent = it.data";
+    let tells = "opener.postMessage('the code is ' + new URLSearchParams(location.search).has('code'), '*')";
+    let router = Router::new()
+        .route("/app", page(told))
+        .route("/callback", page(tells));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let redirect = format!("{app}/callback");
+
+    let site = ClientSite::start().await;
+    let client = format!("https://localhost:{}/c.json", site.port);
+    let document = site.document(
+        "/c.json",
+        json!({ "client_id": client, "redirect_uris": [redirect] }),
+    );
+    site.answer("/c.json", Answer::json(document.to_string()));
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("ca.pem"), &site.ca_pem).unwrap();
+    let mut command = wayleave(folder.path());
+    command
+        .env("WAYLEAVE_FETCH__EXTRA_CA_FILE", "ca.pem")
+        .env("WAYLEAVE_DANGER__ALLOW_LOOPBACK_CLIENTS", "true");
+    let server = Running::start(command, 3);
+    let origin = format!("http://{}", server.address);
+    browser.open(server.lines[2].trim()).await;
+    browser.fill("username", "ada").await;
+    browser.fill("password", PASSWORD).await;
+    browser.fill("password_again", PASSWORD).await;
+    browser.click("form [type=submit]").await;
+    browser.shows("h1", "You are signed in").await;
+    browser.open(&format!("{origin}/logout")).await;
+    browser.click("form [type=submit]").await;
+    browser.shows("h1", "You are signed out").await;
+
+    browser.open(&format!("{app}/app")).await;
+    let query = url::form_urlencoded::Serializer::new(String::new())
+        .extend_pairs([
+            ("response_type", "code"),
+            ("client_id", &client),
+            ("redirect_uri", &redirect),
+            ("code_challenge", &challenge("x")),
+            ("code_challenge_method", "S256"),
+        ])
+        .finish();
+    let opens = |target: String| format!("window.other = window.open('{target}')");
+    let driver = &browser.driver;
+    let first = driver.window().await.unwrap();
+    let open = async |target: String| {
+        driver.execute(opens(target), vec![]).await.unwrap();
+        let windows = driver.windows().await.unwrap();
+        driver
+            .switch_to_window(windows.last().unwrap().clone())
+            .await
+            .unwrap();
+    };
+    open(format!("{origin}/authorize?{query}")).await;
+    browser.shows("h1", "Sign in").await;
+    browser.fill("username", "ada").await;
+    browser.fill("password", PASSWORD).await;
+    browser.click("form [type=submit]").await;
+    browser.shows("h1", "localhost").await;
+    browser.click("button[value=allow]").await;
+    driver.switch_to_window(first.clone()).await.unwrap();
+    browser.shows("h1", "the code is true").await;
+
+    open(format!("{origin}/")).await;
+    browser.shows("h1", "You are signed in").await;
+    let opener = driver.execute("return opener === null", vec![]).await;
+    assert!(opener.unwrap().convert::<bool>().unwrap(), "kept apart");
+    driver.clone().quit().await.unwrap();
+}

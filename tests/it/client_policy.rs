@@ -12,8 +12,8 @@ use wayleave::{
 use crate::{
     process::wayleave,
     support::{
-        Answer, Database, TestApp,
-        app::{PASSWORD, param},
+        Answer, ClientSite, Database, TestApp,
+        app::{PASSWORD, anybody, param},
         on_both,
     },
 };
@@ -144,7 +144,6 @@ on_both! {
         let client = local(&server, "/c.json", json!({}));
         let callback = server.site.url("/callback");
         let id = client.parse().unwrap();
-        let anybody = "192.0.2.7".parse().unwrap();
         let versions = [
             json!({}),
             json!({ "contacts": ["mailto:a@example.com"] }),
@@ -158,7 +157,7 @@ on_both! {
             } else {
                 local(&server, "/c.json", members.clone());
             }
-            server.app.clients.resolve(&id, anybody, server.app.clock.now()).await.unwrap();
+            server.app.clients.resolve(&id, anybody(), server.app.clock.now()).await.unwrap();
             server.app.clock.advance(700);
         }
         let text = out(&command(&server, &["client", "history", &client]));
@@ -187,12 +186,11 @@ on_both! {
         server.site.publish("/c.json", json!({ "token_endpoint_auth_method": "private_key_jwt", "jwks": keys }));
         server.app.clock.advance(700);
         let id = client.parse().unwrap();
-        let anybody = "192.0.2.7".parse().unwrap();
-        server.app.clients.resolve(&id, anybody, server.app.clock.now()).await.unwrap();
+        server.app.clients.resolve(&id, anybody(), server.app.clock.now()).await.unwrap();
         assert_eq!(server.refresh(&client, &token).await.status, 200);
         server.site.publish("/c.json", json!({}));
         server.app.clock.advance(700);
-        server.app.clients.resolve(&id, anybody, server.app.clock.now()).await.unwrap();
+        server.app.clients.resolve(&id, anybody(), server.app.clock.now()).await.unwrap();
         assert_eq!(server.refresh(&client, &token).await.status, 400);
         let history = server.app.store.client_events(id.url().unwrap()).await.unwrap();
         assert!(history.last().unwrap().answer.contains("revoked"), "{history:?}");
@@ -785,8 +783,12 @@ async fn a_slow_logo_is_fetched_once_and_holds_up_no_other() {
         let client = server.site.publish(&path, json!({ "logo_uri": logo }));
         // Its document is known before the site hangs.
         let (id, now) = (client.parse().unwrap(), server.app.clock.now());
-        let source = "127.0.0.1".parse().unwrap();
-        server.app.clients.resolve(&id, source, now).await.unwrap();
+        server
+            .app
+            .clients
+            .resolve(&id, anybody(), now)
+            .await
+            .unwrap();
         targets.push(server.flow(&client).with("prompt", "consent").target());
     }
     let before = server.site.connections();
@@ -810,6 +812,70 @@ async fn a_slow_logo_is_fetched_once_and_holds_up_no_other() {
     }
     server.quiet(before + 2).await;
     assert_eq!(server.site.connections(), before + 2, "nobody asks again");
+}
+
+#[tokio::test]
+async fn y_07_a_logo_is_read_from_no_other_port_than_documents_are() {
+    let other = ClientSite::start().await;
+    let ports: Vec<_> = (1_024..=u16::MAX)
+        .filter(|port| *port != other.port)
+        .map(|port| port.to_string())
+        .collect();
+    let ports = format!("[{}]", ports.join(", "));
+    let variables = [("WAYLEAVE_CLIENTS__ALLOWED_PORTS", ports.as_str())];
+    let server = TestApp::with(Database::sqlite(), &variables).await;
+    server.rule("app.example.com", Tier::Listed).await;
+    let mut browser = server.signed_in().await;
+    let own = |port: &str| format!("https://app.example.com:{port}/logo.png");
+    for (name, logo, told) in [
+        (
+            "outside",
+            other.url("/logo.png"),
+            "this server does not accept this port in a logo_uri",
+        ),
+        (
+            "blocked",
+            own("6000"),
+            "the port of logo_uri must be 443 or above 1023, and none that browsers block",
+        ),
+        (
+            "low",
+            own("22"),
+            "the port of logo_uri must be 443 or above 1023, and none that browsers block",
+        ),
+        (
+            "address",
+            format!("https://127.0.0.1:{}/logo.png", other.port),
+            "the host of logo_uri must be a DNS name, not an IP address",
+        ),
+    ] {
+        let path = format!("/{name}.json");
+        let client = server.site.publish(&path, json!({ "logo_uri": logo }));
+        let target = server.flow(&client).with("prompt", "consent").target();
+        let page = browser.open(&target).await;
+        assert!(
+            page.status == 200 && !page.body.contains("<img"),
+            "{}",
+            page.body
+        );
+        let id = client.parse().unwrap();
+        let known = loop {
+            if let Some(known) = server.app.store.client_logo(&id).await.unwrap() {
+                break known;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        };
+        assert_eq!(
+            (known.hash, known.failed_because.as_deref()),
+            (None, Some(told)),
+            "{name}"
+        );
+        let report = server.app.clients.explain(&client).await;
+        assert!(report.accepted, "the document is as good as another");
+        let note = format!("Its logo is not read and not shown: {told}.");
+        assert!(report.notes.contains(&note), "{:?}", report.notes);
+    }
+    assert_eq!(other.connections(), 0, "nothing is dialled");
 }
 
 #[tokio::test]

@@ -14,7 +14,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = {
         ("protocol", &["secret", "time"]),
         ("policy", &["protocol", "secret", "time"]),
         ("config", RING_0),
-        ("store", &["config", "policy", "protocol", "secret", "time"]),
+        (
+            "store",
+            &["limits", "config", "policy", "protocol", "secret", "time"],
+        ),
         (
             "limits",
             &["config", "policy", "protocol", "secret", "time"],

@@ -5,6 +5,7 @@
 )]
 
 mod authorize;
+mod caps;
 mod chromium;
 mod client_document;
 mod client_policy;
@@ -32,6 +33,7 @@ mod rows_dns;
 mod rows_document;
 mod rows_dpop;
 mod rows_field;
+mod rows_flood;
 mod rows_http;
 mod rows_keys;
 mod rows_listener;

@@ -13,10 +13,14 @@ use wayleave::{
 
 use crate::support::{
     Browser, Database, Locked, Page, Signer, TestApp,
-    app::{PASSWORD, call, param},
+    app::{PASSWORD, anybody, call, param},
     on_both,
     signer::ASSERTION_TYPE,
 };
+
+/// Every request of a test comes from one address, and one has a part of the places alone: as a proxy, which speaks for many, it
+/// has them all.
+const FOR_MANY: (&str, &str) = ("WAYLEAVE_SERVER__TRUSTED_PROXIES", "['127.0.0.1/32']");
 
 /// Longest wait for what must happen.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -134,7 +138,7 @@ async fn programs_over_the_places_are_sent_away_and_nobody_else_is() {
     let Some(database) = Database::postgresql().await else {
         return;
     };
-    let one_place = [("WAYLEAVE_SERVER__MAX_REQUESTS", "1")];
+    let one_place = [("WAYLEAVE_SERVER__MAX_REQUESTS", "1"), FOR_MANY];
     let server = TestApp::with(database.clone(), &one_place).await;
     let client = server.site.publish("/c.json", json!({}));
     let token = server.refresh_token(&client).await;
@@ -171,7 +175,7 @@ async fn browsers_over_the_places_are_sent_away_and_nobody_else_is() {
     let Some(database) = Database::postgresql().await else {
         return;
     };
-    let eight_places = [("WAYLEAVE_SERVER__MAX_REQUESTS", "1")];
+    let eight_places = [("WAYLEAVE_SERVER__MAX_REQUESTS", "1"), FOR_MANY];
     let server = TestApp::with(database.clone(), &eight_places).await;
     let client = server.site.publish("/c.json", json!({}));
     let token = server.refresh_token(&client).await;
@@ -273,6 +277,7 @@ async fn until_asked(server: &TestApp, count: usize) {
 async fn slow_hosts_of_clients_leave_places_for_everybody_else() {
     let variables = [
         PATIENT,
+        FOR_MANY,
         // Eight for people, of whom four may wait for hosts.
         ("WAYLEAVE_SERVER__MAX_REQUESTS", "1"),
         ("WAYLEAVE_FETCH__MAX_IN_FLIGHT", "3"),
@@ -358,7 +363,7 @@ async fn more_documents_than_may_be_fetched_at_a_time_are_asked_for_later() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn new_requests_for_slow_hosts_do_not_take_the_places_of_tokens() {
-    let variables = [PATIENT, ("WAYLEAVE_SERVER__MAX_REQUESTS", "2")];
+    let variables = [PATIENT, FOR_MANY, ("WAYLEAVE_SERVER__MAX_REQUESTS", "2")];
     let server = TestApp::with(Database::sqlite(), &variables).await;
     let client = server.site.publish("/c.json", json!({}));
     let token = server.refresh_token(&client).await;
@@ -385,7 +390,7 @@ async fn new_requests_for_slow_hosts_do_not_take_the_places_of_tokens() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_key_sets_leave_half_of_the_places_of_programs() {
-    let variables = [PATIENT, ("WAYLEAVE_SERVER__MAX_REQUESTS", "2")];
+    let variables = [PATIENT, FOR_MANY, ("WAYLEAVE_SERVER__MAX_REQUESTS", "2")];
     let server = TestApp::with(Database::sqlite(), &variables).await;
     let client = server.site.publish("/c.json", json!({}));
     let token = server.refresh_token(&client).await;
@@ -397,9 +402,9 @@ async fn slow_key_sets_leave_half_of_the_places_of_programs() {
     );
     let keys = crate::support::Answer::json(signer.jwks().to_string());
     server.site.answer("/jwks", keys);
-    let (id, anybody) = (proven.parse().unwrap(), [192, 0, 2, 1].into());
+    let id = proven.parse().unwrap();
     let now = server.app.clock.now();
-    let known = server.app.clients.resolve(&id, anybody, now).await;
+    let known = server.app.clients.resolve(&id, anybody(), now).await;
     known.unwrap();
     let asked = server.site.requests().len();
     let redeem = || {
@@ -461,4 +466,171 @@ async fn keys_are_published_from_memory_while_the_database_does_not_answer() {
     keys.let_go().await;
     server.app.clock.advance(1);
     assert_eq!(server.browser().get("/jwks").await.body, before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn y_04_one_address_that_takes_its_places_leaves_those_of_others() {
+    let Some(database) = Database::postgresql().await else {
+        return;
+    };
+    // Four for programs, of which one address has one.
+    let variables = [("WAYLEAVE_SERVER__MAX_REQUESTS", "4"), FOR_MANY];
+    let server = TestApp::with(database.clone(), &variables).await;
+    let client = server.site.publish("/c.json", json!({}));
+    let token = server.refresh_token(&client).await;
+    let refresh_from = |address: &str| {
+        let (mut browser, client, token) = (server.browser(), client.clone(), token.clone());
+        browser.address = Some(address.to_owned());
+        async move {
+            let fields = [
+                ("grant_type", "refresh_token"),
+                ("refresh_token", token.as_str()),
+                ("client_id", client.as_str()),
+            ];
+            browser.post("/token", &fields).await
+        }
+    };
+
+    let mut grants = Locked::new(&database, "grants").await;
+    let first = stuck(|| refresh_from("192.0.2.1"));
+    grants.until_waiting("grants", 1).await;
+    let (refused, waited) = at_once((0..20).map(|_| refresh_from("192.0.2.1"))).await;
+    assert_eq!((refused.len(), waited.len()), (16, 4), "four may wait");
+    for page in refused.iter().chain(&waited) {
+        sends_a_program_away(page);
+    }
+    assert_eq!(grants.waiting("grants").await, 1, "it has one place");
+    // Another address gets to the database, and waits for nothing else.
+    let second = stuck(|| refresh_from("192.0.2.2"));
+    grants.until_waiting("grants", 2).await;
+    grants.let_go().await;
+    for page in [first, second] {
+        let page = page.await.unwrap();
+        assert!(page.status == 200 || page.status == 503, "{}", page.body);
+    }
+    for address in ["192.0.2.1", "192.0.2.2"] {
+        let page = refresh_from(address).await;
+        assert_eq!(page.status, 200, "{}", page.body);
+    }
+}
+
+on_both! {
+    async fn y_04_what_nobody_can_use_costs_no_database(database) {
+        let server = TestApp::with(database, &[("WAYLEAVE_DEVELOPMENT__CLIENTS", "false")]).await;
+        let client = server.site.publish("/c.json", json!({}));
+        // Nothing can be asked of it any more.
+        server.app.store.close().await;
+        let zeros = "0".repeat(64);
+        for target in [
+            "/logos/x.png".to_owned(),
+            format!("/logos/{zeros}.png"),
+            format!("/logos/{zeros}.{}.png", "A".repeat(22)),
+            "/dev-clients/x.json".to_owned(),
+            format!("/dev-clients/{}.json", "A".repeat(22)),
+        ] {
+            let page = server.browser().get(&target).await;
+            assert_eq!(page.status, 404, "{target}: {}", page.body);
+        }
+        let code = [("grant_type", "authorization_code"), ("code", "x"), ("client_id", client.as_str())];
+        let refresh = [("grant_type", "refresh_token"), ("refresh_token", "x"), ("client_id", client.as_str())];
+        let (secret, unknown) = ([("client_id", "nobody"), ("client_secret", "x")], [("client_id", "nobody")]);
+        let forms: [&[(&str, &str)]; 6] = [&[], &[("a", "b")], &unknown, &secret, &code, &refresh];
+        for form in forms {
+            let page = server.browser().post("/token", form).await;
+            assert!(page.status == 400 || page.status == 401, "{form:?}: {} {}", page.status, page.body);
+        }
+    }
+
+    async fn whether_it_is_ready_is_asked_of_the_database_once_a_second_for_everybody(database) {
+        let server = TestApp::new(database).await;
+        let status = async || server.browser().get("/readyz").await.status.as_u16();
+        assert_eq!(status().await, 200);
+        server.app.store.close().await;
+        for _ in 0..100 {
+            assert_eq!(status().await, 200, "as of this second");
+        }
+        server.app.clock.advance(1);
+        assert_eq!(status().await, 503);
+    }
+
+    async fn y_04_a_flood_of_one_address_leaves_others_alone(database) {
+        let server = TestApp::new(database).await;
+        let listener = server::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let at = listener.local_addr().unwrap();
+        let serving = tokio::spawn(server::serve(server.app.clone(), listener, None, None, std::future::pending()));
+        let flood: Vec<_> = (0..90).map(|_| tokio::spawn(flood::without_end(at))).collect();
+        // None of these asks the database, which has times of its own: what sends anybody away is that there is no place.
+        let form = "client_id=nobody";
+        let post = format!("Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{form}", form.len());
+        for _ in 0..10 {
+            for (request, expected) in [
+                ("GET /readyz", "200"),
+                ("GET /login", "200"),
+                ("GET /jwks", "200"),
+                ("GET /logos/x.png", "404"),
+                ("GET /dev-clients/x.json", "404"),
+            ] {
+                let answer = flood::ask_from_elsewhere(at, request, "\r\n").await;
+                assert_eq!(answer.get(9..12), Some(expected), "{request}: {answer}");
+            }
+            let answer = flood::ask_from_elsewhere(at, "POST /token", &post).await;
+            assert_eq!(answer.get(9..12), Some("401"), "{answer}");
+        }
+        for connection in flood {
+            assert!(!connection.is_finished(), "it went on all the time");
+            connection.abort();
+        }
+        serving.abort();
+    }
+}
+
+/// One address that sends as much as it can, and another.
+mod flood {
+    use std::net::SocketAddr;
+
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::{TcpSocket, TcpStream},
+    };
+
+    use crate::rows_listener::h2;
+
+    /// A hundred streams at a time over one connection, and the next when that is closed.
+    pub(super) async fn without_end(at: SocketAddr) {
+        let mut many = h2::preface(&[]);
+        let host = at.to_string();
+        let targets = ["/logos/x.png", "/readyz", "/dev-clients/x.json"];
+        for n in 0..100 {
+            let stream = 2 * n + 1;
+            match targets.get(n as usize % 4) {
+                Some(target) => many.extend(h2::get(stream, target, &host)),
+                None => {
+                    let block = h2::block("POST", "/token", &host);
+                    many.extend(h2::frame(h2::HEADERS, h2::END_HEADERS, stream, &block));
+                    many.extend(h2::frame(0, h2::END_STREAM, stream, b"client_id=nobody"));
+                }
+            }
+        }
+        many.extend(h2::frame(h2::GOAWAY, 0, 0, &[0; 8]));
+        loop {
+            let Ok(mut stream) = TcpStream::connect(at).await else {
+                tokio::task::yield_now().await;
+                continue;
+            };
+            _ = stream.write_all(&many).await;
+            _ = stream.read_to_end(&mut Vec::new()).await;
+        }
+    }
+
+    /// One request from another address of this machine.
+    pub(super) async fn ask_from_elsewhere(at: SocketAddr, line: &str, rest: &str) -> String {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+        let mut stream = socket.connect(at).await.unwrap();
+        let request = format!("{line} HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n{rest}");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        String::from_utf8_lossy(&answer).into_owned()
+    }
 }

@@ -5,14 +5,11 @@ use std::{net::IpAddr, time::Duration};
 use axum::body::Body;
 use http::Request;
 use serde_json::json;
+use wayleave::clients::Asker;
 
-use crate::support::{Answer, Database, TestApp, log, on_both};
+use crate::support::{Answer, Database, TestApp, app::anybody, log, on_both};
 
 const HOUR: i64 = 3_600;
-
-fn anybody() -> IpAddr {
-    "192.0.2.7".parse().unwrap()
-}
 
 on_both! {
     /// Everything is down, and this server begins anew.
@@ -305,12 +302,12 @@ async fn c_20_one_host_is_asked_ten_times_at_once_and_thirty_times_a_minute() {
             .publish(&format!("/{n}"), json!({}))
             .parse()
             .unwrap();
-        // Each asked for from another network.
-        let source = IpAddr::from([198, 51, 100, n]);
+        // Each asked for from another part of one provider's network.
+        let source = IpAddr::from([0x2001, 0xdb8, 0, n << 8, 0, 0, 0, 1]);
         let got = server
             .app
             .clients
-            .resolve(&client, source, server.app.clock.now())
+            .resolve(&client, Asker::SignedIn(source), server.app.clock.now())
             .await;
         reached += usize::from(got.is_ok());
         if n % 2 == 1 {
@@ -319,7 +316,6 @@ async fn c_20_one_host_is_asked_ten_times_at_once_and_thirty_times_a_minute() {
     }
     assert!((38..=41).contains(&reached), "{reached} in a minute");
     assert_eq!(server.site.connections(), reached);
-    // Others are not affected: another domain, which is at the same address, though, so it shares the address's budget.
     let refused = server.app.clients.refused();
     assert!(
         refused

@@ -5,7 +5,7 @@ use wayleave::policy::client_rules::Tier;
 
 use crate::support::{
     Answer, Database, Page, Signer, TestApp,
-    app::VERIFIER,
+    app::{VERIFIER, anybody},
     on_both,
     signer::{ASSERTION_TYPE, ISSUER, assertion_claims},
 };
@@ -104,8 +104,8 @@ on_both! {
         let public = server.site.publish("/p.json", json!({}));
         // A's code by B, by a public client, by A without its key; and a public client's code by A.
         for (whose, who) in [(&client_a, "b"), (&client_a, "public"), (&client_a, "bare"), (&public, "a")] {
-            server.app.clients.resolve(&client_b.parse().unwrap(), [192, 0, 2, 1].into(), server.app.clock.now()).await.unwrap();
-            server.app.clients.resolve(&client_a.parse().unwrap(), [192, 0, 2, 1].into(), server.app.clock.now()).await.unwrap();
+            server.app.clients.resolve(&client_b.parse().unwrap(), anybody(), server.app.clock.now()).await.unwrap();
+            server.app.clients.resolve(&client_a.parse().unwrap(), anybody(), server.app.clock.now()).await.unwrap();
             let fields = code(&server, whose).await;
             let now = server.app.clock.now();
             let (as_b, as_a) = (b.assertion(&client_b, now), a.assertion(&client_a, now));
@@ -371,7 +371,7 @@ async fn client_credentials_are_for_clients_that_authenticate_and_are_listed() {
     server
         .app
         .clients
-        .resolve(&client.parse().unwrap(), [192, 0, 2, 1].into(), now)
+        .resolve(&client.parse().unwrap(), anybody(), now)
         .await
         .unwrap();
     assert_eq!(

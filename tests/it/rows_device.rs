@@ -449,7 +449,7 @@ on_both! {
         server.app.clock.advance(31);
         let mut gone = 0;
         loop {
-            let (deleted, more) = server.app.store.sweep(server.app.clock.now()).await.unwrap();
+            let (deleted, more) = server.app.store.sweep(900, server.app.clock.now()).await.unwrap();
             gone += deleted;
             if !more {
                 break;

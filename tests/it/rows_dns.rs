@@ -907,9 +907,15 @@ async fn d_23_a_thousand_names_of_one_victim_call_it_at_most_as_often_as_one() {
         let url = format!("https://{name}:{}/c", victim.port())
             .parse()
             .unwrap();
-        let (_, fetched) = fetcher.get(&url, wanted, Charge::Stranger).await;
-        if let Err(FetchError::Budget(whose, _)) = fetched {
-            assert_eq!(whose, "the address of the client's host");
+        // From all over one provider's network.
+        let part = u16::try_from(n % 256).unwrap() << 8;
+        let charge = Charge::Person {
+            source: IpAddr::from([0x2001, 0xdb8, 0, part, 0, 0, 0, 1]),
+            is_new: false,
+        };
+        let (_, fetched) = fetcher.get(&url, wanted, charge).await;
+        if let Err(FetchError::Budget(spent)) = fetched {
+            assert_eq!(spent.whose, "the address of the client's host");
             over += 1;
         }
     }

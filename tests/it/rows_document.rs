@@ -1,7 +1,5 @@
 //! Rows M- of the attack corpus, and C-06 to C-08: what a client's document says, CIMD §4, and how long, RFC 9111 §4.2.
 
-use std::net::IpAddr;
-
 use scraper::{Html, Selector};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -18,7 +16,7 @@ use crate::{
     rows_url::{Expect, expanded, file, report, rows},
     support::{
         Answer, Browser, Database, Page, TestApp,
-        app::{Flow, VERIFIER, param, part},
+        app::{Flow, VERIFIER, anybody, param, part},
     },
 };
 
@@ -92,7 +90,10 @@ impl Row {
     /// What is wrong with what came of it.
     fn complaint(&self) -> Option<String> {
         let got = client_metadata::parse(&self.at(), &self.bytes());
-        let outcome = got.as_ref().map(|_| ()).map_err(|error| error.rule());
+        let outcome = got
+            .as_ref()
+            .map(|_| ())
+            .map_err(|error| error.rule().name());
         if let Some(complaint) = self.expect.complaint(self.rule.as_deref(), outcome) {
             return Some(format!("was {complaint}"));
         }
@@ -686,8 +687,8 @@ async fn c_06_c_07_c_08_a_document_is_fresh_within_our_bounds_whatever_its_host_
         let mut fetches = Vec::new();
         for wait in [0, lifetime - lifetime / 10 - 1, lifetime / 5 + 2] {
             server.app.clock.advance(wait);
-            let (source, now) = (IpAddr::from([192, 0, 2, 1]), server.app.clock.now());
-            let client = server.app.clients.resolve(&client, source, now).await;
+            let now = server.app.clock.now();
+            let client = server.app.clients.resolve(&client, anybody(), now).await;
             fetches.push(client.map(|_| server.site.connections() - before));
         }
         let counts: Vec<_> = fetches.iter().map(|count| count.as_ref().ok()).collect();

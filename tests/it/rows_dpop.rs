@@ -125,6 +125,42 @@ on_both! {
         assert_eq!(pages.iter().filter(|page| page.status == 200).count(), 1);
     }
 
+    /// One made at the edge of the future, and a server whose clock is behind: it is remembered while either accepts it.
+    async fn p_06_a_proof_serves_once_whatever_clocks_say(database) {
+        let server = TestApp::with(database, &[("WAYLEAVE_TOKENS__DPOP_NONCE_REQUIRED", "false")]).await;
+        let client = server.site.publish("/c.json", json!({}));
+        let (flow, signer) = (server.flow(&client), Signer::new(None));
+        let (behind, start) = (server.restart().await, server.app.clock.now());
+        let own = signer.proof("POST", "/token", start + 10, json!({}));
+        let headers = [("dpop", own.as_str())];
+        let fields = exchange(&flow, "unknown");
+        server.app.clock.advance(60);
+        // By the other clock it is ten seconds ahead, by this one fifty old.
+        let spent = crate::support::app::call(&mut behind.browser(), "/token", &fields, &headers).await;
+        assert_eq!(error(&spent), (400, "invalid_grant".to_owned()), "the proof is good: {}", spent.body);
+        let mut replays = 0;
+        for seconds in (0..140).step_by(5) {
+            let (now, theirs) = (server.app.clock.now(), behind.app.clock.now());
+            // The one that is ahead deletes what is over.
+            server.app.store.sweep(900, now).await.unwrap();
+            for (age, mut browser) in [
+                (now - (start + 10), server.browser()),
+                (theirs - (start + 10), behind.browser()),
+            ] {
+                if !(-10..=60).contains(&age) {
+                    continue;
+                }
+                let page = crate::support::app::call(&mut browser, "/token", &fields, &headers).await;
+                assert_eq!(error(&page), (400, "invalid_dpop_proof".to_owned()), "{seconds}: {}", page.body);
+                assert!(page.body.contains("used before"), "{seconds}: {}", page.body);
+                replays += 1;
+            }
+            server.app.clock.advance(5);
+            behind.app.clock.advance(5);
+        }
+        assert!(replays > 15, "{replays}");
+    }
+
     /// The assertion is not spent before the nonce is checked: the same request, with the nonce, goes through.
     async fn p_09_the_same_assertion_comes_again_with_the_nonce(database) {
         let server = TestApp::new(database).await;

@@ -1,6 +1,6 @@
 //! Rows H- of the attack corpus: what may answer instead of a document, and that `explain` says what a login meets.
 
-use std::{net::IpAddr, time::Duration};
+use std::time::Duration;
 
 use axum::body::Body;
 use futures_util::{StreamExt, stream};
@@ -20,6 +20,7 @@ use crate::{
     rows_url::{expanded, report, rows},
     support::{
         Browser, Database, TestApp,
+        app::anybody,
         dns::{NameServer, SERVFAIL, Saying},
         hostile::{
             Act, Authority, HOST, Hostile, another, document, fetch, fetcher, ok, serving, table,
@@ -960,12 +961,11 @@ async fn h_38_the_connection_is_closed_when_the_body_is_there() {
 
 /// What `explain` and a login say of one identifier, where they differ.
 async fn disagreement(app: &App, case: &str, client: &str) -> Option<String> {
-    let source: IpAddr = "192.0.2.1".parse().unwrap();
     let explained = app.clients.explain(client).await;
     let client_id: ClientId = client.parse().unwrap();
     let resolved = app
         .clients
-        .resolve(&client_id, source, app.clock.now())
+        .resolve(&client_id, anybody(), app.clock.now())
         .await;
     let explained_rule = explained.refused_by().map(|line| line.rule);
     let resolved_rule = match &resolved {

@@ -1,6 +1,6 @@
 //! Key sets at a `jwks_uri`: section 3(a).8 of the attack corpus, as far as it is about reading them.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 use wayleave::{
@@ -8,7 +8,7 @@ use wayleave::{
     protocol::{client::Client, key_set::KeySet},
 };
 
-use crate::support::{Answer, Database, TestApp};
+use crate::support::{Answer, Database, TestApp, app::anybody};
 
 const P256: [(&str, &str); 2] = [
     (
@@ -49,11 +49,10 @@ impl Scene {
             "/c.json",
             json!({ "token_endpoint_auth_method": "private_key_jwt", "jwks_uri": jwks_uri }),
         );
-        let anybody = "192.0.2.7".parse().unwrap();
         let client = server
             .app
             .clients
-            .resolve(&id.parse().unwrap(), anybody, server.app.clock.now())
+            .resolve(&id.parse().unwrap(), anybody(), server.app.clock.now())
             .await
             .unwrap();
         let scene = Self { server, client };
@@ -73,7 +72,7 @@ impl Scene {
         self.server
             .app
             .clients
-            .keys(&self.client, self.server.app.clock.now())
+            .keys(&self.client, anybody(), self.server.app.clock.now())
             .await
     }
 
@@ -84,7 +83,7 @@ impl Scene {
             .newer_keys(
                 &self.client,
                 self.server.app.clock.now(),
-                IpAddr::from([192, 0, 2, 1]),
+                anybody(),
                 self.server.app.clock.now(),
             )
             .await

@@ -511,35 +511,35 @@ fn w_05_a_chunked_body_is_the_last_of_its_connection_wherever_the_answer_lies_re
 }
 
 /// HTTP/2 as RFC 9113 §4.1 writes it, without the help of a library that would keep its rules.
-mod h2 {
+pub(crate) mod h2 {
     use super::*;
 
-    pub(super) const DATA: u8 = 0;
-    pub(super) const HEADERS: u8 = 1;
-    pub(super) const RST_STREAM: u8 = 3;
-    pub(super) const SETTINGS: u8 = 4;
-    pub(super) const PING: u8 = 6;
-    pub(super) const GOAWAY: u8 = 7;
-    pub(super) const CONTINUATION: u8 = 9;
-    pub(super) const END_STREAM: u8 = 1;
-    pub(super) const END_HEADERS: u8 = 4;
-    pub(super) const REFUSED_STREAM: [u8; 4] = [0, 0, 0, 7];
+    pub(crate) const DATA: u8 = 0;
+    pub(crate) const HEADERS: u8 = 1;
+    pub(crate) const RST_STREAM: u8 = 3;
+    pub(crate) const SETTINGS: u8 = 4;
+    pub(crate) const PING: u8 = 6;
+    pub(crate) const GOAWAY: u8 = 7;
+    pub(crate) const CONTINUATION: u8 = 9;
+    pub(crate) const END_STREAM: u8 = 1;
+    pub(crate) const END_HEADERS: u8 = 4;
+    pub(crate) const REFUSED_STREAM: [u8; 4] = [0, 0, 0, 7];
 
     #[derive(Debug)]
-    pub(super) struct Frame {
-        pub(super) kind: u8,
-        pub(super) stream: u32,
-        pub(super) payload: Vec<u8>,
+    pub(crate) struct Frame {
+        pub(crate) kind: u8,
+        pub(crate) stream: u32,
+        pub(crate) payload: Vec<u8>,
     }
 
-    pub(super) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
         let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
         let head = [&length[1..], &[kind, flags], &stream.to_be_bytes()].concat();
         [&head, payload].concat()
     }
 
     /// The connection's preface with these settings.
-    pub(super) fn preface(settings: &[u8]) -> Vec<u8> {
+    pub(crate) fn preface(settings: &[u8]) -> Vec<u8> {
         [
             b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
             frame(SETTINGS, 0, 0, settings).as_slice(),
@@ -548,14 +548,14 @@ mod h2 {
     }
 
     /// HPACK, RFC 7541 §6.2.2: a header that is in no table.
-    pub(super) fn field(name: &str, value: &str) -> Vec<u8> {
+    pub(crate) fn field(name: &str, value: &str) -> Vec<u8> {
         let text = |text: &str| [&[u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
         assert!(name.len() < 127 && value.len() < 127);
         [vec![0], text(name), text(value)].concat()
     }
 
     /// The headers of a request.
-    pub(super) fn block(method: &str, path: &str, authority: &str) -> Vec<u8> {
+    pub(crate) fn block(method: &str, path: &str, authority: &str) -> Vec<u8> {
         [
             field(":method", method),
             field(":scheme", "http"),
@@ -565,7 +565,7 @@ mod h2 {
         .concat()
     }
 
-    pub(super) fn get(stream: u32, path: &str, authority: &str) -> Vec<u8> {
+    pub(crate) fn get(stream: u32, path: &str, authority: &str) -> Vec<u8> {
         frame(
             HEADERS,
             END_STREAM | END_HEADERS,
@@ -574,7 +574,7 @@ mod h2 {
         )
     }
 
-    pub(super) fn frames(mut bytes: &[u8]) -> Vec<Frame> {
+    pub(crate) fn frames(mut bytes: &[u8]) -> Vec<Frame> {
         let mut all = Vec::new();
         while let Some((head, rest)) = bytes.split_at_checked(9) {
             let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
@@ -592,7 +592,7 @@ mod h2 {
     }
 
     /// Everything that is answered to these bytes until the server closes; we say that no more will come.
-    pub(super) fn exchange(address: SocketAddr, bytes: &[u8]) -> Vec<Frame> {
+    pub(crate) fn exchange(address: SocketAddr, bytes: &[u8]) -> Vec<Frame> {
         let mut stream = connect(address);
         _ = stream.write_all(bytes);
         _ = stream.write_all(&frame(GOAWAY, 0, 0, &[0; 8]));
@@ -600,14 +600,14 @@ mod h2 {
     }
 
     /// What a stream was answered: the first byte of the header block, in which 0x88 is the status 200.
-    pub(super) fn is_ok(frames: &[Frame], stream: u32) -> bool {
+    pub(crate) fn is_ok(frames: &[Frame], stream: u32) -> bool {
         frames.iter().any(|frame| {
             frame.kind == HEADERS && frame.stream == stream && frame.payload.first() == Some(&0x88)
         })
     }
 
     /// Sends the same again and again until the server closes.
-    pub(super) fn flood(
+    pub(crate) fn flood(
         address: SocketAddr,
         first: &[u8],
         mut next: impl FnMut(u32) -> Vec<u8>,
@@ -658,7 +658,7 @@ fn w_07_http_2_is_spoken_with_small_windows_and_few_streams() {
         let pair = pairs.find(|pair| pair[..2] == id.to_be_bytes());
         pair.map(|pair| u32::from_be_bytes(pair[2..].try_into().unwrap()))
     };
-    assert_eq!(setting(3), Some(100), "concurrent streams");
+    assert_eq!(setting(3), Some(32), "concurrent streams");
     assert_eq!(setting(4), Some(65_536), "window of a stream");
     assert_eq!(setting(6), Some(16_384), "list of headers");
 
@@ -1165,6 +1165,10 @@ fn w_15_every_answer_carries_what_keeps_browsers_safe() {
                         && policy.contains("frame-ancestors 'none'"),
                     "{case}"
                 );
+                let route = path.split('?').next().unwrap();
+                let is_on_the_way = ["/authorize", "/login", "/consent"].contains(&route);
+                let apart = (!is_on_the_way).then_some("same-origin");
+                assert_eq!(value("cross-origin-opener-policy"), apart, "{case}");
                 assert_eq!(value("x-frame-options"), Some("deny"), "{case}");
                 assert_eq!(value("cache-control"), Some("no-store"), "{case}");
             }
@@ -1420,4 +1424,143 @@ fn w_01_slow_bodies_take_no_place_among_the_requests_that_are_worked_on() {
         );
     }
     drop(slow);
+}
+
+/// A server whose database has a logo of 64 KiB, and the path of that.
+#[cfg(target_os = "linux")]
+async fn with_logo(variables: &[(&str, &str)]) -> (Server, String) {
+    use base64::{Engine, prelude::BASE64_STANDARD, prelude::BASE64_URL_SAFE_NO_PAD};
+    use wayleave::{app::App, config::Config, fetch::Resolver, store, time::Clock};
+
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = Config::default();
+    let path = folder.path().join("w.db");
+    config.database.url = wayleave::config::DatabaseUrl::Sqlite(path.clone());
+    let database = store::Store::open(&config.database.url, 2).await.unwrap();
+    database.migrate().await.unwrap();
+    let resolver = Resolver::Table(std::sync::Arc::default());
+    let app = App::new(config, database, Clock::system(), resolver);
+    let app = app.await.unwrap();
+    let hash = "a".repeat(64);
+    let logo = store::NewLogo {
+        client_id: "https://app.example.com/c.json".parse().unwrap(),
+        logo_uri: "https://app.example.com/logo.png".to_owned(),
+        outcome: Ok((hash.clone(), BASE64_STANDARD.encode(vec![7; 64 * 1_024]))),
+    };
+    app.store.keep_logo(logo, app.clock.now()).await.unwrap();
+    let mark = app.form_key.sign(&[b"logo", hash.as_bytes()]);
+    let mark = BASE64_URL_SAFE_NO_PAD.encode(&mark[..16]);
+    app.store.close().await;
+
+    let mut command = wayleave(folder.path());
+    let url = format!("sqlite:{}", path.display());
+    command
+        .env("WAYLEAVE_DATABASE__URL", url)
+        .envs(variables.iter().copied());
+    let server = Server {
+        running: Running::start(command, 1),
+        _folder: folder,
+    };
+    (server, format!("/logos/{hash}.{mark}.png"))
+}
+
+/// Sends these bytes and reads until so many streams have the status 200.
+#[cfg(target_os = "linux")]
+fn until_answered(address: SocketAddr, bytes: &[u8], count: usize) -> TcpStream {
+    let mut stream = connect(address);
+    stream.write_all(bytes).unwrap();
+    let (mut all, mut part) = (Vec::new(), [0; 16_384]);
+    loop {
+        let frames = h2::frames(&all);
+        let answered = frames
+            .iter()
+            .filter(|it| it.kind == h2::HEADERS && it.payload.first() == Some(&0x88));
+        if answered.count() >= count {
+            return stream;
+        }
+        let read = stream.read(&mut part).unwrap();
+        assert!(read > 0, "closed: {frames:?}");
+        all.extend_from_slice(&part[..read]);
+    }
+}
+
+/// The window of every stream is closed from the beginning.
+const NO_WINDOW: [u8; 6] = [0, 4, 0, 0, 0, 0];
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn y_05_answers_that_are_not_taken_take_little_memory() {
+    // Nothing closes the connections while it is looked.
+    let (server, logo) = with_logo(&[
+        ("WAYLEAVE_SERVER__WRITE_TIMEOUT", "600"),
+        ("WAYLEAVE_SERVER__IDLE_TIMEOUT", "600"),
+        ("WAYLEAVE_SERVER__HEADER_TIMEOUT", "600"),
+    ])
+    .await;
+    let at = server.address;
+    assert_eq!(statuses(&get(at, &logo)), ["200"]);
+    let before = memory(&server);
+    let mut flood = h2::preface(&NO_WINDOW);
+    for n in 0..100 {
+        flood.extend(h2::get(2 * n + 1, &logo, &at.to_string()));
+    }
+    // Four lie there before the others are told to wait.
+    let open: Vec<_> = (0..90).map(|_| until_answered(at, &flood, 4)).collect();
+    is_served(at);
+    let grown = memory(&server).saturating_sub(before);
+    println!("{grown} KiB");
+    assert!(grown < 32 * 1_024, "{grown} KiB");
+    drop(open);
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn y_05_whoever_gives_no_window_is_closed() {
+    let (server, logo) = with_logo(&[
+        ("WAYLEAVE_SERVER__WRITE_TIMEOUT", "1"),
+        // Nothing else closes it.
+        ("WAYLEAVE_SERVER__IDLE_TIMEOUT", "600"),
+        ("WAYLEAVE_SERVER__HEADER_TIMEOUT", "600"),
+    ])
+    .await;
+    let at = server.address;
+    let ask = h2::get(1, &logo, &at.to_string());
+    let text = [h2::preface(&NO_WINDOW), ask].concat();
+    let mut stream = until_answered(at, &text, 1);
+    // It answers when it is asked whether it is there.
+    let (begun, mut all, mut part) = (Instant::now(), Vec::new(), [0; 16_384]);
+    let mut answered = 0;
+    while let Ok(count @ 1..) = stream.read(&mut part) {
+        assert!(begun.elapsed() < 2 * PATIENCE, "still open");
+        all.extend_from_slice(&part[..count]);
+        let frames = h2::frames(&all);
+        let pings: Vec<_> = frames.iter().filter(|it| it.kind == h2::PING).collect();
+        for ping in &pings[answered..] {
+            _ = stream.write_all(&h2::frame(h2::PING, 1, 0, &ping.payload));
+        }
+        answered = pings.len();
+    }
+    is_served(at);
+}
+
+#[cfg(unix)]
+#[test]
+fn the_lock_file_is_the_servers_alone() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = tempfile::tempdir().unwrap();
+    let lock = folder.path().join("w.db.lock");
+    std::fs::write(&lock, "").unwrap();
+    let of_all = std::fs::Permissions::from_mode(0o666);
+    std::fs::set_permissions(&lock, of_all).unwrap();
+    for is_new in [false, true] {
+        if is_new {
+            std::fs::remove_file(&lock).unwrap();
+        }
+        let mut command = wayleave(folder.path());
+        command.env("WAYLEAVE_DATABASE__URL", "sqlite:w.db");
+        let _running = Running::start(command, 1);
+        let mode = std::fs::metadata(&lock).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
 }

@@ -1,6 +1,10 @@
 //! Pushed authorization requests: section 3(e), Q-… and O-02 of the attack corpus.
 
 use serde_json::{Value, json};
+use wayleave::{
+    policy::client_rules::Tier,
+    protocol::{authorize::PARAMETERS, pushed},
+};
 
 use crate::support::{
     Database, Page, Signer, TestApp,
@@ -11,6 +15,11 @@ use crate::support::{
 
 /// Pushes a request of a public client; with `more` fields.
 async fn push(server: &TestApp, flow: &Flow, more: &[(&str, &str)]) -> Page {
+    push_from(server, "198.51.100.1", flow, more).await
+}
+
+/// The same from a network, where a proxy is trusted.
+async fn push_from(server: &TestApp, network: &str, flow: &Flow, more: &[(&str, &str)]) -> Page {
     let query = flow.query();
     let pairs: Vec<_> = url::form_urlencoded::parse(query.as_bytes())
         .into_owned()
@@ -21,7 +30,33 @@ async fn push(server: &TestApp, flow: &Flow, more: &[(&str, &str)]) -> Page {
         .collect();
     fields.retain(|(name, _)| !more.iter().any(|(new, _)| new == name));
     fields.extend(more.iter().filter(|(_, value)| !value.is_empty()));
-    server.call("/par", &fields, &[]).await
+    server
+        .call("/par", &fields, &[("x-forwarded-for", network)])
+        .await
+}
+
+/// What a page of refusal says: status, error and when to come again.
+fn refusal(page: &Page) -> (u16, String, String) {
+    let error = page.json()["error"].as_str().unwrap().to_owned();
+    (
+        page.status.as_u16(),
+        error,
+        page.header("retry-after").to_owned(),
+    )
+}
+
+/// Writes down pushed requests of a client, each of so many bytes.
+async fn fill(server: &TestApp, prefix: &str, many: u32, client: &str, bytes: u32) {
+    let until = server.app.clock.now().0 + 300;
+    for start in (0..many).step_by(25_000) {
+        let end = many.min(start + 25_000);
+        let sql = format!(
+            "INSERT INTO pushed_requests (hash, client_id, digest, fetched_at, request, auth_method, expires_at, bytes) \
+             WITH RECURSIVE n(i) AS (SELECT {start} UNION ALL SELECT i + 1 FROM n WHERE i < {end} - 1) \
+             SELECT '{prefix}' || i, '{client}', 'd', 0, 'x', 'none', {until}, {bytes} FROM n"
+        );
+        server.app.store.execute_raw(sql).await.unwrap();
+    }
 }
 
 fn target(client: &str, request_uri: &str) -> String {
@@ -109,6 +144,132 @@ on_both! {
         assert!(first.location().is_some_and(|to| to.contains("code=")));
         let second = browser.submit(&second, &[("decision", "allow")]).await;
         assert!(second.status == 400 && second.location().is_none(), "{}", second.body);
+    }
+
+    async fn y_02_pushed_requests_are_charged_to_the_network_unless_a_rule_lists_the_client(database) {
+        let server = TestApp::with(database, &[
+            ("WAYLEAVE_LIMITS__SCALE", "1"),
+            ("WAYLEAVE_SERVER__TRUSTED_PROXIES", "['127.0.0.1/32']"),
+            ("WAYLEAVE_CLIENTS__REGISTERED", "[{ client_id = 'wiki', redirect_uris = ['https://wiki.example.com/cb'] }]"),
+        ]).await;
+        let signer = Signer::new(None);
+        let stranger = server.site.publish("/k.json", json!({
+            "token_endpoint_auth_method": "private_key_jwt", "jwks": signer.jwks(),
+        }));
+        let (flow, now) = (server.flow(&stranger), server.app.clock.now());
+        let padding = "x".repeat(55_000);
+        let proven = async |network: &str| {
+            push_from(&server, network, &flow, &[
+                ("client_id", ""), ("client_assertion_type", ASSERTION_TYPE),
+                ("client_assertion", &signer.assertion(&stranger, now)), ("padding", &padding),
+            ]).await
+        };
+        // Anybody can publish a key.
+        for n in 0..100 {
+            let page = proven("198.51.100.2").await;
+            let expected = if n < 10 { 201 } else { 429 };
+            assert_eq!(page.status, expected, "{n}: {}", page.body);
+        }
+        let (status, error, wait) = refusal(&proven("198.51.100.2").await);
+        assert_eq!((status, error.as_str()), (429, "temporarily_unavailable"));
+        assert!((1..=7).contains(&wait.parse::<u32>().unwrap()), "{wait}");
+        assert_eq!(proven("198.51.100.3").await.status, 201, "another network");
+        assert_eq!(server.database.number("SELECT COUNT(*) FROM pushed_requests").await, 11);
+        let longest = server.database.number("SELECT CAST(MAX(LENGTH(request)) AS BIGINT) FROM pushed_requests").await;
+        assert!(longest < 1_000, "what nothing reads is not kept: {longest}");
+        // In the name of a registered public client anybody can push, too.
+        let wiki = server.flow("wiki").with("redirect_uri", "https://wiki.example.com/cb");
+        for n in 0..65 {
+            let page = push_from(&server, "198.51.100.4", &wiki, &[("padding", &padding)]).await;
+            let expected = if n < 60 { 201 } else { 429 };
+            assert_eq!(page.status, expected, "{n}: {}", page.body);
+        }
+        // One that proves itself and that a rule lists is charged to no network.
+        server.rule(&stranger, Tier::Listed).await;
+        for n in 0..15 {
+            let page = proven("198.51.100.2").await;
+            assert_eq!(page.status, 201, "{n}: {}", page.body);
+        }
+    }
+
+    async fn y_02_pushed_requests_have_a_cap_for_each_client_and_in_all(database) {
+        let server = TestApp::new(database).await;
+        let signer = Signer::new(None);
+        let (client, other) = (server.site.publish("/c.json", json!({})), server.site.publish("/o.json", json!({})));
+        let listed = server.site.publish("/k.json", json!({
+            "token_endpoint_auth_method": "private_key_jwt", "jwks": signer.jwks(),
+        }));
+        server.rule(&listed, Tier::Listed).await;
+        let (flow, flow_of_other) = (server.flow(&client), server.flow(&other));
+        let full = |status| (status, "temporarily_unavailable".to_owned(), "60".to_owned());
+        fill(&server, "a", 1_000, &client, 500).await;
+        assert_eq!(refusal(&push(&server, &flow, &[]).await), full(429));
+        assert_eq!(push(&server, &flow_of_other, &[]).await.status, 201);
+        // What others push in its name leaves room for one that proves itself and is listed.
+        fill(&server, "b", 1_000, &listed, 500).await;
+        let page = push(&server, &server.flow(&listed), &[
+            ("client_id", ""), ("client_assertion_type", ASSERTION_TYPE),
+            ("client_assertion", &signer.assertion(&listed, server.app.clock.now())),
+        ]).await;
+        assert_eq!(page.status, 201, "{}", page.body);
+        // In all.
+        fill(&server, "c", 98_000, "https://many.example.com/", 500).await;
+        server.app.clock.advance(5);
+        assert_eq!(refusal(&push(&server, &flow_of_other, &[]).await), full(503));
+        let out = "DELETE FROM pushed_requests WHERE client_id = 'https://many.example.com/'";
+        server.app.store.execute_raw(out.to_owned()).await.unwrap();
+        assert_eq!(push(&server, &flow_of_other, &[]).await.status, 503, "it is not counted for every request");
+        server.app.clock.advance(5);
+        assert_eq!(push(&server, &flow_of_other, &[]).await.status, 201);
+        // And their bytes.
+        fill(&server, "d", 1, "https://many.example.com/", 128 * 1_024 * 1_024).await;
+        server.app.clock.advance(5);
+        assert_eq!(refusal(&push(&server, &flow_of_other, &[]).await), full(503));
+    }
+
+    async fn y_02_a_pushed_request_is_as_long_as_one_may_be_and_of_known_parameters(database) {
+        let server = TestApp::new(database).await;
+        let client = server.site.publish("/c.json", json!({}));
+        let flow = server.flow(&client);
+        let padding = "x".repeat(50_000);
+        let uri = request_uri(&push(&server, &flow, &[("padding", &padding), ("display", "page"), ("wayleave_sent", "1")]).await);
+        let hash = pushed::secret(&uri).unwrap().hash();
+        let kept = server.app.store.pushed(&hash, &client.parse().unwrap()).await.unwrap().unwrap();
+        let names: Vec<_> = url::form_urlencoded::parse(kept.request.as_bytes()).map(|(name, _)| name.into_owned()).collect();
+        assert!(!names.is_empty() && names.iter().all(|name| PARAMETERS.contains(&name.as_str())), "{names:?}");
+        let state = "x".repeat(7_000);
+        let page = push(&server, &flow, &[("state", &state)]).await;
+        assert_eq!((page.status.as_u16(), &page.json()["error"]), (400, &json!("invalid_request")));
+        assert!(page.body.contains("the request is longer than 7000 bytes"), "{}", page.body);
+    }
+
+    async fn y_02_a_pushed_request_goes_when_no_person_can_come_with_it(database) {
+        let server = TestApp::new(database).await;
+        let client = server.site.publish("/c.json", json!({}));
+        let flow = server.flow(&client);
+        let count = async || server.database.number("SELECT COUNT(*) FROM pushed_requests").await;
+        let sweep = async || server.app.store.sweep(900, server.app.clock.now()).await.unwrap();
+        let uri = request_uri(&push(&server, &flow, &[]).await);
+        // A person who came in time takes long to sign in, and for the answer.
+        let mut slow = server.browser();
+        server.app.clock.advance(299);
+        let login = slow.open(&target(&client, &uri)).await;
+        server.app.clock.advance(1);
+        request_uri(&push(&server, &flow, &[]).await);
+        server.app.clock.advance(890);
+        let page = slow.submit(&login, &[("username", "grace"), ("password", crate::support::app::PASSWORD)]).await;
+        let question = slow.follow(page).await;
+        server.app.clock.advance(310);
+        sweep().await;
+        assert_eq!(count().await, 2, "the one that a person is asked about, and the other in its time");
+        let page = slow.submit(&question, &[("decision", "allow")]).await;
+        assert!(page.location().is_some_and(|to| to.contains("code=")), "{}", page.body);
+        assert_eq!(count().await, 1, "it gave its code");
+        sweep().await;
+        assert_eq!(count().await, 1);
+        server.app.clock.advance(1);
+        sweep().await;
+        assert_eq!(count().await, 0);
     }
 
     async fn q_07_a_client_that_pushed_with_its_key_redeems_with_its_key(database) {
@@ -240,7 +401,8 @@ async fn q_06_strangers_push_ten_requests_a_minute() {
         assert_eq!(page.status, 201, "{n}: {}", page.body);
     }
     let page = push(&server, &flow, &[]).await;
-    assert_eq!(page.status, 503, "{}", page.body);
+    // RFC 9126 §2.3; since the review of November 2026, 503 before.
+    assert_eq!(page.status, 429, "{}", page.body);
     assert!(page.header("retry-after").parse::<u32>().unwrap() >= 1);
     server.app.clock.advance(7);
     assert_eq!(push(&server, &flow, &[]).await.status, 201);

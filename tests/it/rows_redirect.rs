@@ -48,7 +48,7 @@ impl Row {
         listed.push(SPARE.to_owned());
         let body = json!({ "client_id": id.as_str(), "redirect_uris": listed }).to_string();
         let document =
-            client_metadata::parse(&id, body.as_bytes()).map_err(|error| error.rule())?;
+            client_metadata::parse(&id, body.as_bytes()).map_err(|error| error.rule().name())?;
         let usable = document.redirect_uris.len() - 1;
         let expected = match self.entry {
             Entry::Valid | Entry::Policy => self.registered.len(),

@@ -75,7 +75,7 @@ on_both! {
             server.app.store.count_sign_in_failure(name, server.app.clock.now()).await.unwrap();
         }
         server.app.clock.advance(80 * 86_400);
-        server.app.store.sweep(server.app.clock.now()).await.unwrap();
+        server.app.store.sweep(900, server.app.clock.now()).await.unwrap();
         let page = sign_in(&mut browser(&server, 1), "ada", PASSWORD).await;
         assert_eq!((page.status.as_u16(), page.header("retry-after")), (429, ""));
         assert!(page.text("#failed").contains("it is locked. Ask the administrator"), "{}", page.body);
@@ -132,10 +132,10 @@ on_both! {
         let name = || wayleave::secret::TypedName::hash("ada");
         server.app.store.count_sign_in_failure(name(), server.app.clock.now()).await.unwrap();
         server.app.clock.advance(86_400);
-        server.app.store.sweep(server.app.clock.now()).await.unwrap();
+        server.app.store.sweep(900, server.app.clock.now()).await.unwrap();
         assert!(server.app.store.sign_in_failures(&name()).await.unwrap().is_some());
         server.app.clock.advance(1);
-        server.app.store.sweep(server.app.clock.now()).await.unwrap();
+        server.app.store.sweep(900, server.app.clock.now()).await.unwrap();
         assert_eq!(server.app.store.sign_in_failures(&name()).await.unwrap(), None);
     }
 }

@@ -187,9 +187,9 @@ on_both! {
         for inserted in futures_util::future::join_all(work).await {
             inserted.unwrap();
         }
-        assert_eq!(store.sweep(NOW + 60).await.unwrap(), (0, false), "a spent code is remembered for an hour");
-        assert_eq!(store.sweep(NOW + 4_000).await.unwrap(), (500, true));
-        assert_eq!(store.sweep(NOW + 4_000).await.unwrap(), (100, false));
+        assert_eq!(store.sweep(900, NOW + 60).await.unwrap(), (0, false), "a spent code is remembered for an hour");
+        assert_eq!(store.sweep(900, NOW + 4_000).await.unwrap(), (500, true));
+        assert_eq!(store.sweep(900, NOW + 4_000).await.unwrap(), (100, false));
     }
 
     async fn migrating_twice_and_at_once_is_harmless(database) {

@@ -631,7 +631,7 @@ on_both! {
         store.migrate().await.unwrap();
         let start = UnixTime(1_800_000_000);
         let mut turns: Vec<_> = (0..8).map(|_| Turn::default()).collect();
-        let all = turns.iter_mut().map(|turn| store.sweep_in_turn(turn, start));
+        let all = turns.iter_mut().map(|turn| store.sweep_in_turn(turn, 900, start));
         for swept in futures_util::future::join_all(all).await {
             swept.unwrap();
         }
@@ -649,14 +649,14 @@ on_both! {
             ("a clock went back by a day", -86_400, true, true),
         ] {
             let turn = if by_first { &mut *first } else { &mut *other };
-            store.sweep_in_turn(turn, start + seconds).await.unwrap();
+            store.sweep_in_turn(turn, 900, start + seconds).await.unwrap();
             assert_eq!(!turn.is_anothers(), is_first, "{case}");
         }
         // Whose turn it is not deletes nothing.
         store.execute_raw("INSERT INTO used_once (hash, until) VALUES ('old', 1)".to_owned()).await.unwrap();
         let mut nobody = Turn::default();
-        assert_eq!(store.sweep_in_turn(&mut nobody, start + -86_400).await.unwrap(), (0, false));
-        assert_eq!(store.sweep_in_turn(first, start + -86_399).await.unwrap(), (1, false));
+        assert_eq!(store.sweep_in_turn(&mut nobody, 900, start + -86_400).await.unwrap(), (0, false));
+        assert_eq!(store.sweep_in_turn(first, 900, start + -86_399).await.unwrap(), (1, false));
         store.close().await;
     }
 }

@@ -7,6 +7,7 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde_json::Value;
 use wayleave::{
     app::App,
+    clients::Asker,
     config::{Config, Environment},
     fetch::Resolver,
     policy::client_rules::{Rule, Tier},
@@ -20,6 +21,11 @@ use super::{Browser, ClientSite, Database, Page, client_site};
 
 pub(crate) const PASSWORD: &str = "correct horse battery";
 pub(crate) const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+
+/// A person who is signed in, somewhere.
+pub(crate) fn anybody() -> Asker {
+    Asker::SignedIn([192, 0, 2, 7].into())
+}
 
 /// The challenge of a verifier, RFC 7636 §4.2.
 pub(crate) fn challenge(verifier: &str) -> String {

@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
+use sqlx::{Connection as _, PgConnection, SqliteConnection};
 use tempfile::TempDir;
 use wayleave::{config::DatabaseUrl, secret::random_id, store::Store};
 
@@ -86,6 +87,26 @@ impl Database {
             folder,
             _schema: Some(Arc::new(Schema { server, name })),
         })
+    }
+
+    /// The number that a statement gives.
+    pub(crate) async fn number(&self, sql: &'static str) -> i64 {
+        match self.kind {
+            Kind::Sqlite => {
+                let mut connection = SqliteConnection::connect(&self.url).await.unwrap();
+                sqlx::query_scalar(sql)
+                    .fetch_one(&mut connection)
+                    .await
+                    .unwrap()
+            }
+            Kind::Postgres => {
+                let mut connection = PgConnection::connect(&self.url).await.unwrap();
+                sqlx::query_scalar(sql)
+                    .fetch_one(&mut connection)
+                    .await
+                    .unwrap()
+            }
+        }
     }
 
     pub(crate) fn parsed(&self) -> DatabaseUrl {
