@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
 pub use self::{
-    inspect::{Inspected, inspect},
+    inspect::{Inspected, Inspection, inspect},
     rotation::Described,
 };
 use self::{pair::Pair, wrap::Wrap};
@@ -51,6 +51,12 @@ pub enum KeyError {
     )]
     EncryptionKey,
     #[error(
+        "keys.old_encryption_key: expected 32 bytes in base64, as `openssl rand -base64 32` prints them"
+    )]
+    OldEncryptionKey,
+    #[error("keys.old_encryption_key: expected keys.encryption_key, the new one, beside it")]
+    OldAlone,
+    #[error(
         "keys.encryption_key: the database's keys were encrypted, expected the key that did it"
     )]
     Locked,
@@ -69,6 +75,19 @@ pub enum KeyError {
 impl From<aws_lc_rs::error::Unspecified> for KeyError {
     fn from(_: aws_lc_rs::error::Unspecified) -> Self {
         Self::Signing
+    }
+}
+
+/// Are the configured keys that encrypt ours such keys?
+///
+/// # Errors
+///
+/// When one is no key, or there is only the one before.
+pub fn check(config: &Config) -> Result<(), KeyError> {
+    Wrap::new(config)?;
+    match (&config.keys.encryption_key, &config.keys.old_encryption_key) {
+        (None, Some(_)) => Err(KeyError::OldAlone),
+        _ => Ok(()),
     }
 }
 

@@ -8,17 +8,15 @@ use serde_json::json;
 use super::{
     Usage,
     client_rules::Trust,
-    open,
+    context::AdminContext,
+    hash_secret::{self, HashSecret},
     registration::{Add, SecretCommand, Set},
 };
 use crate::{
-    clients::Clients,
     config::Config,
-    fetch::Resolver,
     policy::metadata_change::Change,
     protocol::{client_metadata, client_url::ClientUrl},
-    store::Store,
-    time::{Clock, UnixTime, in_rfc_3339},
+    time::in_rfc_3339,
     words::{self, used_by},
 };
 
@@ -42,6 +40,8 @@ pub(super) enum Command {
     /// Secrets of a registered client: two at a time, while one replaces the other.
     #[command(subcommand)]
     Secret(SecretCommand),
+    /// Make a secret for [[clients.registered]] of the configuration, or hash one that there is.
+    HashSecret(HashSecret),
     /// List the registered clients.
     Registered,
     /// Show one client: its document, its standing, and how its host answered.
@@ -86,39 +86,18 @@ pub(super) enum Command {
     },
 }
 
-/// What the commands work with.
-pub(super) struct Desk<'a> {
-    pub(super) config: &'a Config,
-    pub(super) store: Store,
-    pub(super) clients: Clients,
-    pub(super) now: UnixTime,
-    pub(super) as_json: bool,
-}
-
 /// Runs `wayleave client …`.
 pub(super) async fn run(command: Command, config: &Config, as_json: bool) -> anyhow::Result<()> {
-    let desk = Desk::open(config, as_json).await?;
-    let done = desk.run(command).await;
-    desk.store.close().await;
+    if let Command::HashSecret(options) = &command {
+        return hash_secret::run(options, as_json);
+    }
+    let context = AdminContext::open(config, as_json).await?;
+    let done = context.run(command).await;
+    context.store.close().await;
     done
 }
 
-impl<'a> Desk<'a> {
-    pub(super) async fn open(config: &'a Config, as_json: bool) -> anyhow::Result<Self> {
-        let store = open(config).await?;
-        let clock = Clock::system();
-        let clients = Clients::new(config, store.clone(), Resolver::of(config), &clock)
-            .map_err(|error| Usage(error.to_string()))?;
-        clients.standings().reload(&store).await?;
-        Ok(Self {
-            config,
-            store,
-            clients,
-            now: clock.now(),
-            as_json,
-        })
-    }
-
+impl AdminContext<'_> {
     async fn run(&self, command: Command) -> anyhow::Result<()> {
         match command {
             Command::List { most } => self.list(most.into()).await,
@@ -126,6 +105,7 @@ impl<'a> Desk<'a> {
             Command::Set(set) => self.set(*set).await,
             Command::Remove { client_id } => self.remove(&client_id).await,
             Command::Secret(command) => self.secret(command).await,
+            Command::HashSecret(options) => hash_secret::run(&options, self.as_json),
             Command::Registered => self.list_registered().await,
             Command::Show { url } => self.show(&identifier(&url)?).await,
             Command::History { url } => self.history(&identifier(&url)?).await,

@@ -4,10 +4,7 @@ use anyhow::bail;
 use clap::Args;
 use serde_json::json;
 
-use super::{
-    Usage,
-    client::{Desk, plain},
-};
+use super::{Usage, check, client::plain, context::AdminContext};
 use crate::{
     policy::client_document::Member,
     policy::client_rules::{Pattern, Rule, Tier, auth_method, grant_type},
@@ -99,7 +96,7 @@ fn members(list: Vec<Listed>) -> Option<Vec<Member>> {
     (!list.is_empty()).then(|| list.into_iter().flatten().collect())
 }
 
-impl Desk<'_> {
+impl AdminContext<'_> {
     pub(super) async fn check_policy(&self, client_id: &ClientUrl) -> anyhow::Result<()> {
         let kept = self.store.client(client_id).await?;
         let keys = kept
@@ -171,6 +168,9 @@ impl Desk<'_> {
         };
         rule.check()
             .map_err(|expected| Usage(format!("expected {expected}")))?;
+        if let Some(told) = check::of_rule(self.config, &rule) {
+            return Err(Usage(told).into());
+        }
         let name = rule.pattern.to_string();
         self.store.put_client_rule(rule, self.now).await?;
         self.report(&name, &format!("{} from now on", tier.as_str()));

@@ -15,7 +15,7 @@ use anyhow::bail;
 use clap::Args;
 use serde::Serialize;
 
-use super::client::plain;
+use super::{client::plain, in_words};
 use crate::{
     config::{Config, Environment},
     time::Clock,
@@ -77,7 +77,7 @@ struct Finding {
 
 impl Finding {
     fn new(check: &'static str, status: Status, found: &str, advice: Option<&str>) -> Self {
-        let one_line = |text: &str| plain(text).replace('\n', " ");
+        let one_line = |text: &str| in_words(&plain(text).replace('\n', " "));
         Self {
             check,
             status,

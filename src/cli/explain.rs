@@ -2,7 +2,7 @@
 
 use anyhow::bail;
 
-use super::client::{Desk, plain};
+use super::{client::plain, context::AdminContext};
 use crate::{
     clients::{Report, Verdict},
     config::Config,
@@ -10,9 +10,9 @@ use crate::{
 
 /// Runs `wayleave explain URL`. Says no (exit 1) when a rule refuses.
 pub(super) async fn run(url: &str, config: &Config, as_json: bool) -> anyhow::Result<()> {
-    let desk = Desk::open(config, as_json).await?;
-    let report = desk.clients.explain(url).await;
-    desk.store.close().await;
+    let context = AdminContext::open(config, as_json).await?;
+    let report = context.clients.explain(url).await;
+    context.store.close().await;
     if as_json {
         say!("{}", serde_json::to_string_pretty(&report)?);
     } else {

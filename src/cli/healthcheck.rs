@@ -19,6 +19,8 @@ use crate::config::Config;
 
 /// For connecting, and for each read and write.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// The same for those who only wonder whether anybody is there.
+const GLANCE: Duration = Duration::from_millis(500);
 /// Longer answers are not ours.
 const LONGEST: u64 = 16 * 1_024;
 
@@ -36,16 +38,46 @@ pub(super) fn run(config: &Config) -> anyhow::Result<()> {
 
 /// Asks `/readyz` at the configured listener: the status line of its answer.
 pub(super) fn ask(config: &Config) -> anyhow::Result<String> {
+    let answer = get(config, "/readyz", PATIENCE)?;
+    // However the connection ends: what counts came first.
+    let status = answer
+        .split_once("\r\n")
+        .map(|(status, _)| status.to_owned());
+    status.with_context(|| {
+        let address = reachable(config.server.listen);
+        format!("no answer from {address}: the connection was closed")
+    })
+}
+
+/// The keys that the server at the configured listener publishes, by their `kid`; `None` where no server of ours is.
+pub(super) fn published_keys(config: &Config) -> Option<Vec<String>> {
+    let base = config
+        .issuer
+        .as_str()
+        .strip_prefix(config.issuer.origin())?;
+    let answer = get(config, &format!("{base}/jwks"), GLANCE).ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    if !head.starts_with("HTTP/1.1 200 ") {
+        return None;
+    }
+    let set: serde_json::Value = serde_json::from_str(body).ok()?;
+    let kids = set.get("keys")?.as_array()?.iter();
+    let kids = kids.filter_map(|key| Some(key.get("kid")?.as_str()?.to_owned()));
+    Some(kids.collect()).filter(|kids: &Vec<_>| !kids.is_empty())
+}
+
+/// What the listener answers, head and body.
+fn get(config: &Config, path: &str, patience: Duration) -> anyhow::Result<String> {
     let address = reachable(config.server.listen);
     let ask = || -> anyhow::Result<String> {
-        let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        let mut stream = TcpStream::connect_timeout(&address, patience)?;
+        stream.set_read_timeout(Some(patience))?;
+        stream.set_write_timeout(Some(patience))?;
         if config.server.tls.is_none() {
-            return readyz(stream, config);
+            return exchange(stream, config, path);
         }
         let mut tls = tls(config)?;
-        readyz(Stream::new(&mut tls, &mut stream), config)
+        exchange(Stream::new(&mut tls, &mut stream), config, path)
     };
     ask().with_context(|| format!("no answer from {address}"))
 }
@@ -60,23 +92,18 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, listen.port())
 }
 
-/// The status line of the answer.
-fn readyz(mut stream: impl Read + Write, config: &Config) -> anyhow::Result<String> {
+/// Asks for a path, and reads what comes before the connection ends in whatever way.
+fn exchange(mut stream: impl Read + Write, config: &Config, path: &str) -> anyhow::Result<String> {
     let host = config.issuer.host();
     write!(
         stream,
-        "GET /readyz HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
     )?;
     let mut answer = Vec::new();
     let read = stream.take(LONGEST).read_to_end(&mut answer);
-    let text = String::from_utf8_lossy(&answer);
-    // However the connection ends: what counts came first.
-    match text.split_once("\r\n") {
-        Some((status, _)) => Ok(status.to_owned()),
-        None => Err(read.err().map_or_else(
-            || anyhow::anyhow!("the connection was closed"),
-            anyhow::Error::from,
-        )),
+    match (answer.is_empty(), read) {
+        (true, Err(error)) => Err(error.into()),
+        _ => Ok(String::from_utf8_lossy(&answer).into_owned()),
     }
 }
 

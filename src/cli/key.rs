@@ -3,7 +3,7 @@
 use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
-use super::open;
+use super::{key_reset, open};
 use crate::{
     config::Config,
     keys::{Described, Keys},
@@ -31,6 +31,12 @@ pub(super) enum Command {
         #[arg(allow_hyphen_values = true)]
         kid: String,
     },
+    /// Begin anew when the key that encrypts ours is lost: says what ends, and ends it with --yes. Stop the servers first.
+    Reset {
+        /// Do it
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
@@ -53,10 +59,15 @@ impl From<Alg> for SigningAlg {
 }
 
 pub(super) async fn run(command: Command, config: &Config, as_json: bool) -> anyhow::Result<()> {
+    if let Command::Reset { yes } = command {
+        return key_reset::run(yes, config, as_json).await;
+    }
     let now = Clock::system().now();
     let store = open(config).await?;
     let keys = Keys::load(config, &store, now).await?;
     match command {
+        // It is done above, where the keys need not be read.
+        Command::Reset { .. } => {}
         Command::List => {
             let all = keys.described(now);
             if as_json {

@@ -49,13 +49,7 @@ impl Drop for Guard {
 /// Logs from a thread of its own: a reader that is slow, or gone, costs lines and holds up no request. Spans go to the
 /// collector, if there is one, in the same way.
 pub(super) fn begin(config: &Config, runtime: &Handle) -> anyhow::Result<Guard> {
-    let filter = EnvFilter::builder()
-        .parse(&config.log.filter)
-        .map_err(|error| {
-            Usage(format!(
-                "log.filter: expected a filter such as info or wayleave=debug: {error}"
-            ))
-        })?;
+    let filter = filter(config)?;
     let (writer, log) = NonBlockingBuilder::default()
         .buffered_lines_limit(LINES)
         .finish(io::stderr());
@@ -91,6 +85,17 @@ pub(super) fn begin(config: &Config, runtime: &Handle) -> anyhow::Result<Guard> 
         _log: log,
         lost,
         traces: Some(traces),
+    })
+}
+
+/// Which events are logged.
+pub(super) fn filter(config: &Config) -> Result<EnvFilter, Usage> {
+    let filter = EnvFilter::builder().parse(&config.log.filter);
+    filter.map_err(|_| {
+        let found = &config.log.filter;
+        Usage(format!(
+            "log.filter: expected a filter such as info or wayleave=debug, found {found:?}"
+        ))
     })
 }
 

@@ -5,14 +5,19 @@ macro_rules! say {
     ($($part:tt)*) => { $crate::cli::print_line(format_args!($($part)*)) };
 }
 
+mod check;
 mod client;
 mod client_rules;
+mod context;
 mod doctor;
 mod explain;
 mod grant;
+mod hash_secret;
 mod healthcheck;
 mod key;
+mod key_reset;
 mod log;
+mod numbers;
 mod registration;
 mod resource;
 mod serve;
@@ -25,13 +30,10 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::{
-    config::{self, Config, ConfigError, DatabaseUrl, Environment},
-    policy::client_rules::standing,
-    store::Store,
-};
+use self::context::{open, open_or_make};
+use crate::config::{self, ConfigError, Environment};
 
 /// With the commit, where the build knew it.
 const VERSION: &str = env!("VERSION_AND_COMMIT");
@@ -106,7 +108,9 @@ impl From<ConfigError> for Usage {
 
 /// Runs the command of this process. Exit codes: 0 done, 1 refused or failed, 2 usage or configuration.
 pub fn run() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let command = numbers::in_words(Cli::command());
+    let matches = command.try_get_matches();
+    let cli = match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) => {
             _ = error.print();
@@ -116,7 +120,7 @@ pub fn run() -> ExitCode {
     match execute(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("wayleave: {error:#}");
+            eprintln!("wayleave: {}", in_words(&format!("{error:#}")));
             ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
         }
     }
@@ -142,7 +146,9 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
             cli.json,
         )),
         Command::Migrate => runtime.block_on(async {
-            open(&config).await?.close().await;
+            let store = open_or_make(&config).await?;
+            context::warn_of_another(&config, &store).await;
+            store.close().await;
             say!("The schema of {} is up to date.", config.database.url);
             Ok(())
         }),
@@ -163,59 +169,16 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
             );
             Ok(())
         }
-        Command::Config(ConfigCommand::Check) => {
-            let wrong = wrong_examples(&config);
-            if !wrong.is_empty() {
-                anyhow::bail!("policy.examples: {}", wrong.join("; "));
-            }
-            say!("The configuration can be used.");
-            Ok(())
-        }
+        Command::Config(ConfigCommand::Check) => check::run(&config),
     }
 }
 
-/// The examples that the configuration's own rules do not bear out.
-fn wrong_examples(config: &Config) -> Vec<String> {
-    let policy = &config.policy;
-    let judged = policy.examples.iter().map(|example| {
-        let standing = standing(
-            policy.clients.iter(),
-            policy.unlisted,
-            &example.client_id,
-            &[],
-        );
-        let by = standing.rule.as_ref().map(|rule| &rule.pattern);
-        let is_right = standing.tier == example.tier
-            && example
-                .by
-                .as_ref()
-                .is_none_or(|expected| by == Some(expected));
-        (!is_right).then(|| {
-            let (id, tier) = (&example.client_id, example.tier.as_str());
-            format!(
-                "{id}: expected {tier}, found {}: {}",
-                standing.tier.as_str(),
-                standing.why()
-            )
-        })
-    });
-    judged.flatten().collect()
-}
-
-/// Opens and migrates the database.
-async fn open(config: &Config) -> anyhow::Result<Store> {
-    let url = &config.database.url;
-    let hint = match url {
-        DatabaseUrl::Sqlite(_) => "expected a file that can be read and written",
-        DatabaseUrl::Postgres(_) => "expected a PostgreSQL server that answers there",
-    };
-    let store = Store::open(url, config.database.max_connections.get()).await;
-    let store = store.map_err(|error| anyhow::anyhow!("database.url: {url}: {hint}: {error}"))?;
-    store
-        .migrate()
-        .await
-        .map_err(|error| anyhow::anyhow!("database.url: {url}: {error}"))?;
-    Ok(store)
+/// An error without the numbers that the library adds to what the system says.
+fn in_words(text: &str) -> String {
+    let mut parts = text.split(" (os error ");
+    let first = parts.next().unwrap_or_default().to_owned();
+    let rest = parts.map(|part| part.split_once(')').map_or(part, |(_, rest)| rest));
+    rest.fold(first, |text, rest| text + rest)
 }
 
 fn print_line(line: fmt::Arguments<'_>) {

@@ -4,10 +4,7 @@ use anyhow::{Context, anyhow, bail};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::{
-    Usage,
-    client::{Desk, plain},
-};
+use super::{Usage, check, client::plain, context::AdminContext};
 use crate::{
     policy::registration::{KeptSecret, Registered, Registration},
     protocol::{client_id::ClientId, pkce::Pkce},
@@ -202,13 +199,16 @@ impl Members {
     }
 }
 
-impl Desk<'_> {
+impl AdminContext<'_> {
     pub(super) async fn add(&self, add: Add) -> anyhow::Result<()> {
         let empty = Registration {
             client_id: add.client_id,
             ..Registration::default()
         };
         let (registered, made) = judged(add.members.write(empty)?, &[], self.now)?;
+        if let Some(told) = check::of_registration(self.config, &registered) {
+            return Err(Usage(told).into());
+        }
         let id = registered.id().clone();
         if self.is_configured(&id) {
             bail!("the configuration has a client {id}, and it would win; change it there");
@@ -481,8 +481,11 @@ fn keys(path: &str) -> anyhow::Result<Option<Value>> {
         return Ok(None);
     }
     let text = std::fs::read(path).with_context(|| format!("--jwks: {path}"))?;
-    let keys = serde_json::from_slice(&text)
-        .map_err(|error| Usage(format!("--jwks: expected a JWK set: {error}")))?;
+    let keys = serde_json::from_slice(&text).map_err(|_| {
+        Usage(format!(
+            "--jwks: expected a JWK set in JSON (RFC 7517), {path} has none"
+        ))
+    })?;
     Ok(Some(keys))
 }
 

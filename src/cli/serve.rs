@@ -15,7 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing_appender::non_blocking::ErrorCounter;
 
-use super::{Usage, open};
+use super::{Usage, check, open_or_make};
 use crate::{
     app::{App, AppError},
     config::{Config, DatabaseUrl},
@@ -40,11 +40,17 @@ const _: () = assert!(NOTICE.as_millis() <= 500);
 /// Runs until it is told to stop.
 pub(super) async fn serve(config: Config, lost: ErrorCounter) -> anyhow::Result<()> {
     let tls = server::tls(&config.server).map_err(Usage)?;
+    for problem in check::of_clients(&config) {
+        tracing::warn!(
+            problem,
+            "part of the configuration does nothing: see `wayleave config check`"
+        );
+    }
     let _only_one = match &config.database.url {
         DatabaseUrl::Sqlite(path) => Some(lock(path)?),
         DatabaseUrl::Postgres(_) => None,
     };
-    let store = open(&config).await?;
+    let store = open_or_make(&config).await?;
     _ = store.counts.log.set(lost);
     let listen = config.server.listen;
     let resolver = Resolver::of(&config);
@@ -52,9 +58,9 @@ pub(super) async fn serve(config: Config, lost: ErrorCounter) -> anyhow::Result<
         .await
         .map_err(|error| match error {
             AppError::Fetcher(error) => Usage(error.to_string()).into(),
-            AppError::Keys(error @ (KeyError::EncryptionKey | KeyError::Locked)) => {
-                Usage(error.to_string()).into()
-            }
+            AppError::Keys(
+                error @ (KeyError::EncryptionKey | KeyError::OldEncryptionKey | KeyError::Locked),
+            ) => Usage(error.to_string()).into(),
             error => anyhow::Error::from(error),
         })?;
     // Before anybody can connect: whoever sees us listen may tell us to stop.
@@ -93,7 +99,7 @@ pub(super) async fn serve(config: Config, lost: ErrorCounter) -> anyhow::Result<
 }
 
 /// One server to a SQLite file: the lock goes with the process, however it ends.
-fn lock(database: &Path) -> anyhow::Result<File> {
+pub(super) fn lock(database: &Path) -> anyhow::Result<File> {
     if let Some(folder) = database
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty())

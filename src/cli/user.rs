@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::{Usage, open};
+use super::{Usage, context::warn_of_another, open, open_or_make};
 use crate::{
     accounts::{Accounts, EmailAddress, FullName, Password, Username},
     config::Config,
@@ -111,7 +111,8 @@ pub(super) async fn run(command: Command, config: &Config, as_json: bool) -> any
             let about = about.read(admin.then_some(true))?;
             let (name, password) = who.read()?;
             let address = address(&about);
-            let store = open(config).await?;
+            let store = open_or_make(config).await?;
+            warn_of_another(config, &store).await;
             let accounts = Accounts::new(store.clone());
             let made = accounts.add(name.clone(), password, about, now).await?;
             store.close().await;

@@ -1,10 +1,13 @@
 //! From file and environment to a [`Config`], or to a message that names file, key and what was expected.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use toml::{Table, Value};
 
-use super::Config;
+use super::{Config, wording};
 
 pub(super) const PREFIX: &str = "WAYLEAVE_";
 const DEFAULT_FILE: &str = "wayleave.toml";
@@ -66,33 +69,48 @@ pub fn load(path: Option<&Path>, environment: &Environment) -> Result<Config, Co
     let mut table = path.map(read).transpose()?.unwrap_or_default();
     let overlaid = overlay(&mut table, environment)?;
 
-    let said_by = |key: &str| {
+    let variable = |key: &str| {
         let within = |outer: &str, inner: &str| {
             inner
                 .strip_prefix(outer)
                 .is_some_and(|rest| rest.starts_with('.'))
         };
-        let variable = overlaid
-            .iter()
-            .find(|(known, _)| known == key || within(known, key) || within(key, known));
-        variable.map_or_else(
+        let mut variables = overlaid.iter();
+        variables.find(|(known, _)| known == key || within(known, key) || within(key, known))
+    };
+    let said_by = |key: &str| {
+        variable(key).map_or_else(
             || place.clone(),
             |(_, name)| format!("environment variable {name}"),
         )
+    };
+    let wrong = |key: &str, told: String| ConfigError {
+        place: said_by(key),
+        told: format!("{key}: {told}"),
     };
     let mut config: Config =
         serde_path_to_error::deserialize(Value::Table(table)).map_err(|error| {
             let key = error.path().to_string();
             let message = error.into_inner().to_string();
-            ConfigError {
-                place: said_by(&key),
-                told: tell(&key, message.trim()),
+            let told = wording::of_value(&message, is_secret(&key));
+            match key.as_str() {
+                "." => ConfigError {
+                    place: place.clone(),
+                    told,
+                },
+                key => wrong(key, told),
             }
         })?;
-    config.check().map_err(|(key, expected)| ConfigError {
-        place: said_by(key),
-        told: format!("{key}: expected {expected}"),
-    })?;
+    let folder = path.and_then(Path::parent);
+    for (key, file) in config.paths() {
+        // What a variable says counts from where the process is, as everything that is typed.
+        let base = folder.filter(|_| variable(key).is_none());
+        *file = absolute(base, file)
+            .map_err(|error| wrong(key, format!("expected a path: {error}")))?;
+    }
+    config
+        .check()
+        .map_err(|(key, expected)| wrong(key, format!("expected {expected}")))?;
     let keys = &mut config.keys;
     for (key, text, file) in [
         (
@@ -114,35 +132,41 @@ pub fn load(path: Option<&Path>, environment: &Environment) -> Result<Config, Co
     Ok(config)
 }
 
+/// A path that counts from a folder, or from where the process is, as one that counts from nowhere.
+fn absolute(folder: Option<&Path>, path: &Path) -> Result<PathBuf, String> {
+    let path = match folder {
+        Some(folder) if !path.as_os_str().is_empty() => folder.join(path),
+        _ => path.to_owned(),
+    };
+    std::path::absolute(path).map_err(|error| wording::of_system(&error))
+}
+
+/// Is a secret at this key, or below it?
+fn is_secret(key: &str) -> bool {
+    let mut secrets = SECRETS.iter();
+    key.contains("secret") || secrets.any(|secret| secret.starts_with(key))
+}
+
 /// The file that is read: the one that is named, else the default one if it is there.
 pub(super) fn in_use(path: Option<&Path>) -> Option<&Path> {
     let default = Path::new(DEFAULT_FILE);
     path.or_else(|| default.exists().then_some(default))
 }
 
-/// A key's path before the message, unless the message is about the whole.
-fn tell(key: &str, message: &str) -> String {
-    let first_line = message.lines().next().unwrap_or(message);
-    if key == "." {
-        first_line.to_owned()
-    } else {
-        format!("{key}: {first_line}")
-    }
-}
-
 pub(super) fn read(path: &Path) -> Result<Table, ConfigError> {
     let place = path.display().to_string();
     let text = fs::read_to_string(path).map_err(|error| ConfigError {
         place: place.clone(),
-        told: format!("expected a readable file: {error}"),
+        told: format!(
+            "expected a file that can be read: {}",
+            wording::of_system(&error)
+        ),
     })?;
     text.parse::<Table>().map_err(|error| {
-        let line = error
-            .span()
-            .map_or(0, |span| text[..span.start].lines().count().max(1));
+        let (line, told) = wording::of_file(&text, &error);
         ConfigError {
             place: format!("{place}, line {line}"),
-            told: error.message().to_owned(),
+            told,
         }
     })
 }
@@ -196,8 +220,9 @@ fn secret_file(path: &Path, place: &str, key: &str) -> Result<String, ConfigErro
     let text = fs::read_to_string(path).map_err(|error| ConfigError {
         place: place.to_owned(),
         told: format!(
-            "{key}: expected a readable file at {}: {error}",
-            path.display()
+            "{key}: expected a readable file at {}: {}",
+            path.display(),
+            wording::of_system(&error)
         ),
     })?;
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
@@ -254,7 +279,7 @@ fn insert(table: &mut Table, key: &str, value: Value) -> Result<(), String> {
 
 /// Where the example configuration of the repository lives, for the test that holds it equal to the defaults.
 #[cfg(test)]
-fn sample() -> std::path::PathBuf {
+fn sample() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("config/wayleave.toml")
 }
 
@@ -278,16 +303,149 @@ mod tests {
             .map_err(|e| e.to_string().replace(&shown, "w.toml"))
     }
 
+    /// The defaults, for a file of the folder of this process or for none.
+    fn defaults() -> Config {
+        let mut config = Config::default();
+        for (_, path) in config.paths() {
+            *path = std::path::absolute(&*path).unwrap();
+        }
+        config
+    }
+
     #[test]
     fn nothing_configured_is_the_default() {
-        assert_eq!(with(None, &[]).unwrap(), Config::default());
-        assert_eq!(with(Some(""), &[]).unwrap(), Config::default());
+        assert_eq!(with(None, &[]).unwrap(), defaults());
+        let with_file = with(Some(""), &[]).unwrap();
+        let expected = Config {
+            database: with_file.database.clone(),
+            ..defaults()
+        };
+        assert_eq!(with_file, expected);
+    }
+
+    #[test]
+    fn relative_paths_count_from_the_file_and_those_of_the_environment_from_the_process() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("w.toml");
+        for name in ["key", "other"] {
+            fs::write(dir.path().join(name), "k").unwrap();
+        }
+        let text = "issuer = \"https://localhost\"\n[keys]\nencryption_key_file = \"key\"\nold_encryption_key_file = \"./other\"\n\
+                    [fetch]\nextra_ca_file = \"/roots.pem\"\n[server.tls]\ncert_file = \"a\"\nkey_file = \"b\"";
+        fs::write(&file, text).unwrap();
+        let variable = ("WAYLEAVE_SERVER__TLS__KEY_FILE", "c");
+        let environment = Environment::of([(variable.0.to_owned(), variable.1.to_owned())]);
+        let config = load(Some(&file), &environment).unwrap();
+        let beside = |name: &str| dir.path().join(name);
+        let here = std::env::current_dir().unwrap();
+        let database = super::super::DatabaseUrl::Sqlite(beside("wayleave-data/wayleave.db"));
+        assert_eq!(config.database.url, database, "a default");
+        assert_eq!(config.keys.encryption_key_file.unwrap(), beside("key"));
+        assert_eq!(
+            config.keys.old_encryption_key_file.unwrap(),
+            beside("other")
+        );
+        assert_eq!(config.fetch.extra_ca_file.unwrap(), Path::new("/roots.pem"));
+        let tls = config.server.tls.unwrap();
+        assert_eq!((tls.cert_file, tls.key_file), (beside("a"), here.join("c")));
+
+        fs::write(&file, "[database]\nurl = \"sqlite:w.db\"").unwrap();
+        let url = |variables: &[(&str, &str)]| {
+            let variables = variables
+                .iter()
+                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+            let config = load(Some(&file), &Environment::of(variables)).unwrap();
+            config.database.url.to_string()
+        };
+        assert_eq!(url(&[]), format!("sqlite:{}", beside("w.db").display()));
+        let here = format!("sqlite:{}", here.join("x.db").display());
+        assert_eq!(url(&[("WAYLEAVE_DATABASE__URL", "sqlite:x.db")]), here);
+    }
+
+    #[test]
+    fn no_mistake_is_told_in_words_of_a_library() {
+        fn leaves(table: &Table, prefix: &str, into: &mut Vec<String>) {
+            for (key, value) in table {
+                let name = format!("{prefix}{key}");
+                if let Value::Table(inner) = value {
+                    leaves(inner, &format!("{name}."), into);
+                }
+                into.push(name);
+            }
+        }
+        let mut keys = Vec::new();
+        leaves(&Table::try_from(Config::default()).unwrap(), "", &mut keys);
+        let optional = [
+            "server.tls",
+            "server.tls.cert_file",
+            "fetch.extra_ca_file",
+            "policy.default_resource",
+            "keys.encryption_key",
+            "keys.old_encryption_key",
+            "keys.encryption_key_file",
+            "metrics.listen",
+            "traces.endpoint",
+            "clients.registered",
+            "policy.clients",
+            "resources",
+        ];
+        keys.extend(optional.map(str::to_owned));
+        let values = [
+            "\"x y\"",
+            "0",
+            "70000000000",
+            "1.5",
+            "true",
+            "[1]",
+            "[\"x y\"]",
+            "[{ x = 1 }]",
+            "{ x = 1 }",
+            "1979-05-27",
+        ];
+        let words = [
+            "invalid",
+            "u32",
+            "u16",
+            "struct",
+            "enum",
+            "sequence",
+            "nonzero",
+            "variant",
+            "field",
+            "digit",
+            "serde",
+            "Option",
+            "syntax",
+            "wanted",
+            "another value",
+            "tuple",
+        ];
+        let mut wrong = Vec::new();
+        for key in &keys {
+            for value in values {
+                let Err(told) = with(Some(&format!("{key} = {value}")), &[]) else {
+                    continue;
+                };
+                let is_named = told.contains(key.split('.').next().unwrap());
+                let is_strange = words.iter().any(|word| told.contains(word));
+                if is_strange || !is_named || !told.contains("expected") {
+                    wrong.push(format!("{key} = {value}: {told}"));
+                }
+            }
+        }
+        assert!(wrong.is_empty(), "{wrong:#?}");
     }
 
     #[test]
     fn the_sample_file_says_every_default() {
         let text = fs::read_to_string(sample()).unwrap();
-        assert_eq!(with(Some(&text), &[]).unwrap(), Config::default());
+        let (folder, file) = (tempfile::tempdir().unwrap(), "w.toml");
+        let file = folder.path().join(file);
+        let read = |text: &str| {
+            fs::write(&file, text).unwrap();
+            load(Some(&file), &Environment::default()).unwrap()
+        };
+        assert_eq!(read(&text), read(""));
         // Every key of the defaults stands in the file, commented out only where there is no default.
         fn keys(table: &Table, prefix: &str, into: &mut Vec<String>) {
             for (key, value) in table {
@@ -306,7 +464,17 @@ mod tests {
             &mut defaults,
         );
         keys(&text.parse().unwrap(), "", &mut written);
-        defaults.retain(|key| key != "resources");
+        // Of tables that there may be more of there is an example.
+        let blocks = [
+            "clients.registered",
+            "policy.clients",
+            "policy.examples",
+            "resources",
+        ];
+        defaults.retain(|key| !blocks.contains(&&**key));
+        for block in blocks {
+            assert!(text.contains(&format!("\n#[[{block}]]")), "{block}");
+        }
         defaults.sort();
         written.sort();
         assert_eq!(written, defaults);
@@ -374,19 +542,19 @@ mod tests {
         let file: &[(&str, &str)] = &[
             (
                 "[fetch]\ntimeout = \"x\"",
-                "w.toml: fetch.timeout: invalid type: string \"x\", expected a nonzero u32",
+                "w.toml: fetch.timeout: expected a whole number from 1 to 4294967295, found \"x\"",
             ),
             (
                 "[fetch]\ntimeout = 0",
-                "w.toml: fetch.timeout: invalid value: integer `0`, expected a nonzero u32",
+                "w.toml: fetch.timeout: expected a whole number from 1 to 4294967295, found 0",
             ),
             (
                 "[fetch]\ntimeuot = 1",
-                "w.toml: fetch.timeuot: unknown field `timeuot`, expected one of",
+                "w.toml: fetch.timeuot: there is no such key; expected one of",
             ),
             (
                 "[fech]",
-                "w.toml: fech: unknown field `fech`, expected one of",
+                "w.toml: fech: there is no such key; expected one of",
             ),
             ("a = [", "w.toml, line 1: "),
             (
@@ -399,7 +567,7 @@ mod tests {
             ),
             (
                 "[server]\nlisten = \"here\"",
-                "w.toml: server.listen: invalid socket address syntax",
+                "w.toml: server.listen: expected host:port such as 127.0.0.1:8080",
             ),
             (
                 "[database]\nurl = \"mysql://x\"",
@@ -438,7 +606,7 @@ mod tests {
             (
                 "WAYLEAVE_FECH__TIMEOUT",
                 "1",
-                "environment variable WAYLEAVE_FECH__TIMEOUT: fech: unknown field",
+                "environment variable WAYLEAVE_FECH__TIMEOUT: fech: there is no such key",
             ),
             (
                 "WAYLEAVE_ISSUER",

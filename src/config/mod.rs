@@ -3,6 +3,7 @@
 mod load;
 mod secrets;
 mod sections;
+mod wording;
 
 pub use self::{
     load::{ConfigError, Environment, load},
@@ -12,6 +13,8 @@ pub use self::{
         Log, LogFormat, Login, Metrics, Policy, Sensitive, Server, Tls, Tokens, Traces, WebFinger,
     },
 };
+
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -74,6 +77,30 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Every file that is named, by its key.
+    fn paths(&mut self) -> Vec<(&'static str, &mut PathBuf)> {
+        let mut paths = Vec::new();
+        if let DatabaseUrl::Sqlite(path) = &mut self.database.url {
+            paths.push(("database.url", path));
+        }
+        if let Some(tls) = &mut self.server.tls {
+            paths.push(("server.tls.cert_file", &mut tls.cert_file));
+            paths.push(("server.tls.key_file", &mut tls.key_file));
+        }
+        let (fetch, keys) = (&mut self.fetch, &mut self.keys);
+        for (key, path) in [
+            ("fetch.extra_ca_file", &mut fetch.extra_ca_file),
+            ("keys.encryption_key_file", &mut keys.encryption_key_file),
+            (
+                "keys.old_encryption_key_file",
+                &mut keys.old_encryption_key_file,
+            ),
+        ] {
+            paths.extend(path.as_mut().map(|path| (key, path)));
+        }
+        paths
+    }
+
     /// What no single key can know of the others.
     fn check(&self) -> Result<(), (&'static str, String)> {
         if self.danger.allow_loopback_clients && !self.server.listen.ip().is_loopback() {
@@ -82,6 +109,16 @@ impl Config {
                 self.server.listen
             );
             return Err(("danger.allow_loopback_clients", told));
+        }
+        if let Some(metrics) = self.metrics.listen {
+            let server = self.server.listen;
+            let covers = metrics.ip() == server.ip()
+                || metrics.ip().is_unspecified()
+                || server.ip().is_unspecified();
+            if metrics.port() == server.port() && metrics.port() != 0 && covers {
+                let told = format!("another port than server.listen has, {server}");
+                return Err(("metrics.listen", told));
+            }
         }
         if self.server.tls.is_some() && !self.issuer.is_https() {
             return Err((

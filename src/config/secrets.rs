@@ -22,7 +22,11 @@ pub struct SecretFile {
 pub fn config_file(path: Option<&Path>) -> Option<(PathBuf, bool)> {
     let path = in_use(path)?;
     let table = read(path).unwrap_or_default();
-    Some((path.to_owned(), has_secret(&table)))
+    Some((absolute(path), has_secret(&table)))
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 /// The parameter by which PostgreSQL's URLs may name a password, too.
@@ -86,7 +90,7 @@ pub fn secret_files(config: &Config, environment: &Environment) -> Vec<SecretFil
         files.extend(
             environment
                 .value(&name)
-                .map(|path| of(&name, Path::new(path))),
+                .map(|path| of(&name, &absolute(Path::new(path)))),
         );
     }
     files

@@ -17,18 +17,18 @@ const SEALED: &str = "aes-256-gcm:";
 
 impl Wrap {
     pub(super) fn new(config: &Config) -> Result<Self, KeyError> {
-        let read = |text: &Option<Sensitive>| {
+        let read = |text: &Option<Sensitive>, wrong: KeyError| {
             let Some(text) = text else { return Ok(None) };
-            let bytes = BASE64_STANDARD
-                .decode(text.expose())
-                .map_err(|_| KeyError::EncryptionKey)?;
-            RandomizedNonceKey::new(&AES_256_GCM, &bytes)
-                .map(Some)
-                .map_err(|_| KeyError::EncryptionKey)
+            let bytes = BASE64_STANDARD.decode(text.expose());
+            let key = bytes
+                .ok()
+                .and_then(|bytes| RandomizedNonceKey::new(&AES_256_GCM, &bytes).ok());
+            key.map(Some).ok_or(wrong)
         };
+        let keys = &config.keys;
         Ok(Self {
-            key: read(&config.keys.encryption_key)?,
-            old: read(&config.keys.old_encryption_key)?,
+            key: read(&keys.encryption_key, KeyError::EncryptionKey)?,
+            old: read(&keys.old_encryption_key, KeyError::OldEncryptionKey)?,
         })
     }
 
@@ -43,6 +43,11 @@ impl Wrap {
             .map_err(|_| KeyError::EncryptionKey)?;
         let whole = [nonce.as_ref().as_slice(), &sealed].concat();
         Ok(format!("{SEALED}{}", BASE64_STANDARD.encode(whole)))
+    }
+
+    /// Is it not encrypted at all?
+    pub(super) fn lies_open(stored: &str) -> bool {
+        stored.starts_with(PLAIN)
     }
 
     /// The clear bytes, and whether they are to be wrapped anew: they lie open although a key is configured, or the old one

@@ -156,6 +156,29 @@ impl Catalog {
         named
     }
 
+    /// The first of these scopes and resources that names nothing here, as a sentence. As long as no resource is configured,
+    /// every one is accepted, as in [`Catalog::check`].
+    pub fn unknown(
+        &self,
+        scopes: &[String],
+        resources: &[String],
+        issuer: &IssuerUrl,
+    ) -> Option<String> {
+        let is_known = |scope: &str| scope == OFFLINE_ACCESS || self.meaning(scope).is_some();
+        if let Some(scope) = scopes.iter().find(|scope| !is_known(scope)) {
+            return Some(format!(
+                "no resource has the scope {scope}; expected one of those in [[resources]], or openid, profile, email, \
+                 offline_access"
+            ));
+        }
+        let is_known =
+            |id: &str| self.0.is_empty() || self.find(id).is_some() || id == issuer.as_str();
+        let unknown = resources.iter().find(|id| !is_known(id))?;
+        Some(format!(
+            "there is no resource {unknown}; expected the id of one of [[resources]], or the issuer"
+        ))
+    }
+
     /// What a client asks for beyond all that it has asked for before, where none of that can be granted; `None` where it asks
     /// for nothing new or gets some of it. `before` has the scope of each earlier request that was granted something, as far
     /// as it was written down.

@@ -10,7 +10,7 @@ use crate::{
     protocol::{
         client::{Client, Digest},
         client_id::ClientId,
-        client_metadata::{self, AuthMethod, Redirects},
+        client_metadata::{self, AuthMethod, GrantType, Redirects},
         pkce::Pkce,
     },
     secret::{ClientSecret, SecretHash},
@@ -128,6 +128,20 @@ impl Registered {
         &self.secrets
     }
 
+    /// Is there anything that this server lets it do? `devices`: may devices be signed in?
+    pub fn can_do_something(&self, devices: bool) -> bool {
+        let metadata = &self.client.metadata;
+        let has = |grant| metadata.grants.contains(&grant);
+        let proves_itself = metadata
+            .auth_methods
+            .iter()
+            .any(|method| method.is_confidential());
+        has(GrantType::AuthorizationCode) && !metadata.redirect_uris.is_empty()
+            || has(GrantType::ClientCredentials) && proves_itself
+            || has(GrantType::DeviceCode) && devices
+            || !self.written.resources.is_empty() && proves_itself
+    }
+
     /// Is it one of its secrets?
     pub fn has_secret(&self, presented: &SecretHash<ClientSecret>) -> bool {
         // As long for either.
@@ -166,6 +180,13 @@ impl TryFrom<Registration> for Registered {
         let client_id: ClientId = written.client_id.parse().map_err(|error| {
             format!("expected client_id: a name of letters, digits and -._~@:/ that does not begin like a URL, a URN, or an https URL ({error})")
         })?;
+        let hash = written.client_secret_sha256.as_deref();
+        if hash.is_some_and(|hash| !is_hash(hash)) {
+            return Err(format!(
+                "expected client_secret_sha256 of {client_id}: 43 characters of base64url, as `wayleave client hash-secret` \
+                 prints them"
+            ));
+        }
         let methods = written.methods()?;
         let method = methods[0];
         if written.pkce != Pkce::Required && !method.is_confidential() {
@@ -210,6 +231,12 @@ impl TryFrom<Registration> for Registered {
             written,
         })
     }
+}
+
+/// Is it a SHA-256 in base64url?
+fn is_hash(text: &str) -> bool {
+    let is_of_it = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    text.len() == 43 && text.bytes().all(is_of_it)
 }
 
 fn kept(hash: String) -> KeptSecret {

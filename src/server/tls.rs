@@ -9,7 +9,10 @@ use std::{
 use arc_swap::ArcSwap;
 use rustls::{
     ServerConfig,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    pki_types::{
+        CertificateDer, PrivateKeyDer,
+        pem::{self, PemObject},
+    },
 };
 use tokio_rustls::TlsAcceptor;
 
@@ -96,6 +99,15 @@ fn stamps(files: &config::Tls) -> Stamps {
     })
 }
 
+/// What is wrong with a PEM file.
+fn in_words(error: &pem::Error) -> String {
+    match error {
+        pem::Error::Io(error) => error.to_string(),
+        pem::Error::NoItemsFound => "it has none".to_owned(),
+        _ => "it is no PEM file (-----BEGIN …-----)".to_owned(),
+    }
+}
+
 fn read(files: &config::Tls) -> Result<ServerConfig, String> {
     let wrong = |key: &str, path: &Path, expected: &str, error: &dyn std::fmt::Display| {
         format!(
@@ -111,16 +123,22 @@ fn read(files: &config::Tls) -> Result<ServerConfig, String> {
         let expected = "a PEM private key of the certificate";
         wrong("key_file", &files.key_file, expected, error)
     };
-    let chain = CertificateDer::pem_file_iter(&files.cert_file).map_err(|e| bad_chain(&e))?;
-    let chain: Vec<_> = chain.collect::<Result<_, _>>().map_err(|e| bad_chain(&e))?;
+    let chain =
+        CertificateDer::pem_file_iter(&files.cert_file).map_err(|e| bad_chain(&in_words(&e)))?;
+    let chain: Vec<_> = chain
+        .collect::<Result<_, _>>()
+        .map_err(|e| bad_chain(&in_words(&e)))?;
     if chain.is_empty() {
         return Err(bad_chain(&"it has no certificate"));
     }
-    let key = PrivateKeyDer::from_pem_file(&files.key_file).map_err(|e| bad_key(&e))?;
+    let key = PrivateKeyDer::from_pem_file(&files.key_file).map_err(|e| bad_key(&in_words(&e)))?;
     let mut config = ServerConfig::builder()
         .with_no_client_auth()
         .with_single_cert(chain, key)
-        .map_err(|e| bad_key(&e))?;
+        .map_err(|error| match error {
+            rustls::Error::InconsistentKeys(_) => bad_key(&"it belongs to another certificate"),
+            _ => bad_key(&"the two cannot be used"),
+        })?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
 }

@@ -73,8 +73,19 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// When a step fails, or the database is of a newer version than this binary.
+    /// When a step fails, or the database is of a newer version than this binary: says which, and what it needs.
     pub async fn migrate(&self) -> Result<(), StoreError> {
+        let Err(error) = self.make_steps().await else {
+            return Ok(());
+        };
+        // What the library says is of its own table: what counts is how the steps there are to ours.
+        match self.schema().await.map(Schema::problem) {
+            Ok(Some((found, advice))) => Err(StoreError::Unusable(format!("{found}; {advice}"))),
+            _ => Err(error),
+        }
+    }
+
+    async fn make_steps(&self) -> Result<(), StoreError> {
         match &self.pool {
             Pool::Postgres(connections) => migrator().run(connections.pool()).await?,
             Pool::Sqlite { writer, .. } => {
@@ -107,6 +118,29 @@ pub enum Schema {
     Newer(i64, i64),
     /// Of a program that made this step in another way, or not to its end.
     Other(i64),
+}
+
+impl Schema {
+    /// Why this program cannot use a database of this schema, and what it needs; `None` if it can, once it is migrated.
+    pub fn problem(self) -> Option<(String, &'static str)> {
+        const VERSION: &str = env!("VERSION_AND_COMMIT");
+        match self {
+            Self::Absent | Self::Current(_) | Self::Older(..) => None,
+            Self::Newer(made, ours) => Some((
+                format!(
+                    "the database has step {made} of the schema, this program, wayleave {VERSION}, only {ours}: this binary \
+                     is too old"
+                ),
+                "install the wayleave that migrated the database, or a newer one; or restore the backup from before",
+            )),
+            Self::Other(step) => Some((
+                format!(
+                    "step {step} of the schema was made by another build than this one, wayleave {VERSION}, or was broken off"
+                ),
+                "restore the backup from before that step, and run `wayleave migrate` with a released wayleave",
+            )),
+        }
+    }
 }
 
 impl Store {

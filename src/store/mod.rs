@@ -14,9 +14,11 @@ mod dialect;
 mod grants;
 mod inspect;
 mod interactions;
+mod key_reset;
 mod keys;
 mod logos;
 mod migrate;
+mod opening;
 mod pushed_requests;
 mod registered_clients;
 mod sessions;
@@ -38,9 +40,11 @@ pub use self::{
     grants::{Approved, GrantRow, ListedGrant, NewGrant, RotateRequest, Rotated, Which},
     inspect::{InspectedKey, PostgresFacts},
     interactions::{Answer, Asked, Interaction, NewInteraction},
+    key_reset::KeysEnd,
     keys::{KeyMark, NewKey, StoredKey},
     logos::{ClientLogo, NewLogo},
     migrate::Schema,
+    opening::Unusable,
     pushed_requests::{NewPushed, Pushed},
     sessions::SessionRow,
     sweep::Turn,
@@ -184,6 +188,7 @@ mod tests {
             grants::STATEMENTS,
             inspect::STATEMENTS,
             interactions::STATEMENTS,
+            key_reset::STATEMENTS,
             keys::STATEMENTS,
             logos::STATEMENTS,
             pushed_requests::STATEMENTS,

@@ -32,6 +32,10 @@ fn command(server: &TestApp, arguments: &[&str]) -> Output {
         )
         .env("WAYLEAVE_DANGER__ALLOW_LOOPBACK_CLIENTS", "true")
         .env("WAYLEAVE_FETCH__NAMESERVERS", "[]")
+        .env(
+            "WAYLEAVE_RESOURCES",
+            "[{ id = 'https://notes.example.com/mcp', scopes = { 'notes.read' = 'Read' } }]",
+        )
         .stderr(std::process::Stdio::piped());
     command.output().unwrap()
 }

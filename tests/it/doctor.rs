@@ -302,6 +302,18 @@ on_both! {
         let visit = installation.visit(&[]);
         visit.fails("keys", "the database's keys were encrypted", "keys.encryption_key_file");
         assert!(!visit.text.contains(OTHER_KEY), "{}", visit.text);
+        // One key replaces the other: first both are needed, and once the server has started only the new one.
+        fs::write(installation.folder.join("old-key"), KEY).unwrap();
+        installation.set("WAYLEAVE_KEYS__OLD_ENCRYPTION_KEY_FILE", "old-key");
+        chmod(&installation.folder.join("old-key"), 0o600);
+        installation.visit(&[]).warns("keys.encryption", "a turn-over is under way: 4 of 4", "restart the server with both keys");
+        drop(_server);
+        drop(installation.start());
+        installation.visit(&[]).warns("keys.encryption", "a turn-over is done: none of 4", "take keys.old_encryption_key_file away");
+        fs::write(installation.folder.join("old-key"), OTHER_KEY).unwrap();
+        fs::write(installation.folder.join("key"), KEY).unwrap();
+        drop(installation.start());
+        installation.variables.retain(|(name, _)| name != "WAYLEAVE_KEYS__OLD_ENCRYPTION_KEY_FILE");
         fs::write(installation.folder.join("key"), "short").unwrap();
         installation.visit(&[]).fails("keys", "expected 32 bytes in base64", "keys.encryption_key_file");
         fs::write(installation.folder.join("key"), KEY).unwrap();
@@ -442,16 +454,21 @@ async fn files_that_others_read_or_write_are_named() {
     );
     chmod(&outer, 0o755);
     chmod(&installation.folder, 0o755);
-    let advice = format!("chmod o= {}", "key");
+    let advice = format!("chmod o= {}", key.display());
     installation.visit(&[]).warns(
         "configuration.files",
-        "may read key (WAYLEAVE_KEYS__ENCRYPTION_KEY_FILE)",
+        &format!(
+            "may read {} (WAYLEAVE_KEYS__ENCRYPTION_KEY_FILE)",
+            key.display()
+        ),
         &advice,
     );
     chmod(&key, 0o602);
-    installation
-        .visit(&[])
-        .fails("configuration.files", "may write key", &advice);
+    installation.visit(&[]).fails(
+        "configuration.files",
+        &format!("may write {}", key.display()),
+        &advice,
+    );
     chmod(&key, 0o600);
 
     chmod(&installation.database.path("w.db"), 0o644);
@@ -489,8 +506,8 @@ async fn files_that_others_read_or_write_are_named() {
     let visit = installation.visit(&[]);
     visit.warns(
         "configuration.files",
-        "may read wayleave.toml (the configuration)",
-        "chmod o= wayleave.toml",
+        &format!("may read {} (the configuration)", file.display()),
+        &format!("chmod o= {}", file.display()),
     );
     assert!(!visit.text.contains(KEY));
 }
@@ -565,7 +582,7 @@ async fn a_client_says_which_step_fails() {
     assert!(
         good.finding("authorities")
             .1
-            .contains("1 more of fetch.extra_ca_file own.pem"),
+            .contains("1 more of fetch.extra_ca_file /"),
         "{}",
         good.text
     );

@@ -320,7 +320,11 @@ fn a_bad_configuration_is_named_and_nothing_is_opened() {
             none,
             "wayleave.toml: server.listen: ",
         ),
-        ("[sevrer]", none, "wayleave.toml: sevrer: unknown field"),
+        (
+            "[sevrer]",
+            none,
+            "wayleave.toml: sevrer: there is no such key; expected one of",
+        ),
         (
             "",
             [("WAYLEAVE_FETCH__TIMEOUT", "x")].as_slice(),

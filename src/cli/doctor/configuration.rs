@@ -4,7 +4,10 @@ use std::net::IpAddr;
 
 use super::Finding;
 use crate::{
-    cli::wrong_examples, config::Config, protocol::special_address::is_public, server,
+    cli::check::{of_clients, wrong_examples},
+    config::Config,
+    protocol::special_address::is_public,
+    server,
     words::counted,
 };
 
@@ -129,6 +132,14 @@ fn is_of_everybody(ip: IpAddr) -> bool {
 fn examples(config: &Config) -> Finding {
     const CHECK: &str = "configuration.examples";
     let wrong = wrong_examples(config);
+    let of_clients = of_clients(config);
+    if !of_clients.is_empty() {
+        return Finding::failed(
+            CHECK,
+            of_clients.join("; "),
+            "change them until `wayleave config check` is content",
+        );
+    }
     if wrong.is_empty() {
         let count = i64::try_from(config.policy.examples.len()).unwrap_or(i64::MAX);
         let examples = counted(count, "example");

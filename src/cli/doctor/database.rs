@@ -9,7 +9,7 @@ use super::Finding;
 use crate::{
     config::{Config, DatabaseUrl},
     secret::random_id,
-    store::{PostgresFacts, Schema, Store, StoreError},
+    store::{PostgresFacts, Schema, Store, StoreError, Unusable},
 };
 
 /// The findings, and the database if its tables are those that we know.
@@ -30,20 +30,8 @@ pub(super) async fn check(config: &Config) -> (Vec<Finding>, Option<Store>) {
     let store = match Store::look(url).await {
         Ok(store) => store,
         Err(error) => {
-            let advice = match url {
-                DatabaseUrl::Sqlite(_) => {
-                    "check database.url, and run this as the user that the server runs as; if the file is damaged, \
-                     restore a backup"
-                }
-                DatabaseUrl::Postgres(_) => {
-                    "check host, database, user and password in database.url, and that PostgreSQL runs and lets this \
-                     machine in (its listen_addresses and pg_hba.conf)"
-                }
-            };
-            let found = format!(
-                "{url}: {}; schema, clock and keys were not looked at",
-                told(&error)
-            );
+            let Unusable { found, advice } = error.in_words(url);
+            let found = format!("{url}: {found}; schema, clock and keys were not looked at");
             findings.insert(0, Finding::failed(CHECK, found, advice));
             return (findings, None);
         }
@@ -98,18 +86,10 @@ fn of_schema(schema: Result<Schema, StoreError>) -> Finding {
             ),
             format!("run `wayleave migrate`, {backup}"),
         ),
-        Ok(Schema::Newer(made, ours)) => Finding::failed(
-            CHECK,
-            format!(
-                "the database has step {made}, this program only {ours}: this binary is too old"
-            ),
-            "install the wayleave that migrated the database, or a newer one",
-        ),
-        Ok(Schema::Other(step)) => Finding::failed(
-            CHECK,
-            format!("step {step} was made by another build, or was broken off"),
-            "restore the backup from before that step, and run `wayleave migrate` with a released wayleave",
-        ),
+        Ok(schema @ (Schema::Newer(..) | Schema::Other(_))) => {
+            let (found, advice) = schema.problem().unwrap_or_default();
+            Finding::failed(CHECK, found, advice)
+        }
         Err(error) => Finding::failed(
             CHECK,
             told(&error),

@@ -3,7 +3,7 @@
 use super::Finding;
 use crate::{
     config::Config,
-    keys::{Inspected, KeyError, inspect},
+    keys::{Inspection, KeyError, inspect},
     protocol::id_token::SigningAlg,
     store::Store,
     time::{Clock, UnixTime, in_rfc_3339},
@@ -12,22 +12,32 @@ use crate::{
 
 pub(super) async fn check(config: &Config, store: &Store, clock: &Clock) -> Vec<Finding> {
     match inspect(config, store).await {
-        Ok(keys) if keys.is_empty() => vec![Finding::warning(
+        Ok(found) if found.keys.is_empty() => vec![Finding::warning(
             "keys",
             "there is no signing key yet",
             "`wayleave serve` makes one when it starts",
         )],
-        Ok(keys) => {
-            let newest = keys.iter().map(|key| key.created_at).max();
+        Ok(found) => {
+            let newest = found.keys.iter().map(|key| key.created_at).max();
             let most = i64::from(config.keys.rotate_after.get()) / 86_400;
             let age = newest.map(|newest| of_age(newest, most, clock.now()));
-            [readable(&keys)].into_iter().chain(age).collect()
+            let has_old = config.keys.old_encryption_key.is_some();
+            let turn_over = has_old.then(|| turn_over(&found));
+            [readable(&found)]
+                .into_iter()
+                .chain(turn_over)
+                .chain(age)
+                .collect()
         }
         Err(error) => {
             let advice = match &error {
                 KeyError::EncryptionKey | KeyError::Locked => {
                     "give keys.encryption_key_file (or WAYLEAVE_KEYS__ENCRYPTION_KEY_FILE) the key that the server ran \
-                     with; without it every token and session of this database is lost"
+                     with, or keys.old_encryption_key_file if there is a newer one; if it is lost, `wayleave key reset` says \
+                     what ends when you begin anew"
+                }
+                KeyError::OldEncryptionKey | KeyError::OldAlone => {
+                    "give keys.old_encryption_key_file the key before, beside the new one, or take it away"
                 }
                 KeyError::Damaged(_) => {
                     "restore the table signing_keys or server_secrets from a backup"
@@ -39,7 +49,9 @@ pub(super) async fn check(config: &Config, store: &Store, clock: &Clock) -> Vec<
     }
 }
 
-fn readable(keys: &[Inspected]) -> Finding {
+fn readable(found: &Inspection) -> Finding {
+    let keys = &found.keys;
+    let is_open = found.open > 0;
     let has = |alg: &SigningAlg| keys.iter().any(|key| key.alg == *alg);
     let algs: Vec<_> = SigningAlg::ALL.iter().filter(|alg| has(alg)).collect();
     let algs: Vec<_> = algs.into_iter().map(|alg| alg.as_str()).collect();
@@ -52,7 +64,7 @@ fn readable(keys: &[Inspected]) -> Finding {
             "restart the server: it makes one",
         );
     }
-    if keys.iter().any(|key| key.lies_open) {
+    if is_open {
         return Finding::warning(
             "keys",
             format!("{found}, but not all are encrypted although keys.encryption_key is set"),
@@ -60,6 +72,28 @@ fn readable(keys: &[Inspected]) -> Finding {
         );
     }
     Finding::ok("keys", found)
+}
+
+/// One key that encrypts ours replaces another: how far is it?
+fn turn_over(found: &Inspection) -> Finding {
+    const CHECK: &str = "keys.encryption";
+    let (old, count) = (found.of_old_key, found.count);
+    if old > 0 {
+        return Finding::warning(
+            CHECK,
+            format!(
+                "a turn-over is under way: {old} of {count} keys and secrets are still encrypted with keys.old_encryption_key"
+            ),
+            "restart the server with both keys: it encrypts them anew. Keep the old key until this line is gone",
+        );
+    }
+    Finding::warning(
+        CHECK,
+        format!(
+            "a turn-over is done: none of {count} keys and secrets needs keys.old_encryption_key any more"
+        ),
+        "once every server has the new key, take keys.old_encryption_key_file away; backups from before need the old key",
+    )
 }
 
 /// `most`: after so many days the server makes the next one.
