@@ -11,6 +11,7 @@ mod client_policy;
 mod coverage;
 mod discovery;
 mod doctor;
+mod documents;
 mod fuzz_seeds;
 mod interleaved;
 mod keys;
