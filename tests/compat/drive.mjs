@@ -1,7 +1,7 @@
 // Signs in to each program by a browser, and calls each resource server with tokens; see `run` beside this.
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, openSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -61,6 +61,14 @@ const PROGRAMS = {
     button: 'form[action="/oauth2/start"] button',
     knows: { headers: only('preferred_username', 'email') },
   },
+  // It has no page that shows JSON; the button that signs out names who is signed in.
+  miniflux: {
+    start: ['./start'],
+    callback: '/oauth2/oidc/callback',
+    button: 'a[href="/oauth2/oidc/redirect"]',
+    names: '.logout-button[title]',
+    knows: { user: only('preferred_username') },
+  },
 };
 
 // Each answers at `/mcp` to a bearer token for NOTES with scope notes.read.
@@ -69,9 +77,12 @@ const RESOURCES = {
   'fastmcp-resource': { start: python('fastmcp') },
   'go-oidc-resource': { start: [join(BUILT, 'bin/resource')] },
   'jose-resource': { start: node('resource.mjs') },
+  'express-resource': { start: node('resource.mjs') },
 };
 
 const folder = mkdtempSync(join(tmpdir(), 'wayleave-compat.'));
+// PostgreSQL's user goes through it.
+chmodSync(folder, 0o711);
 const running = new Set();
 let stopped = false;
 
@@ -130,8 +141,9 @@ const LOOK = `
   if (document.readyState !== 'complete' || window.lookedAt) return null;
   window.lookedAt = true;
   const has = (selector) => selector && document.querySelector(selector) !== null;
-  const [button, issuer] = arguments;
+  const [button, issuer, names] = arguments;
   return {
+    named: location.origin !== issuer && has(names) && document.querySelector(names).title,
     url: location.href,
     text: document.body.innerText,
     told: document.querySelector('pre')?.textContent.startsWith('{') && document.querySelector('pre').textContent,
@@ -141,17 +153,18 @@ const LOOK = `
   };`;
 
 /** Goes where the program leads until it shows, as JSON, who is there. */
-async function signIn(driver, origin, issuer, button) {
+async function signIn(driver, origin, issuer, { button, names }) {
   const browser = await open(driver, CHROMIUM);
   try {
     await browser.go(`${origin}/`);
     for (let page = 0; page < 8; page += 1) {
       let found;
       for (let tries = 0; tries < 200 && !found; tries += 1) {
-        found = await browser.run(LOOK, button, issuer);
+        found = await browser.run(LOOK, button, issuer, names ?? null);
         if (!found) await sleep(50);
       }
       if (found?.told) return JSON.parse(found.told);
+      if (found?.named) return { user: { preferred_username: found.named.split(' ').at(-1) } };
       if (found?.password) {
         await browser.type('[name=username]', 'ada');
         await browser.type('[name=password]', PASSWORD);
@@ -170,11 +183,19 @@ async function signIn(driver, origin, issuer, button) {
   }
 }
 
-/** The table of the documentation has the version that was tried. */
+/** The documentation has the version that was tried. */
 function checkVersion(program) {
   const version = program.split(' ').at(-1).replace('v', '');
-  const docs = readFileSync(join(import.meta.dirname, '../../docs/clients.md'), 'utf8');
-  expect(`docs/clients.md has ${program}`, docs.includes(` ${version}`), true);
+  const folder = join(import.meta.dirname, '../../docs');
+  const pages = readdirSync(folder, { recursive: true }).filter((name) => name.endsWith('.md'));
+  const has = pages.some((name) => readFileSync(join(folder, name), 'utf8').includes(` ${version}`));
+  expect(`a page of docs has ${program}`, has, true);
+}
+
+/** What a program that does not say its version is built of. */
+function versionIn(name) {
+  const [, version] = readFileSync(join(import.meta.dirname, name, 'go.mod'), 'utf8').match(/miniflux\.app\/v2 v(\S+)/);
+  return `Miniflux ${version}`;
 }
 
 function checkWho(told, knows, subject) {
@@ -267,14 +288,15 @@ async function main() {
     const work = join(folder, name);
     mkdirSync(work);
     const isProgram = name in PROGRAMS;
-    const { start: command, knows, button } = PROGRAMS[name] ?? RESOURCES[name];
+    const { start: command, knows, ...page } = PROGRAMS[name] ?? RESOURCES[name];
     const { own, origin, secret } = programs[name] ?? { own: await freePort() };
     const env = { PATH: process.env.PATH, BUILT, FOLDER: work, ISSUER: issuer, PORT: own, RESOURCE: NOTES, CLIENT_ID: name, CLIENT_SECRET: secret ?? '' };
     let stop;
     try {
       stop = await start(name, command, { cwd: join(import.meta.dirname, name.replace(/-(resource|public)$/, '')), env }, own);
       if (isProgram) {
-        const told = await signIn(driver, origin, issuer, button);
+        const told = await signIn(driver, origin, issuer, page);
+        told.program ??= versionIn(name);
         checkWho(told, knows, subject);
         checkVersion(told.program);
         console.log(`ok      ${name}: ${told.program}: ${Object.keys(knows).join(', ')}`);

@@ -13,6 +13,7 @@ mod configuration;
 mod coverage;
 mod discovery;
 mod doctor;
+mod documents;
 mod fuzz_seeds;
 mod interleaved;
 mod keys;

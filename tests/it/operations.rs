@@ -1,70 +1,13 @@
-//! What docs/operations.md tells administrators to type, typed; and the command line of grants.
-
-use std::process::Command;
+//! The command line of grants. What docs/operations.md tells administrators to type is typed by `documents.rs`.
 
 use serde_json::{Value, json};
 
 use crate::{
-    process::{Running, free_port, run, wayleave},
-    support::{Kind, TestApp, on_both},
+    process::{run, wayleave},
+    support::{TestApp, on_both},
 };
 
-const DOCUMENT: &str = include_str!("../../docs/operations.md");
-
-/// The blocks that are marked `sh`, in their order.
-fn blocks() -> Vec<&'static str> {
-    let mut parts = DOCUMENT.split("\n```");
-    let mut blocks = Vec::new();
-    _ = parts.next();
-    // Fences open and close in turn.
-    while let Some(block) = parts.next() {
-        if let Some(commands) = block.strip_prefix("sh\n") {
-            blocks.push(commands);
-        }
-        _ = parts.next();
-    }
-    blocks
-}
-
 on_both! {
-    async fn what_the_document_says_can_be_typed(database) {
-        let blocks = blocks();
-        assert!(blocks.len() >= 12, "{}", blocks.len());
-        let folder = tempfile::tempdir().unwrap();
-        let metrics = format!("127.0.0.1:{}", free_port());
-        let with = |mut command: Command| {
-            command.env("WAYLEAVE_DATABASE__URL", &database.url).env("WAYLEAVE_METRICS__LISTEN", &metrics);
-            command
-        };
-        let server = Running::start(with(wayleave(folder.path())), 3);
-        let issuer = format!("http://{}", server.address);
-        let programs = std::path::Path::new(env!("CARGO_BIN_EXE_wayleave")).parent().unwrap();
-        let path = format!("{}:/usr/local/bin:/usr/bin:/bin", programs.display());
-        for block in blocks {
-            let mut command = Command::new("bash");
-            command.args(["-euo", "pipefail", "-c", block]).current_dir(folder.path()).env_clear();
-            let mut command = with(command);
-            command
-                .env("PATH", &path)
-                .env("ISSUER", &issuer)
-                .env("WAYLEAVE_ISSUER", &issuer)
-                .env("WAYLEAVE_SERVER__LISTEN", server.address.to_string())
-                .env("METRICS", format!("http://{metrics}"));
-            match database.kind {
-                Kind::Sqlite => command.env("SQLITE_FILE", database.url.strip_prefix("sqlite:").unwrap()),
-                Kind::Postgres => command.env("DATABASE_URL", &database.url),
-            };
-            let output = run(command, None);
-            assert!(output.status.success(), "{block}\n{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        }
-        let backup = match database.kind {
-            Kind::Sqlite => "wayleave-backup.db",
-            Kind::Postgres => "wayleave-backup.dump",
-        };
-        let written = std::fs::metadata(folder.path().join(backup)).unwrap().len();
-        assert!(written > 10_000, "{written}");
-    }
-
     async fn grants_are_listed_and_ended_from_the_command_line(database) {
         let server = TestApp::new(database).await;
         let (one, other) = (server.site.publish("/one.json", json!({})), server.site.publish("/other.json", json!({})));

@@ -8,6 +8,7 @@ use std::{
 };
 
 use base64::{Engine, prelude::BASE64_STANDARD};
+use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use serde_json::json;
 use tempfile::TempDir;
 use thirtyfour::{
@@ -208,13 +209,32 @@ impl Chromium {
                     json!({ "captureBeyondViewport": true }),
                 )
                 .await;
-            let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/screens");
-            std::fs::create_dir_all(&folder).unwrap();
-            let png = BASE64_STANDARD
-                .decode(picture["data"].as_str().unwrap())
-                .unwrap();
-            std::fs::write(folder.join(format!("{name}-{label}.png")), png).unwrap();
+            let png = BASE64_STANDARD.decode(picture["data"].as_str().unwrap());
+            keep(&format!("{name}-{label}"), &png.unwrap());
         }
+        self.become_device(Device::Desktop, false).await;
+    }
+
+    /// Keeps a picture of this size, in light, as target/screens/NAME.png.
+    pub(crate) async fn picture(&self, name: &str, (width, height): (u32, u32)) {
+        self.cdp("Emulation.setScrollbarsHidden", json!({ "hidden": true }))
+            .await;
+        self.show_as(width, height, false, "light").await;
+        // READMEs show it at less than half its width.
+        let clip = json!({ "x": 0, "y": 0, "width": width, "height": height, "scale": 0.75 });
+        let picture = self
+            .cdp("Page.captureScreenshot", json!({ "clip": clip }))
+            .await;
+        let png = BASE64_STANDARD
+            .decode(picture["data"].as_str().unwrap())
+            .unwrap();
+        // Chromium is in a hurry: the same picture takes less.
+        let picture = image::load_from_memory(&png).unwrap().to_rgb8();
+        let mut small = Vec::new();
+        let encoder =
+            PngEncoder::new_with_quality(&mut small, CompressionType::Best, FilterType::Adaptive);
+        picture.write_with_encoder(encoder).unwrap();
+        keep(name, &small);
         self.become_device(Device::Desktop, false).await;
     }
 
@@ -224,11 +244,15 @@ impl Chromium {
             Device::Phone => (390, 844, true),
             Device::Narrow => (320, 640, true),
         };
+        let scheme = if dark { "dark" } else { "light" };
+        self.show_as(width, height, mobile, scheme).await;
+    }
+
+    async fn show_as(&self, width: u32, height: u32, mobile: bool, scheme: &str) {
         let metrics =
             json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": mobile });
         self.cdp("Emulation.setDeviceMetricsOverride", metrics)
             .await;
-        let scheme = if dark { "dark" } else { "light" };
         // A picture in the middle of a transition is of neither state.
         let features = json!({ "features": [
             { "name": "prefers-color-scheme", "value": scheme },
@@ -250,4 +274,10 @@ impl Chromium {
         let answer = self.driver.cdp().send_raw(command, params).await;
         answer.unwrap_or_else(|error| panic!("{command}: {error}"))
     }
+}
+
+fn keep(name: &str, png: &[u8]) {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/screens");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join(format!("{name}.png")), png).unwrap();
 }
