@@ -26,7 +26,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use http::{HeaderValue, StatusCode, header};
+use http::{StatusCode, header};
 use tower_http::{
     cors::{AllowHeaders, Any, CorsLayer},
     csrf::{CsrfLayer, ProtectionError},
@@ -39,7 +39,7 @@ use crate::{
         introspect::introspect, jwks::jwks, logo::logo, par::par, revoke::revoke, token::token,
         userinfo::userinfo, webfinger::webfinger,
     },
-    pages::{admin, consent, development, device, home, login, logout, setup},
+    pages::{admin, consent, development, device, home, login, logout, refusals, setup},
     protocol::discovery::locations,
     web::{assets, error::PageError},
 };
@@ -122,6 +122,7 @@ fn routes(app: &App) -> Router {
         .route(&at("/setup"), get(setup::show).post(setup::submit))
         .route(&at("/admin/clients"), get(admin::clients))
         .route(&at("/admin/explain"), get(admin::ask).post(admin::explain))
+        .route(&at("/admin/refusals"), get(refusals::refusals))
         .route(
             &at("/development"),
             get(development::show).post(development::submit),
@@ -153,7 +154,8 @@ fn routes(app: &App) -> Router {
     Router::new()
         .merge(machines)
         .merge(people)
-        .route(&at(assets::stylesheet_path()), get(stylesheet))
+        .route(&at(assets::ROUTE), get(assets::asset))
+        .route("/favicon.ico", get(assets::old_icon))
         .route(&at("/logos/{name}"), get(logo))
         .route(&at("/dev-clients/{name}"), get(development::serve))
         .route("/healthz", get(health::healthz))
@@ -191,20 +193,6 @@ fn same_site_forms(app: &App) -> CsrfLayer<impl Fn(ProtectionError) -> Response 
 
 async fn machine_method_not_allowed() -> StatusCode {
     StatusCode::METHOD_NOT_ALLOWED
-}
-
-async fn stylesheet() -> Response {
-    let headers = [
-        (
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("text/css; charset=utf-8"),
-        ),
-        (
-            header::CACHE_CONTROL,
-            HeaderValue::from_static("public, max-age=31536000, immutable"),
-        ),
-    ];
-    (headers, assets::STYLESHEET).into_response()
 }
 
 async fn not_found(app: App) -> Response {

@@ -49,13 +49,13 @@ impl Drop for Guard {
 /// Logs from a thread of its own: a reader that is slow, or gone, costs lines and holds up no request. Spans go to the
 /// collector, if there is one, in the same way.
 pub(super) fn begin(config: &Config, runtime: &Handle) -> anyhow::Result<Guard> {
-    let filter = EnvFilter::builder()
-        .parse(&config.log.filter)
-        .map_err(|error| {
-            Usage(format!(
-                "log.filter: expected a filter such as info or wayleave=debug: {error}"
-            ))
-        })?;
+    // PostgreSQL's notices ("relation exists, skipping") are for those who ask for them.
+    let filter = format!("sqlx::postgres::notice=warn,{}", config.log.filter);
+    let filter = EnvFilter::builder().parse(filter).map_err(|error| {
+        Usage(format!(
+            "log.filter: expected a filter such as info or wayleave=debug: {error}"
+        ))
+    })?;
     let (writer, log) = NonBlockingBuilder::default()
         .buffered_lines_limit(LINES)
         .finish(io::stderr());

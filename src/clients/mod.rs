@@ -18,7 +18,7 @@ pub use self::{
     authenticate::{Attempt, AuthenticatedClient, LookUp, METHODS, claimed, refused, unproven},
     cimd::{Clients, Footing, Reread},
     explain::{Facts, Line, Report, Summary, Verdict},
-    refusal::{Refusal, RefusalKind},
+    refusal::{BLOCKED, Refusal, RefusalKind},
     standings::Standings,
-    watch::{BackedOff, Refused},
+    watch::BackedOff,
 };

@@ -250,6 +250,7 @@ pub(super) fn read(
         metadata,
         digest: Digest::of(document),
         fetched_at,
+        is_registered: false,
     })
 }
 

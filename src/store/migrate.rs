@@ -52,6 +52,11 @@ const STEPS: &[(i64, &str, &str)] = &[
         "codes_and_consents",
         include_str!("../../migrations/0009_codes_and_consents.sql"),
     ),
+    (
+        11,
+        "refusals",
+        include_str!("../../migrations/0011_refusals.sql"),
+    ),
 ];
 
 fn migrator() -> Migrator {

@@ -5,6 +5,7 @@ mod client_rules;
 mod clients;
 mod codes;
 mod columns;
+mod command_notes;
 mod connections;
 mod consents;
 mod dev_clients;
@@ -17,6 +18,7 @@ mod keys;
 mod logos;
 mod migrate;
 mod pushed_requests;
+mod refusals;
 mod registered_clients;
 mod sessions;
 mod sign_in_failures;
@@ -40,6 +42,7 @@ pub use self::{
     logos::{ClientLogo, NewLogo},
     migrate::Schema,
     pushed_requests::{NewPushed, Pushed},
+    refusals::{KeptRefusal, MOST_REFUSALS, NewRefusal},
     sessions::SessionRow,
     sweep::Turn,
     used_once::{Kind as OnceKind, Once},
@@ -171,6 +174,7 @@ mod tests {
             client_rules::STATEMENTS,
             clients::STATEMENTS,
             codes::STATEMENTS,
+            command_notes::STATEMENTS,
             consents::STATEMENTS,
             dev_clients::STATEMENTS,
             device_codes::STATEMENTS,
@@ -180,6 +184,7 @@ mod tests {
             keys::STATEMENTS,
             logos::STATEMENTS,
             pushed_requests::STATEMENTS,
+            refusals::STATEMENTS,
             registered_clients::STATEMENTS,
             sessions::STATEMENTS,
             sign_in_failures::STATEMENTS,
