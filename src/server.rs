@@ -41,7 +41,7 @@ use crate::{
     },
     pages::{admin, consent, development, device, home, login, logout, refusals, setup},
     protocol::discovery::locations,
-    web::{assets, error::PageError},
+    web::{assets, error::PageError, refused::REFERENCE},
 };
 
 /// RFC 9449 §8.1: readable across origins.
@@ -173,7 +173,12 @@ fn cors() -> CorsLayer {
         .allow_origin(Any)
         .allow_methods([http::Method::GET, http::Method::POST])
         .allow_headers(AllowHeaders::mirror_request())
-        .expose_headers([header::WWW_AUTHENTICATE, header::RETRY_AFTER, DPOP_NONCE])
+        .expose_headers([
+            header::WWW_AUTHENTICATE,
+            header::RETRY_AFTER,
+            DPOP_NONCE,
+            REFERENCE,
+        ])
         .max_age(Duration::from_secs(3_600))
 }
 
