@@ -4,7 +4,8 @@ use std::sync::{Arc, atomic::AtomicBool};
 
 use crate::{
     accounts::Accounts, clients::Clients, config::Config, fetch::Resolver, keys::Keys,
-    limits::Limits, protocol::dpop::Nonces, secret::MacKey, store::Store, time::Clock,
+    limits::Limits, protocol::dpop::Nonces, refusals::Refusals, secret::MacKey, store::Store,
+    time::Clock,
 };
 
 /// The parts of the server. Cheap to clone.
@@ -21,6 +22,8 @@ pub struct Parts {
     pub keys: Keys,
     pub accounts: Accounts,
     pub limits: Limits,
+    /// Refusals that administrators may ask about.
+    pub refusals: Refusals,
     /// Authenticates the tokens of our forms.
     pub form_key: MacKey,
     /// Authenticates refresh tokens.
@@ -61,6 +64,7 @@ impl App {
             nonces: Nonces::new(MacKey::derive(&root, "DPoP nonces")),
             accounts: Accounts::new(store.clone()),
             limits: Limits::new(&config, &clock),
+            refusals: Refusals::new(store.clone(), config.limits.scale, &clock),
             stopping: AtomicBool::new(false),
             clock,
             config,

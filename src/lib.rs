@@ -6,7 +6,7 @@
 //! |---|---|
 //! | 3: speaks HTTP and HTML | [`cli`], [`server`], `endpoints`, `pages`, `web` |
 //! | 2: acts for one request | [`grants`], [`tokens`], [`app`] |
-//! | 1: touches the world | [`clients`], [`keys`], [`accounts`], [`store`], [`fetch`], [`limits`], [`config`] |
+//! | 1: touches the world | [`clients`], [`keys`], [`accounts`], [`refusals`], [`store`], [`fetch`], [`limits`], [`config`] |
 //! | 0: knows nothing but values | [`policy`], [`protocol`], [`time`], [`secret`]; [`words`]; [`counts`], [`spans`] for monitoring |
 
 pub mod accounts;
@@ -23,6 +23,7 @@ pub mod limits;
 mod pages;
 pub mod policy;
 pub mod protocol;
+pub mod refusals;
 pub mod secret;
 pub mod server;
 pub mod spans;

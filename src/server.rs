@@ -27,7 +27,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use http::{HeaderValue, StatusCode, header};
+use http::{StatusCode, header};
 use tower_http::{
     cors::{AllowHeaders, Any, CorsLayer},
     csrf::{CsrfLayer, ProtectionError},
@@ -40,9 +40,9 @@ use crate::{
         introspect::introspect, jwks::jwks, logo::logo, par::par, revoke::revoke, token::token,
         userinfo::userinfo, webfinger::webfinger,
     },
-    pages::{admin, consent, development, device, home, login, logout, setup},
+    pages::{admin, consent, development, device, home, login, logout, refusals, setup},
     protocol::discovery::locations,
-    web::{assets, error::PageError},
+    web::{assets, error::PageError, refused::REFERENCE},
 };
 
 /// RFC 9449 §8.1: readable across origins.
@@ -126,6 +126,7 @@ fn routes(app: &App) -> Router {
         .route(&at("/setup"), get(setup::show).post(setup::submit))
         .route(&at("/admin/clients"), get(admin::clients))
         .route(&at("/admin/explain"), get(admin::ask).post(admin::explain))
+        .route(&at("/admin/refusals"), get(refusals::refusals))
         .route(
             &at("/development"),
             get(development::show).post(development::submit),
@@ -156,7 +157,8 @@ fn routes(app: &App) -> Router {
     Router::new()
         .merge(machines)
         .merge(people)
-        .route(&at(assets::stylesheet_path()), get(stylesheet))
+        .route(&at(assets::ROUTE), get(assets::asset))
+        .route("/favicon.ico", get(assets::old_icon))
         .merge(for_anybody(app, for_files, for_probes))
         .route("/healthz", get(health::healthz))
         .fallback(move || not_found(page_app.clone()))
@@ -188,7 +190,12 @@ fn cors() -> CorsLayer {
         .allow_origin(Any)
         .allow_methods([http::Method::GET, http::Method::POST])
         .allow_headers(AllowHeaders::mirror_request())
-        .expose_headers([header::WWW_AUTHENTICATE, header::RETRY_AFTER, DPOP_NONCE])
+        .expose_headers([
+            header::WWW_AUTHENTICATE,
+            header::RETRY_AFTER,
+            DPOP_NONCE,
+            REFERENCE,
+        ])
         .max_age(Duration::from_secs(3_600))
 }
 
@@ -208,20 +215,6 @@ fn same_site_forms(app: &App) -> CsrfLayer<impl Fn(ProtectionError) -> Response 
 
 async fn machine_method_not_allowed() -> StatusCode {
     StatusCode::METHOD_NOT_ALLOWED
-}
-
-async fn stylesheet() -> Response {
-    let headers = [
-        (
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("text/css; charset=utf-8"),
-        ),
-        (
-            header::CACHE_CONTROL,
-            HeaderValue::from_static("public, max-age=31536000, immutable"),
-        ),
-    ];
-    (headers, assets::STYLESHEET).into_response()
 }
 
 async fn not_found(app: App) -> Response {

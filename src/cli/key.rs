@@ -16,16 +16,16 @@ use crate::{
 pub(super) enum Command {
     /// List the keys, and what each is for.
     List,
-    /// Publish the next key before its time. It signs a day later, when everybody has seen it.
+    /// Rotate: publish the next key before its time. It signs a day later, when resource servers have fetched it.
     Rotate {
         /// The algorithm whose key it is
         #[arg(long, value_enum, default_value_t, ignore_case = true)]
         alg: Alg,
-        /// Sign with it at once: whoever keeps our keys for an hour may refuse its tokens for so long.
+        /// Sign with it at once. Resource servers that cache our keys may refuse its tokens for up to an hour.
         #[arg(long)]
         now: bool,
     },
-    /// Take a key out at once, because somebody else may have it: what it signed is refused. Another one signs.
+    /// Revoke a key that has leaked. It stops working at once: what it signed is refused, and another key signs.
     Revoke {
         /// The key's `kid`, as `wayleave key list` shows it
         #[arg(allow_hyphen_values = true)]
@@ -92,7 +92,7 @@ pub(super) async fn run(command: Command, config: &Config, as_json: bool) -> any
                 say!("{}", json!({ "kid": kid, "done": "revoked" }));
             } else {
                 say!(
-                    "{kid}: revoked. Whoever keeps our keys believes it for another {}.",
+                    "{kid}: revoked. Resource servers that cache our keys may accept it for another {}.",
                     in_words(CACHED)
                 );
                 for key in keys.described(now) {

@@ -90,8 +90,9 @@ pub(super) fn begin(config: &Config, runtime: &Handle) -> anyhow::Result<Guard> 
 
 /// Which events are logged.
 pub(super) fn filter(config: &Config) -> Result<EnvFilter, Usage> {
-    let filter = EnvFilter::builder().parse(&config.log.filter);
-    filter.map_err(|_| {
+    // PostgreSQL's notices ("relation exists, skipping") are for those who ask for them.
+    let filter = format!("sqlx::postgres::notice=warn,{}", config.log.filter);
+    EnvFilter::builder().parse(filter).map_err(|_| {
         let found = &config.log.filter;
         Usage(format!(
             "log.filter: expected a filter such as info or wayleave=debug, found {found:?}"

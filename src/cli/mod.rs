@@ -17,7 +17,9 @@ mod healthcheck;
 mod key;
 mod key_reset;
 mod log;
+mod noted;
 mod numbers;
+mod refusal;
 mod registration;
 mod resource;
 mod serve;
@@ -71,6 +73,9 @@ enum Command {
     /// What people have allowed clients.
     #[command(subcommand)]
     Grant(grant::Command),
+    /// Why requests were refused.
+    #[command(subcommand)]
+    Refusal(refusal::Command),
     /// Our signing keys.
     #[command(subcommand)]
     Key(key::Command),
@@ -132,7 +137,13 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    match cli.command {
+    let noted = match cli.command {
+        Command::User(_) | Command::Client(_) | Command::Grant(_) | Command::Key(_) => {
+            Some(config.clone())
+        }
+        _ => None,
+    };
+    let done = match cli.command {
         Command::Serve => {
             // What is still to be written is written before the process ends.
             let log = log::begin(&config, runtime.handle())?;
@@ -155,6 +166,7 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
         Command::User(command) => runtime.block_on(user::run(command, &config, cli.json)),
         Command::Client(command) => runtime.block_on(client::run(command, &config, cli.json)),
         Command::Grant(command) => runtime.block_on(grant::run(command, &config, cli.json)),
+        Command::Refusal(command) => runtime.block_on(refusal::run(command, &config, cli.json)),
         Command::Key(command) => runtime.block_on(key::run(command, &config, cli.json)),
         Command::Resource(command) => resource::run(&command, &config, cli.json),
         Command::Explain { url } => runtime.block_on(explain::run(&url, &config, cli.json)),
@@ -170,7 +182,11 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
             Ok(())
         }
         Command::Config(ConfigCommand::Check) => check::run(&config),
+    };
+    if let (Ok(()), Some(config)) = (&done, noted) {
+        runtime.block_on(noted::note(&config));
     }
+    done
 }
 
 /// An error without the numbers that the library adds to what the system says.

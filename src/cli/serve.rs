@@ -23,7 +23,7 @@ use crate::{
     keys::KeyError,
     server,
     store::Turn,
-    time::{Clock, in_words},
+    time::{Clock, in_rfc_3339, in_words},
 };
 
 /// How often expired rows are looked for.
@@ -85,7 +85,7 @@ pub(super) async fn serve(config: Config, lost: ErrorCounter) -> anyhow::Result<
     tokio::select! {
         served = server::serve(app.clone(), listener, metrics, tls, told(signals.clone(), 1)) => served?,
         () = told(signals, 2) => {
-            tracing::warn!("told twice: ending at once");
+            tracing::warn!("a second signal to stop: ending at once");
             // Not even what a thread of its own computes is waited for.
             std::process::exit(1);
         }
@@ -93,6 +93,9 @@ pub(super) async fn serve(config: Config, lost: ErrorCounter) -> anyhow::Result<
     sweeper.abort();
     watcher.abort();
     turner.abort();
+    if let Err(error) = app.refusals.flush().await {
+        tracing::debug!(%error, "refusals could not be kept");
+    }
     app.store.close().await;
     tracing::info!("stopped");
     Ok(())
@@ -166,6 +169,12 @@ async fn greet(app: &App) -> anyhow::Result<()> {
             issuer.join(&format!("/setup?token={}", link.expose()))
         ));
     }
+    if !issuer.is_loopback() && app.config.keys.encryption_key.is_none() {
+        tracing::warn!(
+            "the signing keys lie in the database in the clear: whoever reads it or its backup can sign tokens. Give \
+             keys.encryption_key_file a key (openssl rand -base64 32); the server encrypts them when it starts"
+        );
+    }
     tracing::info!(%issuer, %listen, database = %app.config.database.url, "ready");
     Ok(())
 }
@@ -236,7 +245,11 @@ async fn notice_changes(app: App) {
         tick.tick().await;
         let noticed = async {
             app.clients.notice_changes().await?;
-            app.keys.notice_at_times(app.clock.now()).await
+            app.keys.notice_at_times(app.clock.now()).await?;
+            for (at, command) in app.store.take_command_notes().await? {
+                tracing::info!(command, at = in_rfc_3339(at), "administrative command");
+            }
+            Ok::<_, KeyError>(())
         };
         match noticed.await {
             Ok(()) => failing = false,

@@ -43,7 +43,7 @@ pub(super) enum Command {
     },
     /// List the accounts.
     List,
-    /// Give an account another password, unlock it, and end its sessions.
+    /// Set a new password, unlock the account, and end its sessions.
     Passwd {
         #[command(flatten)]
         who: Who,
@@ -51,7 +51,7 @@ pub(super) enum Command {
         #[arg(long)]
         end_grants: bool,
     },
-    /// Let a name sign in again for which too many passwords were wrong.
+    /// Unlock an account after too many wrong passwords.
     Unlock {
         /// The user name, or the e-mail address that was typed
         name: String,
@@ -63,7 +63,7 @@ pub(super) enum Command {
         /// The new one
         new_name: String,
     },
-    /// Disable an account: its sessions and its apps' access end at once.
+    /// Disable an account. It stops working at once: its sessions and its apps' access end.
     Disable {
         /// The user name
         name: String,

@@ -344,9 +344,10 @@ impl Clients {
             return Err(refuse("the client may not use private_key_jwt"));
         }
         if !client.metadata.accepts_assertion(assertion.alg()) {
-            return Err(refuse(
-                "client assertion: the document names another signature algorithm",
-            ));
+            return Err(refuse(format!(
+                "client assertion: the client's {} names another signature algorithm",
+                client.description()
+            )));
         }
         let mut keys = self
             .keys(&client, asker, now)
@@ -434,7 +435,7 @@ impl Clients {
 
 /// What a refusal of a client means to one that has to prove itself.
 pub fn refused(refusal: &Refusal) -> OAuthError {
-    match refusal.kind {
+    let error = match refusal.kind {
         RefusalKind::Invalid => OAuthError::invalid_client().because(refusal.cause.clone()),
         RefusalKind::Temporary(seconds) | RefusalKind::TooMany(seconds) => {
             let told = "the client could not be looked up at the moment; try again shortly. Its authorization request, \
@@ -444,7 +445,8 @@ pub fn refused(refusal: &Refusal) -> OAuthError {
                 .retry_after(seconds)
         }
         RefusalKind::Internal => OAuthError::internal(refusal.cause.clone()),
-    }
+    };
+    error.by_rule(refusal.rule)
 }
 
 #[cfg(test)]

@@ -1,9 +1,6 @@
 //! Client ID Metadata Documents: fetch, validate, keep. One fetch at a time per URL, owned by a task. CIMD §5.
 
-use std::{
-    collections::VecDeque,
-    sync::{Arc, Mutex},
-};
+use std::sync::Arc;
 
 use moka::sync::Cache;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -16,9 +13,8 @@ use super::{
     memory::{Cached, Memory},
     pictures::Pictures,
     reading::read,
-    refusal::{Refusal, RefusalKind},
+    refusal::{BLOCKED, Refusal, RefusalKind},
     standings::Standings,
-    watch::Refused,
 };
 use crate::{
     config::Config,
@@ -86,7 +82,6 @@ pub(super) struct Inner {
     resource_origins: Vec<String>,
     pub(super) memory: Memory,
     pub(super) failures: Cache<ClientUrl, Failure>,
-    pub(super) refused: Mutex<VecDeque<Refused>>,
     pub(super) flights: Flights<Arc<Client>>,
     /// Places for those who wait for a host.
     waiting: Semaphore,
@@ -154,7 +149,6 @@ impl Clients {
                 .collect(),
             memory: Memory::new(entries),
             failures: Cache::new(entries),
-            refused: Mutex::default(),
             flights: Flights::new(),
             waiting: Semaphore::new(half(config.server.max_requests.get().saturating_mul(8))),
             programs_waiting: Semaphore::new(half(config.server.max_requests.get())),
@@ -247,7 +241,7 @@ impl Clients {
         }
         if standing.tier == Tier::Blocked {
             let mut refusal = Refusal::invalid(
-                "policy.blocked",
+                BLOCKED,
                 "the administrator of this server does not accept this client",
             );
             refusal.cause = standing.why();
@@ -366,25 +360,13 @@ impl Clients {
         asker: Asker,
         now: UnixTime,
     ) -> Result<Arc<Client>, Refusal> {
-        let resolved = match self.find(client_id)? {
+        let client_id = match self.find(client_id)? {
             Found::Registered(client) => {
                 self.standing(client_id, &[])?;
                 return Ok(client);
             }
-            Found::Url(url) => self.resolve_unremembered(url, asker, now).await,
+            Found::Url(url) => url,
         };
-        if let Err(refusal) = &resolved {
-            self.remember(client_id.as_str(), refusal, now);
-        }
-        resolved
-    }
-
-    async fn resolve_unremembered(
-        &self,
-        client_id: &ClientUrl,
-        asker: Asker,
-        now: UnixTime,
-    ) -> Result<Arc<Client>, Refusal> {
         self.check_url(client_id)?;
         let id = client_id.clone().into();
         self.standing(&id, &[])?;

@@ -10,6 +10,7 @@ use super::{
     cimd::{Clients, DEVELOPMENT_GONE},
     history::{key_changed, key_replaced},
     reading::{MEDIA_TYPE, read},
+    refusal::BLOCKED,
 };
 use crate::{
     fetch::{self, Charge, Wire},
@@ -195,7 +196,6 @@ impl Report {
     }
 }
 
-const BLOCKED: &str = "policy.blocked";
 pub(super) const USE: &str = "policy.use";
 pub(super) const MEDIA: &str = "document.media_type";
 pub(super) const KID: &str = "document.jwks.kid";

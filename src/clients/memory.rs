@@ -122,6 +122,7 @@ mod tests {
                 metadata: client_metadata::parse(client_id, document.as_bytes()).unwrap(),
                 digest: Digest::of(document.as_bytes()),
                 fetched_at: UnixTime(0),
+                is_registered: false,
             }),
             document: document.into(),
             first_seen_at: UnixTime(0),

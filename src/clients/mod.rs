@@ -22,7 +22,7 @@ pub use self::{
     cimd::{Clients, Footing, Reread},
     explain::{Facts, Line, Report, Summary, Verdict},
     pictures::Picture,
-    refusal::{Refusal, RefusalKind},
+    refusal::{BLOCKED, Refusal, RefusalKind},
     standings::Standings,
-    watch::{BackedOff, Refused},
+    watch::BackedOff,
 };

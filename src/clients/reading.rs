@@ -254,6 +254,7 @@ pub(super) fn read(
         metadata,
         digest: Digest::of(document),
         fetched_at,
+        is_registered: false,
     })
 }
 

@@ -32,6 +32,9 @@ pub enum RefusalKind {
     Internal,
 }
 
+/// The rule of a client that the administrator blocks.
+pub const BLOCKED: &str = "policy.blocked";
+
 /// Rules below HTTP: told as one, so that nobody learns what is reachable from here.
 const BELOW_HTTP: &[&str] = &[
     "fetch.dns",

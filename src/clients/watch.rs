@@ -1,22 +1,9 @@
-//! What administrators see of clients while the server runs: refusals, and hosts that are given time.
-
-use std::sync::PoisonError;
+//! What administrators see of clients while the server runs: hosts in back-off.
 
 use super::{Clients, Refusal};
 use crate::{protocol::client_url::ClientUrl, time::UnixTime};
 
-/// Refusals that are remembered.
-const REMEMBERED: usize = 200;
-
-/// One refusal, as the administrator sees it.
-#[derive(Clone, Debug)]
-pub struct Refused {
-    pub at: UnixTime,
-    pub client_id: String,
-    pub refusal: Refusal,
-}
-
-/// A host that is given time.
+/// A host in back-off.
 #[derive(Clone, Debug)]
 pub struct BackedOff {
     pub client_id: ClientUrl,
@@ -26,17 +13,7 @@ pub struct BackedOff {
 }
 
 impl Clients {
-    /// The last refusals, newest first.
-    pub fn refused(&self) -> Vec<Refused> {
-        let refused = self
-            .0
-            .refused
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        refused.iter().rev().cloned().collect()
-    }
-
-    /// The hosts that are given time after failures.
+    /// The hosts in back-off.
     pub fn backed_off(&self, now: UnixTime) -> Vec<BackedOff> {
         let failures = self.0.failures.iter();
         let mut all: Vec<_> = failures
@@ -65,21 +42,5 @@ impl Clients {
     /// Clients in memory.
     pub fn in_memory(&self) -> u64 {
         self.0.memory.len()
-    }
-
-    pub(super) fn remember(&self, client_id: &str, refusal: &Refusal, now: UnixTime) {
-        let mut refused = self
-            .0
-            .refused
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if refused.len() == REMEMBERED {
-            refused.pop_front();
-        }
-        refused.push_back(Refused {
-            at: now,
-            client_id: client_id.to_owned(),
-            refusal: refusal.clone(),
-        });
     }
 }

@@ -82,6 +82,8 @@ section! {
         write_timeout: NonZeroU32 = at_least_one(30),
         /// How long connections are still accepted after the server was told to stop; not at all on a loopback issuer.
         lame_duck: u32 = 5,
+        /// Does `Strict-Transport-Security` bind the hosts below the issuer's, too?
+        hsts_include_subdomains: bool = false,
     }
 }
 

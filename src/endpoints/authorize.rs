@@ -33,7 +33,7 @@ use crate::{
         client_ip::client_ip,
         cookies,
         error::PageError,
-        forms,
+        forms, refused,
         session::{self, CurrentSession},
     },
 };
@@ -156,6 +156,7 @@ fn client_id(app: &App, params: &Params) -> Result<ClientId, PageError> {
             "the parameter client_id is missing",
         ));
     };
+    refused::of_client(text);
     let client_id: ClientId =
         text.parse()
             .map_err(|error: crate::protocol::client_url::ClientUrlError| {
@@ -396,18 +397,19 @@ impl Incoming<'_> {
             return Ok((Arc::clone(newer), redirect_uri));
         }
         let judged = newer.unwrap_or(client);
-        let age = in_words((now - judged.fetched_at).max(0));
+        let by = match judged.is_registered {
+            true => "its registration at this server".to_owned(),
+            false => format!(
+                "the document read {} ago, SHA-256 {}",
+                in_words((now - judged.fetched_at).max(0)),
+                judged.digest.as_str()
+            ),
+        };
         Err(
             PageError::bad_request(app, error.rule(), &error.to_string())
                 .detail("client_id", judged.id().as_str())
                 .detail("redirect_uri", requested)
-                .detail(
-                    "Judged by",
-                    &format!(
-                        "the document read {age} ago, SHA-256 {}",
-                        judged.digest.as_str()
-                    ),
-                ),
+                .detail("Judged by", &by),
         )
     }
 

@@ -106,7 +106,8 @@ async fn judged(
     let (client_id, method, now) = (incoming.client.id(), incoming.client.method(), incoming.now);
     let client = client(app, incoming).await?;
     if !client.metadata.auth_methods.contains(&method) {
-        let cause = "the client's document does not allow it to show nothing";
+        let description = client.description();
+        let cause = format!("the client's {description} does not allow it to show nothing");
         return Err(OAuthError::invalid_client().because(cause));
     }
     let requested = params.require("redirect_uri")?;

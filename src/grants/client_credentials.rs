@@ -19,18 +19,20 @@ pub(super) async fn redeem(request: Request<'_>) -> Result<TokenResponse, OAuthE
         jkt,
         now,
     } = request;
-    let refuse = |told: &'static str| Err(OAuthError::new(ErrorCode::UnauthorizedClient, told));
+    let refuse = |told: String| Err(OAuthError::new(ErrorCode::UnauthorizedClient, told));
     // RFC 6749 §4.4: only confidential clients. Whoever has proven itself has been looked up.
     let Some(known) = client.known().filter(|_| client.is_confidential()) else {
-        return refuse("client_credentials is for clients that authenticate");
+        return refuse("client_credentials is for clients that authenticate".to_owned());
     };
     if !known.may_use(GrantType::ClientCredentials) {
-        return refuse("the client's document does not list the grant client_credentials");
+        return refuse(known.does_not_list("client_credentials"));
     }
     let standing = standing(app, client, now).await?;
     standing.check_grant(GrantType::ClientCredentials, true)?;
     if known.metadata.dpop_bound_access_tokens && jkt.is_none() {
-        let told = "a DPoP proof is required: the client's document asks for bound tokens";
+        let description = known.description();
+        let told =
+            format!("a DPoP proof is required: the client's {description} asks for bound tokens");
         return Err(OAuthError::new(ErrorCode::InvalidDpopProof, told));
     }
     let asked: Option<Scope> = params.optional("scope").map(str::parse).transpose()?;
@@ -62,5 +64,10 @@ pub(super) async fn redeem(request: Request<'_>) -> Result<TokenResponse, OAuthE
         signed_in: None,
         ends_at: now + i64::from(access),
     };
+    tracing::info!(
+        client = granted.client_id.as_str(),
+        scope = %granted.scope,
+        "tokens granted"
+    );
     issue(app, &granted, access, None, now).await
 }

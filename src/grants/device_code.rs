@@ -112,15 +112,16 @@ pub fn check_client(
     check_allowed(standing, method)?;
     if !client.metadata.auth_methods.contains(&method) {
         let cause = format!(
-            "the client used {}, which its document does not allow",
-            method.as_str()
+            "the client used {}, which its {} does not allow",
+            method.as_str(),
+            client.description()
         );
         return Err(OAuthError::invalid_client().because(cause));
     }
     if !client.may_use(GrantType::DeviceCode) {
         return Err(OAuthError::new(
             ErrorCode::UnauthorizedClient,
-            "the client's document does not list the grant urn:ietf:params:oauth:grant-type:device_code",
+            client.does_not_list("urn:ietf:params:oauth:grant-type:device_code"),
         ));
     }
     Ok(())

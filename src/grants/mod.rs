@@ -257,6 +257,13 @@ impl Terms {
             }),
             ends_at: now + i64::from(lifetime),
         };
+        tracing::info!(
+            client = granted.client_id.as_str(),
+            subject = granted.subject,
+            grant = granted.grant_id,
+            scope = %granted.scope,
+            "tokens granted"
+        );
         let refresh_token = approved
             .may_refresh
             .then(|| self.family.seal(&app.refresh_key));

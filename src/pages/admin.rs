@@ -1,31 +1,32 @@
 //! `/admin/…`: what administrators see of clients.
 
 use axum::{body::Bytes, extract::State, response::Response};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, Uri};
 
+use super::refusals;
 use crate::{
     app::App,
     clients::{Report, Verdict},
+    protocol::params::Params,
     time::{UnixTime, in_rfc_3339},
     web::{
         error::PageError,
         forms::{self, sign_in_for},
         html,
         session::{self, CurrentSession},
-        views::{
-            AdminClients, AdminExplain, BackedOffView, ClientView, LineView, RefusedView,
-            ReportView,
-        },
+        views::{AdminClients, AdminExplain, BackedOffView, ClientView, LineView, ReportView},
     },
     words::{counted, used_by},
 };
 
 const FORM: &str = "explain";
-/// Clients and refusals on one page.
+/// Clients on one page.
 const MOST: i64 = 100;
+/// Refusals beside them.
+const REFUSALS: i64 = 20;
 
 /// The session of an administrator; `None`: nobody is signed in.
-async fn administrator(
+pub(super) async fn administrator(
     app: &App,
     headers: &HeaderMap,
     now: UnixTime,
@@ -42,7 +43,7 @@ async fn administrator(
     }
 }
 
-/// The clients that were read, those whose hosts are given time, and those that were refused.
+/// The clients that were read, the hosts in back-off, and what was refused.
 pub(crate) async fn clients(
     State(app): State<App>,
     headers: HeaderMap,
@@ -80,33 +81,33 @@ pub(crate) async fn clients(
             rule: host.refusal.rule,
             cause: host.refusal.cause,
         });
-    let refused = app
-        .clients
-        .refused()
-        .into_iter()
-        .map(|refused| RefusedView {
-            at: in_rfc_3339(refused.at),
-            client_id: refused.client_id,
-            rule: refused.refusal.rule,
-            cause: refused.refusal.cause,
-        });
+    let store_failed = |error| PageError::store(&app, &error);
+    app.refusals.flush().await.map_err(store_failed)?;
+    let refused = app.store.refusals(REFUSALS, now).await;
+    let refused = refused.map_err(store_failed)?.into_iter();
     let page = AdminClients {
         frame: html::frame(&app, Some(&session.row.username)),
         in_memory: app.clients.in_memory(),
         fetching: app.clients.flights(),
         clients: clients.collect(),
         backed_off: backed_off.collect(),
-        refused: refused.collect(),
+        refused: refused.map(refusals::view).collect(),
     };
     Ok(html::page(StatusCode::OK, &page))
 }
 
 /// The question which client is to be explained.
-pub(crate) async fn ask(State(app): State<App>, headers: HeaderMap) -> Result<Response, PageError> {
+pub(crate) async fn ask(
+    State(app): State<App>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, PageError> {
     let Some(session) = administrator(&app, &headers, app.clock.now()).await? else {
         return Ok(sign_in_for(&app, "explain"));
     };
-    Ok(explain_page(&app, &session, "", None))
+    let params = Params::parse(uri.query().unwrap_or_default().as_bytes()).unwrap_or_default();
+    let client_id = params.optional("client_id").unwrap_or_default();
+    Ok(explain_page(&app, &session, client_id, None))
 }
 
 /// The explanation.

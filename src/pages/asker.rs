@@ -13,7 +13,7 @@ use crate::{
     protocol::{
         client::Client,
         resource::Resources,
-        scope::{OFFLINE_ACCESS, Scope},
+        scope::{OFFLINE_ACCESS, OPENID, Scope},
     },
     time::{UnixTime, in_date, in_words},
     web::{
@@ -47,21 +47,32 @@ pub(super) async fn asker(
     let shown_host = HostView::of(client.id().host_or_name());
     let base = app.config.issuer.path();
     let name = client.metadata.client_name.as_deref().map(shown_name);
+    let name = name.filter(|name| !name.is_empty());
+    let host = client.id().host_or_name();
+    let title = name.as_deref().filter(|_| client.is_registered);
     Ok(Asker {
+        is_registered: client.is_registered,
+        title: title.unwrap_or(host).to_owned(),
         host: client.id().host_or_name().to_owned(),
         host_lead: shown_host.lead.clone(),
         host_main: shown_host.main.clone(),
         host_decoded: shown_host.decoded.clone(),
         logo: logo.map(|hash| format!("{base}{}", assets::logo_path(app, &hash))),
-        standing: in_a_sentence(standing.tier, client.metadata.client_name.is_some()).to_owned(),
-        seen: seen(people, first_seen, now),
+        standing: match client.is_registered {
+            true => "set up by the administrator of this server".to_owned(),
+            false => in_a_sentence(standing.tier, client.metadata.client_name.is_some()).to_owned(),
+        },
+        seen: match client.is_registered {
+            true => used_by(people),
+            false => seen(people, first_seen, now),
+        },
         admin_text: standing
             .rule
             .as_ref()
             .and_then(|rule| rule.consent_text.clone()),
         cautions: cautions(app, client, standing, &shown_host),
         client_id: client.id().as_str().to_owned(),
-        name: name.filter(|name| !name.is_empty()),
+        name,
         fetched: ago(now - client.fetched_at),
         digest: client.digest.as_str().to_owned(),
     })
@@ -82,6 +93,7 @@ pub(super) fn wanted(
         .map(|token| {
             let known = catalog.meaning(token);
             Permission {
+                is_said_above: token == OPENID,
                 scope: token.to_owned(),
                 meaning: known.map_or_else(String::new, |(meaning, _)| meaning.to_owned()),
                 resource: known.and_then(|(_, resource)| resource?.name.clone()),
@@ -126,13 +138,18 @@ fn in_a_sentence(tier: Tier, says_a_name: bool) -> &'static str {
     }
 }
 
-/// Since when the app is known here.
-fn seen(people: i64, first_seen: Option<UnixTime>, now: UnixTime) -> String {
-    let people = match people {
+/// How many people here have allowed the app.
+fn used_by(people: i64) -> String {
+    match people {
         0 => "Nobody here uses it yet.".to_owned(),
         1 => "One person here uses it.".to_owned(),
         many => format!("{many} people here use it."),
-    };
+    }
+}
+
+/// Since when the app is known here.
+fn seen(people: i64, first_seen: Option<UnixTime>, now: UnixTime) -> String {
+    let people = used_by(people);
     match first_seen {
         Some(first) if now - first >= 86_400 => {
             format!("It has been seen here since {}. {people}", in_date(first))
@@ -157,8 +174,8 @@ fn cautions(
             host,
         });
     };
-    // Whoever is registered was looked at by the administrator.
-    let Some(url) = client.id().url() else {
+    // A registered client was set up by the administrator.
+    let Some(url) = client.id().url().filter(|_| !client.is_registered) else {
         return cautions;
     };
     let host = url.host();

@@ -8,11 +8,7 @@ use crate::{
     app::App,
     grants::approval::{Proposal, PushedAs, Remembered},
     policy::{Facts, Verdict, decide},
-    protocol::{
-        error::{ErrorCode, OAuthError},
-        params::Params,
-        redirect_uri::Destination,
-    },
+    protocol::{client_id::ClientId, params::Params, redirect_uri::Destination},
     secret::{self, Secret, SecretHash, Visitor},
     store::{Answer, Asked, StoreError},
     time::UnixTime,
@@ -20,7 +16,7 @@ use crate::{
         callback::{Callback, see_other},
         cookies,
         error::PageError,
-        forms, html,
+        forms, html, refused,
         session::{self, CurrentSession},
         views::{Asker, Consent},
     },
@@ -76,6 +72,7 @@ pub(crate) async fn submit(
         &open.params,
     );
     let session = &open.session.row;
+    let scope = open.proposal.scope.to_string();
     let (answer, response) = match params.optional("decision") {
         Some("allow") => {
             still_listed(&app, &open, now).await?;
@@ -104,13 +101,7 @@ pub(crate) async fn submit(
                 response,
             )
         }
-        Some("deny") => (
-            Answer::Deny,
-            callback.error(&OAuthError::new(
-                ErrorCode::AccessDenied,
-                "the user did not allow it",
-            )),
-        ),
+        Some("deny") => (Answer::Deny, callback.denied()),
         _ => {
             return Err(PageError::bad_request(
                 &app,
@@ -128,7 +119,10 @@ pub(crate) async fn submit(
         .answer(open.secret.hash(), asked, now, answer)
         .await;
     match spent {
-        Ok(true) => Ok(response),
+        Ok(true) => {
+            refused::happened("consent", params.optional("decision"), Some(&scope));
+            Ok(response)
+        }
         Ok(false) | Err(StoreError::UsedBefore) => Err(PageError::gone(&app)),
         Err(StoreError::RulesMoved) => {
             // Judged by rules or in a session that are no more: the question is put again, as it is now.
@@ -154,9 +148,11 @@ async fn still_listed(app: &App, open: &Open, now: UnixTime) -> Result<(), PageE
             if newest.digest != client.digest
                 && app.clients.redirect_uri(&newest, requested).is_err() =>
         {
-            let told = "the client's document does not list this redirect_uri any more";
+            let description = newest.description();
+            let told =
+                format!("the client's {description} does not list this redirect_uri any more");
             Err(
-                PageError::bad_request(app, "redirect_uri.not_registered", told)
+                PageError::bad_request(app, "redirect_uri.not_registered", &told)
                     .detail("client_id", client.id().as_str())
                     .detail("redirect_uri", requested),
             )
@@ -195,10 +191,11 @@ async fn open(
     let row = row.ok_or_else(gone)?;
 
     let params = Params::parse(row.request.as_bytes()).map_err(|_| gone())?;
-    let client_id = params
+    let client_id: ClientId = params
         .optional("client_id")
         .and_then(|text| text.parse().ok())
         .ok_or_else(gone)?;
+    refused::of_client(client_id.as_str());
     let client = app
         .clients
         .version(&client_id, &row.digest, row.fetched_at)
@@ -257,7 +254,8 @@ fn view(app: &App, open: &Open, remembered: &Remembered, asker: Asker) -> Consen
         redirect_is_in_clear: redirect_uri.is_in_clear(),
         redirect_uri: redirect_uri.as_str().to_owned(),
         redirect_is_loopback: redirect_uri.is_loopback(),
-        redirect_is_other_host: !redirect_uri.leads_to_device()
+        redirect_is_other_host: !client.is_registered
+            && !redirect_uri.leads_to_device()
             && redirect_uri.destination() != Destination::Host(client.id().host_or_name()),
         changed: remembered
             .changed

@@ -29,7 +29,7 @@ use crate::{
         client_ip::client_ip,
         cookies,
         error::PageError,
-        forms, html,
+        forms, html, refused,
         session::{self, CurrentSession},
         views::{Device, DeviceConfirm, DeviceDone},
     },
@@ -162,7 +162,11 @@ pub(crate) async fn answer(
         .decide_device(code.clone(), asked, answer, visit.now)
         .await;
     match decided {
-        Ok(true) => Ok(to(&app, "/device/done", &code)),
+        Ok(true) => {
+            let scope = device.scope.to_string();
+            refused::happened("consent", params.optional("decision"), Some(&scope));
+            Ok(to(&app, "/device/done", &code))
+        }
         Ok(false) => Ok(visit.entry(&app, &code.to_string(), true)),
         Err(StoreError::RulesMoved) => {
             // Judged by rules or in a session that are no more: the question is put again, as it is now.
@@ -281,7 +285,10 @@ async fn opened(
         .await
         .map_err(|error| PageError::store(app, &error))?;
     Ok(match device {
-        Some(device) => Ok((visit, code, device)),
+        Some(device) => {
+            refused::of_client(device.client_id.as_str());
+            Ok((visit, code, device))
+        }
         None => Err(visit.entry(app, typed, true)),
     })
 }
@@ -312,8 +319,10 @@ impl Judged {
         // A newer version of the document that is at hand may have taken the grant away. One that cannot be looked up
         // now takes nothing away.
         let newest = app.clients.known(id, now).await.ok().flatten();
-        if newest.is_some_and(|newest| !newest.may_use(GrantType::DeviceCode)) {
-            let gone = "the client's document does not list the device grant any more";
+        if let Some(newest) = newest.filter(|newest| !newest.may_use(GrantType::DeviceCode)) {
+            let description = newest.description();
+            let gone =
+                format!("the client's {description} does not list the device grant any more");
             return Err(told(OAuthError::invalid_request(gone)));
         }
         let resources = &device.resources;

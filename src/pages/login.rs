@@ -19,7 +19,9 @@ use crate::{
         client_ip::client_ip,
         cookies,
         error::PageError,
-        forms, html, known_browser, session,
+        forms, html, known_browser,
+        refused::{self, Refused, Weight},
+        session,
         sign_in::{self, Attempt, Outcome},
         views::Login,
     },
@@ -56,6 +58,9 @@ pub(crate) async fn submit(
     if !forms::is_ours(&app, FORM, visitor.as_ref(), &params) {
         return Err(PageError::forbidden(&app));
     }
+    if let Some(client_id) = request.optional("client_id") {
+        refused::of_client(client_id);
+    }
     let username = params.optional("username").unwrap_or_default();
     let password = params.optional("password").unwrap_or_default();
     let attempt = Attempt {
@@ -68,8 +73,9 @@ pub(crate) async fn submit(
         .await
         .map_err(|error| PageError::accounts(&app, &error))?;
     app.store.counts.sign_ins.add(outcome.as_str());
-    let refused = match outcome {
+    let outcome = match outcome {
         Outcome::SignedIn(account) => {
+            refused::of_person(&account.subject, &account.username);
             let known = known_browser::remember(&app, &account, now);
             let cookie = session::start(&app, &headers, account, now)
                 .await
@@ -77,6 +83,7 @@ pub(crate) async fn submit(
             if let Some(cookie) = cookie {
                 let cookies = [(header::SET_COOKIE, cookie), (header::SET_COOKIE, known)];
                 let next = see_other(&next(&app, &request));
+                refused::happened("signed in", None, None);
                 return Ok((AppendHeaders(cookies), next).into_response());
             }
             // It was right when it was looked at, and is no longer.
@@ -86,11 +93,25 @@ pub(crate) async fn submit(
     };
     let name: String = username.chars().take(NAME).collect();
     // What nobody is called may be a password that was typed into the wrong field.
-    let known = app.accounts.named(username).await.ok().flatten();
-    let username = known.as_ref().map_or("of nobody", |it| &it.username);
-    let (source, why) = (attempt.source, refused.as_str());
-    tracing::info!(username, %source, why, "sign-in refused");
-    Ok(page(&app, &headers, &request, Some((&name, &refused))).await)
+    if let Some(known) = app.accounts.named(username).await.ok().flatten() {
+        refused::of_person(&known.subject, &known.username);
+    }
+    let reference = refused::refused(
+        "sign-in refused",
+        &Refused {
+            rule: outcome.rule(),
+            code: "sign_in",
+            told: &told(&outcome).0,
+            cause: outcome.as_str(),
+            weight: Weight::Refused,
+        },
+    );
+    let failed = Failed {
+        name: &name,
+        outcome: &outcome,
+        reference,
+    };
+    Ok(page(&app, &headers, &request, Some(&failed)).await)
 }
 
 /// Where the person goes on.
@@ -154,12 +175,26 @@ fn told(outcome: &Outcome) -> (String, Option<u64>) {
     }
 }
 
-/// The page; `failed` is the name that did not sign in, and why.
+/// What the person knows the client by: its host, or the name that the administrator gave it.
+fn asking(app: &App, client_id: &ClientId) -> String {
+    let registered = app.clients.standings().registered(client_id);
+    let name = registered.and_then(|registered| registered.client.metadata.client_name.clone());
+    name.unwrap_or_else(|| client_id.host_or_name().to_owned())
+}
+
+/// An attempt that failed.
+struct Failed<'a> {
+    name: &'a str,
+    outcome: &'a Outcome,
+    reference: Option<String>,
+}
+
+/// The page.
 async fn page(
     app: &App,
     headers: &HeaderMap,
     request: &Params,
-    failed: Option<(&str, &Outcome)>,
+    failed: Option<&Failed<'_>>,
 ) -> Response {
     let (visitor, cookie) = cookies::visitor(app, headers);
     let client_id = request
@@ -172,27 +207,28 @@ async fn page(
         csrf: forms::token(app, FORM, &visitor),
         action: format!("{}/login", app.config.issuer.path()),
         request: request.encode(),
-        client_host: client_id.map(|id| id.host_or_name().to_owned()),
+        client_host: client_id.map(|id| asking(app, &id)),
         username: failed
-            .map(|(name, _)| name)
+            .map(|failed| failed.name)
             .or_else(|| asked.optional("login_hint"))
             .unwrap_or_default()
             .chars()
             .take(NAME)
             .collect(),
-        failed: failed.map(|(_, outcome)| told(outcome).0),
+        failed: failed.map(|failed| told(failed.outcome).0),
+        reference: failed.and_then(|failed| failed.reference.clone()),
         notice: landing(request)
             .filter(|(to, _)| *to == forms::TO_DEVICE)
             .map(|_| "After that you compare the code that your device shows.".to_owned()),
     };
-    let status = match failed {
+    let status = match failed.map(|failed| failed.outcome) {
         None => StatusCode::OK,
-        Some((_, Outcome::Wrong | Outcome::Disabled)) => StatusCode::UNPROCESSABLE_ENTITY,
-        Some((_, Outcome::Busy)) => StatusCode::SERVICE_UNAVAILABLE,
+        Some(Outcome::Wrong | Outcome::Disabled) => StatusCode::UNPROCESSABLE_ENTITY,
+        Some(Outcome::Busy) => StatusCode::SERVICE_UNAVAILABLE,
         Some(_) => StatusCode::TOO_MANY_REQUESTS,
     };
     let mut response = html::page_before_client(status, &login);
-    if let Some(seconds) = failed.and_then(|(_, outcome)| told(outcome).1) {
+    if let Some(seconds) = failed.and_then(|failed| told(failed.outcome).1) {
         let headers = response.headers_mut();
         headers.insert(header::RETRY_AFTER, seconds.into());
     }

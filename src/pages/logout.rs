@@ -12,7 +12,7 @@ use crate::{
     web::{
         cookies,
         error::PageError,
-        forms, html, session,
+        forms, html, refused, session,
         views::{SignOut, SignedOut},
     },
 };
@@ -60,6 +60,7 @@ pub(crate) async fn submit(
         .end_session(session.secret.hash())
         .await
         .map_err(|error| PageError::store(&app, &error))?;
+    refused::happened("signed out", None, None);
     Ok((
         [(header::SET_COOKIE, cookies::clear(&app, cookies::SESSION))],
         signed_out(&app),

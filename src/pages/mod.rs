@@ -8,4 +8,5 @@ pub(crate) mod device;
 pub(crate) mod home;
 pub(crate) mod login;
 pub(crate) mod logout;
+pub(crate) mod refusals;
 pub(crate) mod setup;

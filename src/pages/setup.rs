@@ -109,6 +109,7 @@ fn closed(app: &App) -> PageError {
         happened,
         advice,
     )
+    .rule("setup_link")
 }
 
 fn page(

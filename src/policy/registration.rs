@@ -224,6 +224,7 @@ impl TryFrom<Registration> for Registered {
             metadata,
             digest: Digest::of(document.as_bytes()),
             fetched_at: UnixTime(0),
+            is_registered: true,
         };
         Ok(Self {
             client: Arc::new(client),

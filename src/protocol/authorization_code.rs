@@ -51,7 +51,7 @@ pub fn check(binding: &Binding, presented: &Presented) -> Result<(), OAuthError>
     }
     if !binding.auth_methods.contains(&presented.method) {
         let cause = format!(
-            "the client used {}, which its document does not allow",
+            "the client used {}, which neither its document nor a registration allows",
             presented.method.as_str()
         );
         return Err(OAuthError::invalid_client().because(cause));
@@ -107,8 +107,7 @@ pub(super) fn check_key(
 }
 
 fn no_proof() -> OAuthError {
-    let told =
-        "a DPoP proof is required: the request or the client's document asks for bound tokens";
+    let told = "a DPoP proof is required: the request, or what describes the client, asks for bound tokens";
     OAuthError::new(ErrorCode::InvalidDpopProof, told)
 }
 

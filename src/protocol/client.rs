@@ -1,4 +1,4 @@
-//! A resolved client: RFC 6749 §2, as one version of its document describes it.
+//! A resolved client: RFC 6749 §2, as one version of its document, or its registration, describes it.
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 
@@ -30,15 +30,17 @@ impl Digest {
     }
 }
 
-/// A client whose document was fetched and found valid.
+/// A client whose document was fetched and found valid, or that the administrator registered.
 #[derive(Debug)]
 pub struct Client {
-    /// What the document says.
+    /// What its description says.
     pub metadata: ClientMetadata,
     /// Which version of it this is.
     pub digest: Digest,
     /// When that version was read.
     pub fetched_at: UnixTime,
+    /// Is it described by a registration, and not by a document?
+    pub is_registered: bool,
 }
 
 impl Client {
@@ -65,8 +67,22 @@ impl Client {
     pub fn check_code_flow(&self) -> Result<(), OAuthError> {
         let refuse = |description| Err(OAuthError::new(ErrorCode::UnauthorizedClient, description));
         if !self.may_use(GrantType::AuthorizationCode) {
-            return refuse("the client's document does not list the grant authorization_code");
+            return refuse(self.does_not_list("authorization_code"));
         }
         Ok(())
+    }
+
+    /// What describes it.
+    pub fn description(&self) -> &'static str {
+        match self.is_registered {
+            true => "registration",
+            false => "document",
+        }
+    }
+
+    /// What it is told of a grant that it [may not use](Self::may_use).
+    pub fn does_not_list(&self, grant: &str) -> String {
+        let description = self.description();
+        format!("the client's {description} does not list the grant {grant}")
     }
 }

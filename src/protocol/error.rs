@@ -13,6 +13,8 @@ pub struct OAuthError {
     pub cause: Option<Box<dyn Error + Send + Sync>>,
     /// Seconds after which the same request may succeed, sent as `Retry-After`.
     pub retry_after: Option<u32>,
+    /// The rule that refuses, where it has a name of its own: logged, never sent.
+    pub rule: Option<&'static str>,
 }
 
 /// The `error` codes that this server sends.
@@ -115,6 +117,7 @@ impl OAuthError {
             description: description.into(),
             cause: None,
             retry_after: None,
+            rule: None,
         }
     }
 
@@ -163,6 +166,13 @@ impl OAuthError {
     #[must_use]
     pub fn retry_after(mut self, seconds: u32) -> Self {
         self.retry_after = Some(seconds);
+        self
+    }
+
+    /// The same refusal, with the name of the rule that refuses.
+    #[must_use]
+    pub fn by_rule(mut self, rule: &'static str) -> Self {
+        self.rule = Some(rule);
         self
     }
 

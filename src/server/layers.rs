@@ -31,6 +31,7 @@ use crate::{
         client_ip::Source,
         error::{PageError, TokenError},
         headers,
+        refused::About,
     },
 };
 
@@ -61,20 +62,24 @@ async fn every(app: App, requests: Arc<Requests>, mut request: Request, next: Ne
     let follow = app.config.traces.follow;
     let span = spans::of_request(&open.method, open.route(), request.headers(), follow);
     let refused = refused(&request);
-    let mut response = match refused {
-        None => answered(&app, request, next).instrument(span.clone()).await,
-        Some((status, told)) => {
-            let mut page = PageError::bad_request(&app, "request", told).into_response();
-            *page.status_mut() = status;
-            page
+    let about = About::new(&app, request.extensions(), request.headers());
+    let answer = async {
+        match refused {
+            None => answered(&app, request, next).instrument(span.clone()).await,
+            Some((status, told)) => {
+                let mut page = PageError::bad_request(&app, "request", told).into_response();
+                *page.status_mut() = status;
+                page
+            }
         }
     };
+    let mut response = about.scope(answer).await;
     // What follows a request that is refused, or a chunked body, is not read as a request.
     if is_http_1 && (refused.is_some() || is_chunked) {
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(header::CONNECTION, close);
     }
-    headers::secure(app.config.issuer.is_https(), response.headers_mut());
+    headers::secure(&app.config, response.headers_mut());
     let base = app.config.issuer.path();
     let page = open.route().and_then(|route| route.strip_prefix(base));
     headers::isolate(page, response.headers_mut());
@@ -294,7 +299,8 @@ fn page_shape(app: &App, response: Response) -> Response {
     };
     let allow = response.headers().get(header::ALLOW).cloned();
     let advice = "Go back to the app and start again.";
-    let mut page = PageError::new(app, status, title, happened, advice).into_response();
+    let page = PageError::new(app, status, title, happened, advice).rule("request");
+    let mut page = page.into_response();
     if let Some(allow) = allow {
         page.headers_mut().insert(header::ALLOW, allow);
     }

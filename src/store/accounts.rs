@@ -45,6 +45,7 @@ statements! {
     DELETE_QUESTIONS = "DELETE FROM interactions WHERE subject = $1";
     DELETE_CONSENTS = "DELETE FROM consents WHERE subject = $1";
     DELETE_DEV_CLIENTS = "DELETE FROM dev_clients WHERE subject = $1";
+    DELETE_REFUSALS = "DELETE FROM refusals WHERE subject = $1";
     DELETE = "DELETE FROM users WHERE subject = $1";
     INSERT_LINK = "INSERT INTO setup_links (hash, expires_at) VALUES ($1, $2)";
     LINK_IS_OPEN = "SELECT hash FROM setup_links WHERE hash = $1 AND spent_at IS NULL AND expires_at > $2 \
@@ -56,7 +57,7 @@ statements! {
 }
 
 /// What goes with an account: grants first.
-const DELETE_ALL: [&str; 8] = [
+const DELETE_ALL: [&str; 9] = [
     DELETE_GRANTS,
     DELETE_CODES,
     DELETE_DEVICES,
@@ -64,6 +65,7 @@ const DELETE_ALL: [&str; 8] = [
     END_SESSIONS,
     DELETE_CONSENTS,
     DELETE_DEV_CLIENTS,
+    DELETE_REFUSALS,
     DELETE,
 ];
 

@@ -53,6 +53,11 @@ const STEPS: &[(i64, &str, &str)] = &[
         include_str!("../../migrations/0009_codes_and_consents.sql"),
     ),
     (10, "caps", include_str!("../../migrations/0010_caps.sql")),
+    (
+        11,
+        "refusals",
+        include_str!("../../migrations/0011_refusals.sql"),
+    ),
 ];
 
 fn migrator() -> Migrator {

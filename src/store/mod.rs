@@ -6,6 +6,7 @@ mod client_rules;
 mod clients;
 mod codes;
 mod columns;
+mod command_notes;
 mod connections;
 mod consents;
 mod dev_clients;
@@ -20,6 +21,7 @@ mod logos;
 mod migrate;
 mod opening;
 mod pushed_requests;
+mod refusals;
 mod registered_clients;
 mod sessions;
 mod sign_in_failures;
@@ -46,6 +48,7 @@ pub use self::{
     migrate::Schema,
     opening::Unusable,
     pushed_requests::{NewPushed, Pushed},
+    refusals::{KeptRefusal, MOST_REFUSALS, NewRefusal},
     sessions::SessionRow,
     sweep::Turn,
     used_once::{Kind as OnceKind, Once},
@@ -182,6 +185,7 @@ mod tests {
             client_rules::STATEMENTS,
             clients::STATEMENTS,
             codes::STATEMENTS,
+            command_notes::STATEMENTS,
             consents::STATEMENTS,
             dev_clients::STATEMENTS,
             device_codes::STATEMENTS,
@@ -192,6 +196,7 @@ mod tests {
             keys::STATEMENTS,
             logos::STATEMENTS,
             pushed_requests::STATEMENTS,
+            refusals::STATEMENTS,
             registered_clients::STATEMENTS,
             sessions::STATEMENTS,
             sign_in_failures::STATEMENTS,

@@ -3,6 +3,7 @@
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 
+use super::{error::noted, refused::Weight};
 use crate::{
     app::App,
     protocol::{
@@ -43,19 +44,26 @@ impl<'a> Callback<'a> {
         ))
     }
 
-    /// Sends a refusal, and logs its cause.
+    /// Sends a refusal, with the reference under which the log has its cause.
     pub(crate) fn error(&self, error: &OAuthError) -> Response {
-        match (&error.cause, error.code) {
-            (Some(cause), ErrorCode::ServerError) => {
-                tracing::error!(code = error.code.as_str(), %cause, "authorization failed")
-            }
-            (Some(cause), _) => {
-                tracing::warn!(code = error.code.as_str(), %cause, "authorization refused")
-            }
-            (None, _) => {
-                tracing::info!(code = error.code.as_str(), told = %error.description, "authorization refused")
+        let reference = noted("authorization refused", error);
+        let reference = reference.filter(|_| Weight::of(error) >= Weight::Refused);
+        match reference {
+            None => self.answer(error),
+            Some(reference) => {
+                let told = format!("{} (reference {reference})", error.description);
+                self.answer(&OAuthError::new(error.code, told))
             }
         }
+    }
+
+    /// Sends what the person decided.
+    pub(crate) fn denied(&self) -> Response {
+        let told = "the user did not allow it";
+        self.answer(&OAuthError::new(ErrorCode::AccessDenied, told))
+    }
+
+    fn answer(&self, error: &OAuthError) -> Response {
         see_other(&response::error(
             &self.redirect_uri,
             &self.app.config.issuer,

@@ -9,16 +9,20 @@ use axum::{
 use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
 
-use super::{html, machine::proof_algs, views::ErrorPage};
+use super::{
+    html,
+    machine::proof_algs,
+    refused::{REFERENCE, Refused, Weight, refused},
+    views::ErrorPage,
+};
 use crate::{
     accounts::AccountsError,
     app::App,
-    clients::{Refusal, RefusalKind},
+    clients::{BLOCKED, Refusal, RefusalKind},
     protocol::{
         bearer::Scheme,
         error::{ErrorCode, OAuthError},
     },
-    secret::random_id,
     store::StoreError,
 };
 
@@ -79,21 +83,7 @@ impl IntoResponse for TokenError {
     fn into_response(self) -> Response {
         let error = self.error;
         let code = error.code.as_str();
-        match &error.cause {
-            Some(cause) if error.code == ErrorCode::ServerError => {
-                tracing::error!(code, %cause, "request failed")
-            }
-            Some(cause) => tracing::warn!(code, %cause, "request refused"),
-            // Every device that waits hears this every few seconds, and every client the first time: its request's line says enough.
-            None if matches!(
-                error.code,
-                ErrorCode::AuthorizationPending | ErrorCode::UseDpopNonce
-            ) =>
-            {
-                tracing::debug!(code, told = %error.description, "request refused")
-            }
-            None => tracing::info!(code, told = %error.description, "request refused"),
-        }
+        let reference = noted("request refused", &error);
         let status = match self.too_often {
             true => StatusCode::TOO_MANY_REQUESTS,
             false => StatusCode::from_u16(error.code.status())
@@ -101,6 +91,10 @@ impl IntoResponse for TokenError {
         };
         let body = Json(json!({ "error": code, "error_description": error.description }));
         let mut response = (status, [(header::CACHE_CONTROL, "no-store")], body).into_response();
+        let reference = reference.and_then(|reference| HeaderValue::try_from(reference).ok());
+        if let Some(reference) = reference {
+            response.headers_mut().insert(REFERENCE, reference);
+        }
         if let Some(seconds) = error.retry_after {
             response
                 .headers_mut()
@@ -120,6 +114,20 @@ impl IntoResponse for TokenError {
         }
         response
     }
+}
+
+/// Writes down what a program, or its redirect URI, is told. Returns the reference.
+pub(crate) fn noted(message: &'static str, error: &OAuthError) -> Option<String> {
+    let code = error.code.as_str();
+    let cause = error.cause.as_ref().map(ToString::to_string);
+    let about = Refused {
+        rule: error.rule.unwrap_or(code),
+        code,
+        told: &error.description,
+        cause: cause.as_deref().unwrap_or_default(),
+        weight: Weight::of(error),
+    };
+    refused(message, &about)
 }
 
 /// An error of an endpoint that takes access tokens: RFC 6750 §3, RFC 9449 §7.1.
@@ -203,7 +211,10 @@ pub(crate) struct PageError(Box<Content>);
 struct Content {
     page: ErrorPage,
     retry_after: Option<u32>,
+    /// The rule that refuses, as administrators know it.
+    rule: &'static str,
     cause: String,
+    is_kept: bool,
 }
 
 impl PageError {
@@ -222,18 +233,20 @@ impl PageError {
             advice: advice.to_owned(),
             status: status.as_u16(),
             detail: Vec::new(),
-            reference: random_id()[..10].to_owned(),
+            reference: None,
             retry: false,
         };
         Self(Box::new(Content {
             page,
             retry_after: None,
+            rule: "page",
             cause: String::new(),
+            is_kept: true,
         }))
     }
 
     /// A request that its client made wrongly, before its redirect URI is proven.
-    pub(crate) fn bad_request(app: &App, rule: &str, told: &str) -> Self {
+    pub(crate) fn bad_request(app: &App, rule: &'static str, told: &str) -> Self {
         let happened =
             "The app that sent you here made a mistake, so you cannot sign in to it now.";
         let advice =
@@ -248,11 +261,13 @@ impl PageError {
         )
         .detail("Rule", rule)
         .detail("Problem", told)
+        .rule(rule)
     }
 
     /// A client that is not known, or not now.
     pub(crate) fn client(app: &App, client_id: &str, refusal: &Refusal) -> Self {
         let page = match refusal.kind {
+            RefusalKind::Invalid if refusal.rule == BLOCKED => Self::blocked(app, refusal),
             RefusalKind::Invalid => Self::bad_request(app, refusal.told_rule(), &refusal.told),
             RefusalKind::Temporary(seconds) | RefusalKind::TooMany(seconds) => {
                 let happened =
@@ -271,7 +286,20 @@ impl PageError {
             }
             RefusalKind::Internal => Self::internal(app, &refusal.cause),
         };
-        page.detail("client_id", client_id).because(&refusal.cause)
+        page.detail("client_id", client_id)
+            .rule(refusal.rule)
+            .because(&refusal.cause)
+    }
+
+    /// A client that the administrator blocks: no mistake of the app's.
+    fn blocked(app: &App, refusal: &Refusal) -> Self {
+        let happened = "The administrator of this server blocks this app, so you cannot sign in to it here. It is not your fault.";
+        let advice =
+            "If you need the app, ask the administrator of this server, with the reference below.";
+        let status = StatusCode::BAD_REQUEST;
+        Self::new(app, status, "This app is blocked here", happened, advice)
+            .detail("Rule", refusal.told_rule())
+            .detail("Problem", &refusal.told)
     }
 
     /// Something of ours failed.
@@ -280,6 +308,7 @@ impl PageError {
         let advice = "Try again. If it happens again, tell the administrator the reference below.";
         let status = StatusCode::INTERNAL_SERVER_ERROR;
         Self::new(app, status, "Something went wrong here", happened, advice)
+            .rule("server")
             .because(&cause.to_string())
     }
 
@@ -296,7 +325,7 @@ impl PageError {
         );
         page.0.retry_after = Some(2);
         page.0.page.retry = true;
-        page.because(&cause.to_string())
+        page.rule("server.busy").because(&cause.to_string())
     }
 
     /// The store failed.
@@ -328,13 +357,18 @@ impl PageError {
             happened,
             advice,
         )
+        .rule("form")
     }
 
     /// Nothing is served at this address.
     pub(crate) fn nothing_here(app: &App) -> Self {
         let happened = "There is no page at this address.";
         let advice = "Check the address, or go back to the app that sent you here.";
-        Self::new(app, StatusCode::NOT_FOUND, "Nothing here", happened, advice)
+        let status = StatusCode::NOT_FOUND;
+        let mut page = Self::new(app, status, "Nothing here", happened, advice).rule("address");
+        // Those who try addresses would fill the list.
+        page.0.is_kept = false;
+        page
     }
 
     /// A page for administrators.
@@ -342,7 +376,7 @@ impl PageError {
         let happened = "This page is for administrators of this server.";
         let advice = "Sign in with an administrator's account, and open the page again.";
         let status = StatusCode::FORBIDDEN;
-        Self::new(app, status, "Not for this account", happened, advice)
+        Self::new(app, status, "Not for this account", happened, advice).rule("administrators_only")
     }
 
     /// Too many user codes were wrong, RFC 8628 §5.1: right ones wait, too.
@@ -353,7 +387,8 @@ impl PageError {
         let mut page = Self::new(app, status, "Too many wrong codes", happened, advice);
         let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX);
         page.0.retry_after = Some(seconds.saturating_add(1));
-        page.because("too many wrong user codes")
+        page.rule("user_code.limit")
+            .because("too many wrong user codes")
     }
 
     /// A question that is answered already, or was put to somebody else.
@@ -367,6 +402,7 @@ impl PageError {
             happened,
             advice,
         )
+        .rule("question.gone")
     }
 
     /// Adds a line for the client's developer.
@@ -378,6 +414,13 @@ impl PageError {
             .take(2_048)
             .collect();
         self.0.page.detail.push((label.to_owned(), value));
+        self
+    }
+
+    /// The rule that refuses, as the log has it.
+    #[must_use]
+    pub(crate) fn rule(mut self, rule: &'static str) -> Self {
+        self.0.rule = rule;
         self
     }
 
@@ -399,25 +442,35 @@ impl PageError {
 impl IntoResponse for PageError {
     fn into_response(self) -> Response {
         let Content {
-            page,
+            mut page,
             retry_after,
+            rule,
             cause,
+            is_kept,
         } = *self.0;
         let detail: Vec<String> = page
             .detail
             .iter()
-            .map(|(l, v)| format!("{l}={}", v.escape_debug()))
+            .map(|(label, value)| format!("{label}={}", value.escape_debug()))
             .collect();
-        let (status, reference) = (page.status, page.reference.as_str());
-        let cause = cause.escape_debug();
-        if status == 503 {
-            tracing::warn!(status, reference, %cause, detail = detail.join(" "), "page of refusal");
-        } else if status >= 500 {
-            tracing::error!(status, reference, %cause, detail = detail.join(" "), "page of refusal");
-        } else {
-            tracing::info!(status, reference, %cause, detail = detail.join(" "), "page of refusal");
-        }
-        let code = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let told = match detail.is_empty() {
+            true => page.happened.clone(),
+            false => detail.join(" "),
+        };
+        let about = Refused {
+            rule,
+            code: &page.status.to_string(),
+            told: &told,
+            cause: &cause,
+            weight: match page.status {
+                503 => Weight::Caused,
+                500.. => Weight::Failed,
+                _ if is_kept => Weight::Refused,
+                _ => Weight::Logged,
+            },
+        };
+        page.reference = refused("page of refusal", &about);
+        let code = StatusCode::from_u16(page.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = html::page(code, &page);
         if let Some(seconds) = retry_after {
             response

@@ -66,6 +66,7 @@ pub(crate) const LANDINGS: &[(&str, &str)] = &[
     ("development", "/development"),
     ("clients", "/admin/clients"),
     ("explain", "/admin/explain"),
+    ("refusals", "/admin/refusals"),
 ];
 /// The page where devices are signed in.
 pub(crate) const TO_DEVICE: &str = "device";

@@ -2,6 +2,8 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
+use crate::config::Config;
+
 const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
@@ -12,7 +14,7 @@ const ON_THE_WAY: [&str; 4] = ["/authorize", "/login", "/consent", "/logout"];
 pub(crate) const FOR_EVERYBODY: (HeaderName, &str) = (RESOURCE_POLICY, "cross-origin");
 
 /// Adds what every response carries, unless its handler chose otherwise.
-pub(crate) fn secure(is_https: bool, headers: &mut HeaderMap) {
+pub(crate) fn secure(config: &Config, headers: &mut HeaderMap) {
     let mut default = |name, value| {
         headers
             .entry(name)
@@ -25,11 +27,13 @@ pub(crate) fn secure(is_https: bool, headers: &mut HeaderMap) {
         "camera=(), geolocation=(), microphone=(), payment=()",
     );
     default(RESOURCE_POLICY, "same-origin");
-    if is_https {
-        default(
-            header::STRICT_TRANSPORT_SECURITY,
-            "max-age=63072000; includeSubDomains",
-        );
+    // For a year. Other hosts below the issuer's are the administrator's to decide about.
+    if config.issuer.is_https() {
+        let value = match config.server.hsts_include_subdomains {
+            true => "max-age=31536000; includeSubDomains",
+            false => "max-age=31536000",
+        };
+        default(header::STRICT_TRANSPORT_SECURITY, value);
     }
 }
 

@@ -12,6 +12,7 @@ pub(crate) fn frame(app: &App, signed_in_as: Option<&str>) -> Frame {
     let issuer = &app.config.issuer;
     Frame {
         stylesheet: format!("{}{}", issuer.path(), assets::stylesheet_path()),
+        icon: format!("{}{}", issuer.path(), assets::icon_path()),
         issuer_host: issuer.host().to_owned(),
         base: issuer.path().to_owned(),
         signed_in_as: signed_in_as.map(str::to_owned),

@@ -6,10 +6,10 @@ use std::net::IpAddr;
 use axum::body::Bytes;
 use http::{Extensions, HeaderMap, Method, Uri, header};
 
-use super::{client_ip::client_ip, error::TokenError, forms};
+use super::{client_ip::client_ip, error::TokenError, forms, refused};
 use crate::{
     app::App,
-    clients::{Attempt, AuthenticatedClient, LookUp},
+    clients::{Attempt, AuthenticatedClient, LookUp, claimed},
     limits::Rate,
     protocol::{
         dpop::{self, Proof},
@@ -65,8 +65,16 @@ impl Endpoint {
     /// RFC 6749 §5.2, RFC 9449 §5 and §8.
     pub(crate) async fn read(&self, app: &App, call: &Call) -> Result<Incoming, TokenError> {
         let tried_header = call.headers.contains_key(header::AUTHORIZATION);
-        let failed = |error| TokenError::new(error, tried_header).with_nonce(app);
-        self.open(app, call).await.map_err(failed)
+        let opened = self.open(app, call).await;
+        match &opened {
+            Ok(incoming) => refused::of_client(incoming.client.id().as_str()),
+            Err(_) => {
+                let params = forms::read(&call.headers, &call.body).ok();
+                let client = params.and_then(|params| claimed(&params, &call.headers));
+                refused::of_claimed_client(client.as_deref().unwrap_or_default());
+            }
+        }
+        opened.map_err(|error| TokenError::new(error, tried_header).with_nonce(app))
     }
 
     async fn open(&self, app: &App, call: &Call) -> Result<Incoming, OAuthError> {

@@ -10,6 +10,7 @@ pub(crate) mod headers;
 pub(crate) mod html;
 pub(crate) mod known_browser;
 pub(crate) mod machine;
+pub(crate) mod refused;
 pub(crate) mod session;
 pub(crate) mod sign_in;
 pub(crate) mod views;

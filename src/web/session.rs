@@ -3,7 +3,7 @@
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use http::{HeaderMap, HeaderValue};
 
-use super::cookies;
+use super::{cookies, refused};
 use crate::{
     app::App,
     grants::approval::Person,
@@ -82,6 +82,7 @@ async fn touched(
     session: CurrentSession,
     now: UnixTime,
 ) -> Result<CurrentSession, StoreError> {
+    refused::of_person(&session.row.subject, &session.row.username);
     let idle_until = now + i64::from(app.config.login.session_idle.get());
     if idle_until - session.row.idle_until >= COARSE {
         let hash = session.secret.hash();

@@ -61,6 +61,21 @@ impl Outcome {
     }
 }
 
+impl Outcome {
+    /// The rule that refuses.
+    pub(crate) fn rule(&self) -> &'static str {
+        match self {
+            Self::SignedIn(_) => "sign_in",
+            Self::Wrong => "sign_in.wrong",
+            Self::Disabled => "sign_in.disabled",
+            Self::NameWaits(_) => "sign_in.name_waits",
+            Self::NameLocked => "sign_in.name_locked",
+            Self::NetworkWaits(_) => "sign_in.network_waits",
+            Self::Busy => "sign_in.busy",
+        }
+    }
+}
+
 /// An attempt that may be made.
 struct Admitted {
     guess: Guess,

@@ -5,6 +5,7 @@ use askama::Template;
 /// What every page carries.
 pub(crate) struct Frame {
     pub(crate) stylesheet: String,
+    pub(crate) icon: String,
     pub(crate) issuer_host: String,
     /// Path prefix of our own links: empty for an issuer at the root.
     pub(crate) base: String,
@@ -22,6 +23,8 @@ pub(crate) struct Login {
     pub(crate) client_host: Option<String>,
     pub(crate) username: String,
     pub(crate) failed: Option<String>,
+    /// Of the attempt that failed, to be quoted to the administrator.
+    pub(crate) reference: Option<String>,
     pub(crate) notice: Option<String>,
 }
 
@@ -58,6 +61,10 @@ pub(crate) struct Consent {
 
 /// The client that asks.
 pub(crate) struct Asker {
+    /// Did the administrator register it? Then it is known by the name that the administrator gave it.
+    pub(crate) is_registered: bool,
+    /// What the page is about: its host, or the name that the administrator gave it.
+    pub(crate) title: String,
     pub(crate) host: String,
     /// The sub-domain part of the host, with its dot.
     pub(crate) host_lead: String,
@@ -98,6 +105,8 @@ pub(crate) struct Caution {
 }
 
 pub(crate) struct Permission {
+    /// Does the list begin with it?
+    pub(crate) is_said_above: bool,
     pub(crate) scope: String,
     pub(crate) meaning: String,
     pub(crate) resource: Option<String>,
@@ -196,9 +205,27 @@ pub(crate) struct BackedOffView {
 
 pub(crate) struct RefusedView {
     pub(crate) at: String,
-    pub(crate) client_id: String,
-    pub(crate) rule: &'static str,
+    pub(crate) reference: String,
+    pub(crate) endpoint: String,
+    pub(crate) rule: String,
+    pub(crate) client_id: Option<String>,
+    /// What leads to the explanation of the client.
+    pub(crate) client_query: Option<String>,
+    pub(crate) person: Option<String>,
+    pub(crate) address: String,
+    pub(crate) told: String,
     pub(crate) cause: String,
+}
+
+#[derive(Template)]
+#[template(path = "admin_refusals.html")]
+pub(crate) struct AdminRefusals {
+    pub(crate) frame: Frame,
+    /// How many are kept.
+    pub(crate) most: i64,
+    /// The one that is looked for.
+    pub(crate) reference: Option<String>,
+    pub(crate) refused: Vec<RefusedView>,
 }
 
 #[derive(Template)]
@@ -260,7 +287,7 @@ pub(crate) struct ErrorPage {
     /// For developers: label and value.
     pub(crate) detail: Vec<(String, String)>,
     /// To be quoted to the administrator.
-    pub(crate) reference: String,
+    pub(crate) reference: Option<String>,
     pub(crate) retry: bool,
 }
 
@@ -283,6 +310,7 @@ mod tests {
     fn frame() -> Frame {
         Frame {
             stylesheet: "/style.css".to_owned(),
+            icon: "/icon.svg".to_owned(),
             issuer_host: "auth.example".to_owned(),
             base: String::new(),
             signed_in_as: Some(evil()),
@@ -310,6 +338,8 @@ mod tests {
 
     fn asker() -> Asker {
         Asker {
+            is_registered: false,
+            title: evil(),
             host: evil(),
             host_lead: evil(),
             host_main: evil(),
@@ -336,6 +366,7 @@ mod tests {
             user: evil(),
             permissions: ["", EVIL]
                 .map(|meaning| Permission {
+                    is_said_above: false,
                     scope: evil(),
                     meaning: meaning.to_owned(),
                     resource: Some(evil()),
@@ -365,6 +396,21 @@ mod tests {
         }
     }
 
+    fn refused() -> RefusedView {
+        RefusedView {
+            at: evil(),
+            reference: evil(),
+            endpoint: evil(),
+            rule: evil(),
+            client_id: Some(evil()),
+            client_query: Some(evil()),
+            person: Some(evil()),
+            address: evil(),
+            told: evil(),
+            cause: format!("{EVIL} more"),
+        }
+    }
+
     fn assert_escaped(page: &impl Template, shown: usize) {
         let html = page.render().expect("the page renders");
         assert!(!html.contains("<script"), "{html}");
@@ -382,9 +428,10 @@ mod tests {
             client_host: Some(evil()),
             username: evil(),
             failed: Some(evil()),
+            reference: Some(evil()),
             notice: Some(evil()),
         };
-        assert_escaped(&login, 8);
+        assert_escaped(&login, 9);
         let setup = Setup {
             frame: frame(),
             csrf: evil(),
@@ -442,14 +489,16 @@ mod tests {
                 rule: EVIL,
                 cause: evil(),
             }],
-            refused: vec![RefusedView {
-                at: evil(),
-                client_id: evil(),
-                rule: EVIL,
-                cause: evil(),
-            }],
+            refused: vec![refused()],
         };
-        assert_escaped(&clients, 13);
+        assert_escaped(&clients, 20);
+        let refusals = AdminRefusals {
+            frame: frame(),
+            most: 1,
+            reference: Some(evil()),
+            refused: vec![refused()],
+        };
+        assert_escaped(&refusals, 13);
         let explain = AdminExplain {
             frame: frame(),
             csrf: evil(),
@@ -494,7 +543,7 @@ mod tests {
             advice: evil(),
             status: 400,
             detail: vec![(evil(), evil())],
-            reference: evil(),
+            reference: Some(evil()),
             retry: true,
         };
         assert_escaped(&error, 8);
@@ -553,6 +602,7 @@ mod tests {
             "home.html",
             "admin_clients.html",
             "admin_explain.html",
+            "admin_refusals.html",
             "development.html",
             "error.html",
             "style.css"

@@ -45,10 +45,16 @@ const MAY_IMPORT: &[(&str, &[&str])] = {
             ],
         ),
         (
+            "refusals",
+            &[
+                "store", "limits", "config", "policy", "protocol", "secret", "time",
+            ],
+        ),
+        (
             "app",
             &[
-                "clients", "keys", "accounts", "store", "fetch", "limits", "config", "policy",
-                "protocol", "secret", "time",
+                "refusals", "clients", "keys", "accounts", "store", "fetch", "limits", "config",
+                "policy", "protocol", "secret", "time",
             ],
         ),
         ("tokens", RING_2),
@@ -63,15 +69,15 @@ const MAY_IMPORT: &[(&str, &[&str])] = {
         (
             "pages",
             &[
-                "web", "grants", "tokens", "app", "clients", "keys", "accounts", "store", "fetch",
-                "limits", "config", "policy", "protocol", "secret", "time",
+                "web", "grants", "tokens", "app", "refusals", "clients", "keys", "accounts",
+                "store", "fetch", "limits", "config", "policy", "protocol", "secret", "time",
             ],
         ),
         (
             "endpoints",
             &[
-                "web", "grants", "tokens", "app", "clients", "keys", "accounts", "store", "fetch",
-                "limits", "config", "policy", "protocol", "secret", "time",
+                "web", "grants", "tokens", "app", "refusals", "clients", "keys", "accounts",
+                "store", "fetch", "limits", "config", "policy", "protocol", "secret", "time",
             ],
         ),
         ("server", ALL),
@@ -85,8 +91,8 @@ const RING_2: &[&str] = &[
     "protocol", "secret", "time",
 ];
 const RING_3: &[&str] = &[
-    "grants", "tokens", "app", "clients", "keys", "accounts", "store", "fetch", "limits", "config",
-    "policy", "protocol", "secret", "time",
+    "grants", "tokens", "app", "refusals", "clients", "keys", "accounts", "store", "fetch",
+    "limits", "config", "policy", "protocol", "secret", "time",
 ];
 const ALL: &[&str] = &[
     "cli",
@@ -100,6 +106,7 @@ const ALL: &[&str] = &[
     "clients",
     "keys",
     "accounts",
+    "refusals",
     "store",
     "fetch",
     "limits",

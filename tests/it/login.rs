@@ -73,7 +73,7 @@ on_both! {
         let done = browser.submit(&page, &[]).await;
         assert_eq!(done.text("h1"), "You are signed out");
         assert!(!browser.cookies.contains_key("wayleave_session"));
-        assert_eq!(copied.clone().get("/").await.text("h1"), "Nobody is signed in", "a copied cookie is worth nothing");
+        assert_eq!(copied.clone().get("/").await.text("h1"), "You are not signed in", "a copied cookie is worth nothing");
         assert_eq!(browser.get("/logout").await.text("h1"), "You are signed out");
     }
 }
@@ -167,7 +167,7 @@ async fn signing_in_starts_a_new_session_and_needs_the_page_of_this_browser() {
         .insert("wayleave_session".to_owned(), first.clone());
     assert_eq!(
         old.get("/").await.text("h1"),
-        "Nobody is signed in",
+        "You are not signed in",
         "the replaced session has ended"
     );
 
@@ -190,7 +190,7 @@ async fn signing_in_starts_a_new_session_and_needs_the_page_of_this_browser() {
         .unwrap();
     assert_eq!(
         server.browser().send(request).await.text("h1"),
-        "Nobody is signed in"
+        "You are not signed in"
     );
 }
 

@@ -25,6 +25,7 @@ mod other_clients;
 mod overload;
 mod people;
 mod process;
+mod refusals;
 mod registrations;
 mod rows_address;
 mod rows_cache;

@@ -73,7 +73,12 @@ fn what_happens_is_counted() {
         );
         assert!((400..500).contains(&request(at, &post).0));
     }
+    let login = monitored.server.get("/login").1;
+    let (_, stylesheet) = login.split_once("rel=\"stylesheet\" href=\"").unwrap();
+    let (stylesheet, _) = stylesheet.split_once('"').unwrap();
+    assert_eq!(monitored.server.get(stylesheet).0, 200);
     let text = monitored.scrape();
+    assert!(!text.contains(stylesheet), "no label has a hash");
     let samples = samples(&text);
     let is = |name: &str| {
         *samples
@@ -88,6 +93,10 @@ fn what_happens_is_counted() {
         (
             "wayleave_requests_total{endpoint=\"/token\",status=\"4xx\"}",
             3.0,
+        ),
+        (
+            "wayleave_requests_total{endpoint=\"/assets/{name}\",status=\"2xx\"}",
+            1.0,
         ),
         ("wayleave_store_failures_total", 0.0),
         ("wayleave_log_lines_lost", 0.0),

@@ -1,13 +1,132 @@
-//! The command line of grants. What docs/operations.md tells administrators to type is typed by `documents.rs`.
+//! The command line of grants, and the restore that docs/operations.md describes. All other blocks of the documents are
+//! typed by `documents.rs`.
+
+use std::process::Command;
 
 use serde_json::{Value, json};
 
 use crate::{
-    process::{run, wayleave},
-    support::{TestApp, on_both},
+    process::{Running, run, wayleave},
+    support::{Kind, TestApp, on_both},
 };
 
+const DOCUMENT: &str = include_str!("../../docs/operations.md");
+
+/// The block of this name.
+fn block(name: &str) -> &'static str {
+    let (_, rest) = DOCUMENT
+        .split_once(&format!("\n```sh {name}\n"))
+        .unwrap_or_else(|| panic!("{name}"));
+    rest.split("\n```").next().unwrap_or_default()
+}
+
+/// The one block marked `sh` that has this text.
+fn block_with(text: &str) -> &'static str {
+    let mut found = blocks().into_iter().filter(|block| block.contains(text));
+    found.next().unwrap_or_else(|| panic!("{text}"))
+}
+
+/// The blocks that are marked `sh`, in their order.
+fn blocks() -> Vec<&'static str> {
+    let mut parts = DOCUMENT.split("\n```");
+    let mut blocks = Vec::new();
+    _ = parts.next();
+    // Fences open and close in turn.
+    while let Some(block) = parts.next() {
+        if let Some(commands) = block.strip_prefix("sh\n") {
+            blocks.push(commands);
+        }
+        _ = parts.next();
+    }
+    blocks
+}
+
 on_both! {
+    /// A server is killed with work in its write-ahead log, and its backup put in place as the document says.
+    async fn a_backup_is_restored_as_the_document_says(database) {
+        let folder = tempfile::tempdir().unwrap();
+        let at = folder.path();
+        let name = format!("restored-{}", wayleave::secret::random_id().to_lowercase());
+        let admin = database.url.split('?').next().unwrap().to_owned();
+        let psql = |sql: String| {
+            let mut command = Command::new("psql");
+            command.args([&admin, "-v", "ON_ERROR_STOP=1", "-c", &sql]);
+            let output = run(command, None);
+            assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
+        };
+        // A database of its own: the document drops nothing less.
+        let url = match database.kind {
+            Kind::Sqlite => format!("sqlite:{}", at.join("w.db").display()),
+            Kind::Postgres => {
+                psql(format!("CREATE DATABASE \"{name}\""));
+                format!("{}/{name}", admin.rsplit_once('/').unwrap().0)
+            }
+        };
+        let programs = std::path::Path::new(env!("CARGO_BIN_EXE_wayleave")).parent().unwrap();
+        let path = format!("{}:/usr/local/bin:/usr/bin:/bin", programs.display());
+        let typed = |block: &str| {
+            let mut command = Command::new("bash");
+            command.args(["-euo", "pipefail", "-c", block]).current_dir(at).env_clear();
+            command.env("PATH", &path).env("WAYLEAVE_DATABASE__URL", &url);
+            match database.kind {
+                Kind::Sqlite => command.env("SQLITE_FILE", at.join("w.db")),
+                Kind::Postgres => command
+                    .env("DATABASE_URL", &url).env("ADMIN_URL", &admin).env("DATABASE", &name).env("ROLE", "postgres"),
+            };
+            let output = run(command, None);
+            let told = [output.stdout, output.stderr].concat();
+            let told = String::from_utf8_lossy(&told).into_owned();
+            assert!(output.status.success(), "{block}\n{told}");
+            told
+        };
+        let start = || {
+            let mut command = wayleave(at);
+            command.env("WAYLEAVE_DATABASE__URL", &url);
+            Running::start(command, 1)
+        };
+        let add = |name: &str| {
+            let mut command = wayleave(at);
+            command.env("WAYLEAVE_DATABASE__URL", &url).args(["user", "add", name, "--password-stdin"]);
+            assert!(run(command, Some(crate::support::app::PASSWORD)).status.success());
+        };
+        add("ada");
+        let server = start();
+        assert_eq!(server.sign_in("", crate::support::app::PASSWORD), 303);
+        let backup = match database.kind {
+            Kind::Sqlite => "sqlite3 \"$SQLITE_FILE\"",
+            Kind::Postgres => "pg_dump",
+        };
+        typed(block_with(backup));
+        add("grace");
+        server.kill();
+        if database.kind == Kind::Sqlite {
+            assert!(std::fs::metadata(at.join("w.db-wal")).unwrap().len() > 0, "the kill leaves a write-ahead log");
+        }
+
+        typed(block(match database.kind {
+            Kind::Sqlite => "restore-sqlite",
+            Kind::Postgres => "restore-postgresql",
+        }));
+        #[cfg(unix)]
+        if database.kind == Kind::Sqlite {
+            use std::os::unix::fs::{MetadataExt, PermissionsExt};
+            let (file, of) = (std::fs::metadata(at.join("w.db")).unwrap(), std::fs::metadata(at).unwrap());
+            assert_eq!((file.permissions().mode() & 0o777, file.uid()), (0o600, of.uid()));
+            assert!(!at.join("w.db-wal").exists(), "the old write-ahead log is gone");
+        }
+        let server = start();
+        typed(block("restored"));
+        let listed = typed("wayleave user list");
+        assert!(listed.contains("ada") && !listed.contains("grace"), "{listed}");
+        assert_eq!(server.sign_in("", crate::support::app::PASSWORD), 303);
+        assert_eq!(server.get("/readyz").0, 200);
+        server.kill();
+        if database.kind == Kind::Postgres {
+            psql(format!("DROP DATABASE \"{name}\" WITH (FORCE)"));
+            psql(format!("DROP DATABASE \"{name}-before\" WITH (FORCE)"));
+        }
+    }
+
     async fn grants_are_listed_and_ended_from_the_command_line(database) {
         let server = TestApp::new(database).await;
         let (one, other) = (server.site.publish("/one.json", json!({})), server.site.publish("/other.json", json!({})));

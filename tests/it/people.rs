@@ -565,12 +565,12 @@ async fn the_log_tells_disabled_from_wrong_and_the_page_does_not() {
         .collect();
     let told: Vec<_> = refused
         .iter()
-        .map(|fields| (fields["username"].as_str(), fields["why"].as_str()))
+        .map(|fields| (fields["person"].as_str(), fields["rule"].as_str()))
         .collect();
     let expected = [
-        (Some("grace"), Some("disabled")),
-        (Some("grace"), Some("wrong")),
-        (Some("of nobody"), Some("wrong")),
+        (Some("grace"), Some("sign_in.disabled")),
+        (Some("grace"), Some("sign_in.wrong")),
+        (None, Some("sign_in.wrong")),
     ];
     assert_eq!(told, expected, "{text}");
 }

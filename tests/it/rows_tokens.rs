@@ -742,7 +742,7 @@ async fn scopes_about_a_person_are_asked_for_in_plain_words() {
         .with("scope", "openid profile email address");
     let page = browser.open(&flow.target()).await;
     for words in [
-        "Know that it is you",
+        "know which account is yours",
         "See your name",
         "See your e-mail address",
     ] {
