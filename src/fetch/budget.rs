@@ -356,42 +356,44 @@ mod tests {
         assert!(charge(a, 13).is_err());
     }
 
-    /// The row, by the budgets alone: what a flood gets, and that it takes nothing of others.
+    /// The row, by the budgets alone: how much of a flood from these networks is let in, and how many of 75 newcomers.
+    fn flooded(source: impl Fn(u32) -> IpAddr) -> (u32, u32) {
+        let (budgets, clock) = budgets();
+        let (mut n, mut let_in, mut newcomers) = (0, 0, 0);
+        for second in 0..75 {
+            for _ in 0..600 {
+                n += 1;
+                let charge = budgets.take(stranger(source(n)), &host(n));
+                let_in += u32::from(charge.is_ok());
+            }
+            // People who are signed in, each in a network of its own, and in those of the flood.
+            for (source, n) in [(ipv4(1_000 + second), 1), (source(second), 2)] {
+                let host = format!("honest{n}.h{second}.net");
+                assert!(budgets.take(person(source), &host).is_ok(), "{second}");
+            }
+            let known = format!("known.k{second}.net");
+            assert!(budgets.take(Charge::Known(None), &known).is_ok());
+            let known = format!("known.q{second}.net");
+            let charge = Charge::Known(Some(source(second)));
+            assert!(budgets.take(charge, &known).is_ok());
+            // Somebody whose network has brought nothing yet.
+            let newcomer = stranger(ipv4(2_000 + second));
+            let host = format!("newcomer.n{second}.net");
+            newcomers += u32::from(budgets.take(newcomer, &host).is_ok());
+            clock.advance(1);
+        }
+        (let_in, newcomers)
+    }
+
     #[test]
     fn y_01_strangers_spend_a_share_of_their_own() {
-        let in_a_56 =
-            |n: u32| -> IpAddr { format!("2001:db8:0:{:x}::1", n % 120).parse().unwrap() };
-        let unrelated = |n: u32| ipv4(n % 120);
-        let floods: [(&dyn Fn(u32) -> IpAddr, std::ops::RangeInclusive<u32>); 2] =
-            [(&in_a_56, 70..=90), (&unrelated, 190..=210)];
-        for (source, expected) in floods {
-            let (budgets, clock) = budgets();
-            let (mut n, mut let_in, mut newcomers) = (0, 0, 0);
-            for second in 0..75 {
-                for _ in 0..600 {
-                    n += 1;
-                    let charge = budgets.take(stranger(source(n)), &host(n));
-                    let_in += u32::from(charge.is_ok());
-                }
-                // People who are signed in, each in a network of its own, and in those of the flood.
-                for (source, n) in [(ipv4(1_000 + second), 1), (source(second), 2)] {
-                    let host = format!("honest{n}.h{second}.net");
-                    assert!(budgets.take(person(source), &host).is_ok(), "{second}");
-                }
-                let known = format!("known.k{second}.net");
-                assert!(budgets.take(Charge::Known(None), &known).is_ok());
-                let known = format!("known.q{second}.net");
-                let charge = Charge::Known(Some(source(second)));
-                assert!(budgets.take(charge, &known).is_ok());
-                // Somebody whose network has brought nothing yet.
-                let newcomer = stranger(ipv4(2_000 + second));
-                let host = format!("newcomer.n{second}.net");
-                newcomers += u32::from(budgets.take(newcomer, &host).is_ok());
-                clock.advance(1);
-            }
-            assert!(expected.contains(&let_in), "{let_in}");
-            assert!(newcomers >= 40, "{newcomers} of 75 newcomers");
-        }
+        let in_a_56 = |n: u32| format!("2001:db8:0:{:x}::1", n % 120).parse().unwrap();
+        let (let_in, newcomers) = flooded(in_a_56);
+        assert!((70..=90).contains(&let_in), "{let_in}");
+        assert_eq!(newcomers, 75);
+        let (let_in, newcomers) = flooded(|n| ipv4(n % 120));
+        assert!((190..=210).contains(&let_in), "{let_in}");
+        assert!(newcomers >= 40, "{newcomers}");
     }
 
     #[test]
