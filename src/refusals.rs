@@ -9,10 +9,8 @@ use std::{
     time::Duration,
 };
 
-use governor::Quota;
-
 use crate::{
-    limits::{Rate, network},
+    limits::{Quota, Rate},
     secret::random,
     store::{NewRefusal, Store, StoreError},
     time::Clock,
@@ -27,9 +25,9 @@ const WAITING: usize = 100;
 /// How long the writer rests after each batch.
 const REST: Duration = Duration::from_secs(1);
 /// Refusals of one network that are kept at once.
-const AT_ONCE: NonZeroU32 = NonZeroU32::MIN.saturating_add(19);
-/// After those, one is kept in so long.
-const ONE_IN: Duration = Duration::from_secs(30);
+const AT_ONCE: u32 = 20;
+/// After those, one is kept in so many seconds.
+const ONE_IN: u64 = 30;
 
 /// What a person reads out to the administrator, and what the log and the list of refusals know the refusal by.
 pub fn new_reference() -> String {
@@ -70,10 +68,10 @@ struct Waiting {
 impl Refusals {
     /// Nothing waits yet.
     pub fn new(store: Store, scale: NonZeroU32, clock: &Clock) -> Self {
-        let quota = Quota::with_period(ONE_IN).unwrap_or(Quota::per_minute(NonZeroU32::MIN));
+        let quota = Quota::one_in(ONE_IN).at_once(AT_ONCE).times(scale.get());
         Self(Arc::new(Inner {
             store,
-            of_network: Rate::new(quota.allow_burst(AT_ONCE.saturating_mul(scale)), clock),
+            of_network: Rate::new(quota, clock),
             waiting: Mutex::default(),
             writing: tokio::sync::Mutex::default(),
         }))
@@ -81,7 +79,7 @@ impl Refusals {
 
     /// Has it kept, soon, unless its network or all of them together have too many.
     pub fn keep(&self, refusal: NewRefusal, source: IpAddr) {
-        if self.0.of_network.charge(&network(source)).is_err() {
+        if self.0.of_network.charge(source).is_err() {
             return;
         }
         let mut waiting = self.waiting();
