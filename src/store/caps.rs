@@ -161,7 +161,7 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{Once, OnceKind};
+    use crate::store::{Once, OnceKind, refusals::MOST_REFUSALS};
 
     const OPERATIONS: &str = include_str!("../../docs/operations.md");
 
@@ -211,6 +211,7 @@ mod tests {
             ("sessions", &[SESSIONS_OF_PERSON]),
             ("consents", &[CONSENTS_OF_PERSON]),
             ("grants", &[GRANTS_OF_PERSON]),
+            ("refusals", &[MOST_REFUSALS]),
         ];
         for (table, caps) in expected {
             let cell = &documented.iter().find(|it| it.0 == table).unwrap().1;
