@@ -102,7 +102,7 @@ impl Server {
 
     async fn ready(&self) {
         let began = Instant::now();
-        while began.elapsed() < Duration::from_secs(30) {
+        while began.elapsed() < Duration::from_secs(120) {
             let answer = Http::new(self.address, Ipv4Addr::LOCALHOST)
                 .get("/readyz")
                 .await;
