@@ -208,6 +208,13 @@ async fn d_09_a_literal_is_not_dialled() {
     report(failures, hosts.len());
 }
 
+/// A command on a database that is not there fails.
+fn make_database(folder: &std::path::Path) {
+    let mut command = wayleave(folder);
+    command.arg("migrate");
+    assert!(run(command, None).status.success());
+}
+
 #[tokio::test]
 async fn d_10_d_15_the_environment_names_no_proxy_and_no_search_list() {
     let (dns, authority) = (NameServer::start().await, Authority::new());
@@ -216,6 +223,7 @@ async fn d_10_d_15_the_environment_names_no_proxy_and_no_search_list() {
     let client = site.publish("/c.json");
     let proxy = Hostile::counter().await;
     let folder = tempfile::tempdir().unwrap();
+    make_database(folder.path());
     let mut command = wayleave(folder.path());
     command
         .args(["explain", &client, "--json"])
@@ -268,6 +276,7 @@ async fn d_15_d_16_the_hosts_file_is_checked_and_the_search_list_is_not_used() {
     };
     let counter = Hostile::counter().await;
     let folder = tempfile::tempdir().unwrap();
+    make_database(folder.path());
     let (hosts, resolv) = (folder.path().join("hosts"), folder.path().join("resolv"));
     let named = "10.0.0.5 private.example.com\n127.0.0.1 here.example.com\n";
     std::fs::write(&hosts, named).unwrap();
