@@ -1,6 +1,7 @@
 //! What the server says while it runs: the log, and spans for a collector.
 
 mod line;
+mod sampled;
 
 use std::io::{self, IsTerminal};
 
@@ -19,7 +20,10 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-use self::line::{Escaped, Kind};
+use self::{
+    line::{Escaped, Kind},
+    sampled::{Lines, Sampled},
+};
 use super::{Usage, VERSION};
 use crate::{
     config::{Config, LogFormat, Traces},
@@ -33,6 +37,7 @@ const LINES: usize = 10_000;
 /// When it goes, what is still to be written or sent is.
 pub(super) struct Guard {
     _log: WorkerGuard,
+    sampled: Sampled,
     /// Lines that are lost, because nobody takes them in time.
     pub(super) lost: ErrorCounter,
     traces: Option<SdkTracerProvider>,
@@ -40,6 +45,7 @@ pub(super) struct Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
+        self.sampled.tell_all();
         if let Some(Err(error)) = self.traces.as_ref().map(SdkTracerProvider::shutdown) {
             tracing::warn!(%error, "the last spans were not sent");
         }
@@ -54,16 +60,22 @@ pub(super) fn begin(config: &Config, runtime: &Handle) -> anyhow::Result<Guard> 
         .buffered_lines_limit(LINES)
         .finish(io::stderr());
     let lost = writer.error_counter();
+    let sampled = Sampled::new();
+    runtime.spawn(sampled.clone().tell_in_time());
     let Some(traces) = provider(config, runtime)? else {
         // Nobody collects spans: they are not made, and the log does not show them.
         let no_spans = format!("{}=off", spans::TARGET).parse()?;
-        let (lines, filter) = (lines(config, writer), filter.add_directive(no_spans));
+        let (lines, filter) = (
+            lines(config, writer, sampled.clone()),
+            filter.add_directive(no_spans),
+        );
         tracing_subscriber::registry()
             .with(lines)
             .with(filter)
             .init();
         return Ok(Guard {
             _log: log,
+            sampled,
             lost,
             traces: None,
         });
@@ -76,13 +88,14 @@ pub(super) fn begin(config: &Config, runtime: &Handle) -> anyhow::Result<Guard> 
         .with_filter(filter_fn(|metadata| metadata.target() == spans::TARGET));
     // Spans are for the collector alone: no line of the log repeats them.
     let is_no_span = filter_fn(|metadata| metadata.target() != spans::TARGET);
-    let lines = lines(config, writer).with_filter(filter.and(is_no_span));
+    let lines = lines(config, writer, sampled.clone()).with_filter(filter.and(is_no_span));
     tracing_subscriber::registry()
         .with(lines)
         .with(spans)
         .init();
     Ok(Guard {
         _log: log,
+        sampled,
         lost,
         traces: Some(traces),
     })
@@ -100,7 +113,11 @@ pub(super) fn filter(config: &Config) -> Result<EnvFilter, Usage> {
     })
 }
 
-fn lines(config: &Config, lines: NonBlocking) -> Box<dyn Layer<Registry> + Send + Sync> {
+fn lines(
+    config: &Config,
+    lines: NonBlocking,
+    sampled: Sampled,
+) -> Box<dyn Layer<Registry> + Send + Sync> {
     let is_terminal = io::stderr().is_terminal();
     let kind = match config.log.format {
         LogFormat::Auto | LogFormat::Text if is_terminal => Kind::Coloured,
@@ -108,10 +125,11 @@ fn lines(config: &Config, lines: NonBlocking) -> Box<dyn Layer<Registry> + Send 
         LogFormat::Auto | LogFormat::Json => Kind::Json,
     };
     let layer = tracing_subscriber::fmt::layer().with_writer(Escaped { lines, kind });
-    match kind {
+    let lines = match kind {
         Kind::Json => layer.json().boxed(),
         Kind::Text | Kind::Coloured => layer.with_ansi(kind == Kind::Coloured).boxed(),
-    }
+    };
+    Lines { sampled, lines }.boxed()
 }
 
 /// Whoever gathers spans and sends them, if somebody is to have them.

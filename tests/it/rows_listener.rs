@@ -1543,6 +1543,44 @@ async fn y_05_whoever_gives_no_window_is_closed() {
     is_served(at);
 }
 
+#[test]
+fn of_refusals_by_the_thousand_some_are_written_and_the_others_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let port = free_port();
+    let mut command = wayleave(folder.path());
+    command
+        .arg("serve")
+        .env("WAYLEAVE_ISSUER", format!("http://127.0.0.1:{port}"))
+        .env("WAYLEAVE_SERVER__LISTEN", format!("127.0.0.1:{port}"))
+        .env("WAYLEAVE_LOG__FORMAT", "json")
+        .stderr(std::fs::File::create(&log).unwrap());
+    let mut server = Listening::start(command, port);
+    let at = server.address;
+    let one = format!("POST /token HTTP/1.1\r\nHost: {at}\r\n{FORM}Content-Length: 3\r\n\r\na=b");
+    let last = format!("GET /healthz HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n\r\n");
+    let answers = exchange(at, [one.repeat(1_000), last].concat().as_bytes());
+    assert_eq!(statuses(&answers).len(), 1_001);
+    server.terminate();
+    assert_eq!(server.ended(), Some(0));
+
+    let log = std::fs::read_to_string(log).unwrap();
+    let lines: Vec<serde_json::Value> = log
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .map(|line: serde_json::Value| line["fields"].clone())
+        .collect();
+    let kind = "request refused invalid_client";
+    let written = lines
+        .iter()
+        .filter(|it| it["message"] == "request refused" && it["code"] == "invalid_client");
+    let left_out = lines.iter().filter(|it| it["kind"] == kind);
+    let more: u64 = left_out.map(|it| it["more"].as_u64().unwrap()).sum();
+    let written = written.count() as u64;
+    assert_eq!(written + more, 1_000, "{log}");
+    assert!(more > 0 && written >= 100, "{log}");
+}
+
 #[cfg(unix)]
 #[test]
 fn the_lock_file_is_the_servers_alone() {
