@@ -384,11 +384,11 @@ pub(super) fn web_url(
     )))
 }
 
-fn string<'a>(doc: &'a Object, rule: Rule) -> Result<Option<&'a str>, MetadataError> {
+fn string(doc: &Object, rule: Rule) -> Result<Option<&str>, MetadataError> {
     doc.string(rule.member()).map_err(rule.wrong_type())
 }
 
-fn strings<'a>(doc: &'a Object, rule: Rule) -> Result<Option<Vec<&'a str>>, MetadataError> {
+fn strings(doc: &Object, rule: Rule) -> Result<Option<Vec<&str>>, MetadataError> {
     doc.strings(rule.member()).map_err(rule.wrong_type())
 }
 
