@@ -13,7 +13,12 @@ ARG COMMIT=
 RUN --mount=type=cache,id=wayleave-registry,target=/usr/local/cargo/registry \
     --mount=type=cache,id=wayleave-target,target=/src/target \
     WAYLEAVE_COMMIT="$COMMIT" cargo build --release --locked --bin wayleave \
-    && cp target/release/wayleave /usr/local/bin/wayleave
+    && cp target/release/wayleave /usr/local/bin/wayleave \
+    && install -d /out/man /out/bash /out/zsh /out/fish \
+    && wayleave man --out /out/man \
+    && wayleave completions bash > /out/bash/wayleave \
+    && wayleave completions zsh > /out/zsh/_wayleave \
+    && wayleave completions fish > /out/fish/wayleave.fish
 
 FROM debian:bookworm-slim
 RUN apt-get update \
@@ -24,6 +29,10 @@ RUN apt-get update \
     && install -d -o wayleave -g wayleave -m 750 /data
 COPY LICENSE-APACHE LICENSE-MIT /usr/share/doc/wayleave/
 COPY --from=build /usr/local/bin/wayleave /usr/local/bin/wayleave
+COPY --from=build /out/man /usr/local/share/man/man1
+COPY --from=build /out/bash /usr/share/bash-completion/completions
+COPY --from=build /out/zsh /usr/local/share/zsh/site-functions
+COPY --from=build /out/fish /usr/share/fish/vendor_completions.d
 # By number: Kubernetes' runAsNonRoot cannot read a name.
 USER 65532:65532
 WORKDIR /data

@@ -92,7 +92,7 @@ fn hot(criterion: &mut Criterion, runtime: &tokio::runtime::Runtime, app: &App, 
         })
         .collect();
     criterion.bench_function("a thousand rules about clients", |bench| {
-        bench.iter(|| standing(rules.iter(), Tier::Unknown, id.url().unwrap(), &[]));
+        bench.iter(|| standing(rules.iter(), Tier::Unknown, &id, &[]));
     });
     let address = "2606:4700:4700::1111".parse().unwrap();
     criterion.bench_function("is an address public", |bench| {

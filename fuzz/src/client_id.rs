@@ -4,7 +4,10 @@ use http::uri::PathAndQuery;
 use url::{Host, Url};
 use wayleave::{
     policy::client_rules::Pattern,
-    protocol::client_url::{self, ClientUrl},
+    protocol::{
+        client_id::ClientId,
+        client_url::{self, ClientUrl},
+    },
 };
 
 /// The input is a text: as it stands, and as the rest of an identifier that began well.
@@ -72,23 +75,31 @@ fn check_pattern(text: &str) {
     assert_eq!(pattern.to_string().parse().as_ref(), Ok(&pattern));
     match &pattern {
         Pattern::Key(thumbprint) => {
-            let id = identifier("https://client.example.com/c");
+            let id = identifier("https://client.example.com/c").into();
             assert!(pattern.matches(&id, std::slice::from_ref(thumbprint)));
             assert!(!pattern.matches(&id, &[]));
         }
-        Pattern::Url(id) => assert!(pattern.matches(id, &[])),
+        Pattern::Url(id) => assert!(pattern.matches(&id.clone().into(), &[])),
+        Pattern::Name(_) => {
+            let id = pattern.client().expect("it names one client");
+            assert!(pattern.matches(&id, &[]) && id.url().is_none(), "{text}");
+            let other = identifier("https://client.example.com/c").into();
+            assert!(!pattern.matches(&other, &[]), "{text}");
+        }
         Pattern::Path(prefix) => {
             let id = identifier(prefix);
-            assert!(pattern.matches(&id, &[]));
             assert!(!id.has_query(), "{text}");
+            assert!(pattern.matches(&id.into(), &[]));
         }
         Pattern::Host(host) => check_host(&pattern, host),
         Pattern::Domain(domain) => {
             check_host(&pattern, domain);
-            if let Ok(below) = format!("https://below.{domain}/c").parse() {
+            if let Ok(below) = format!("https://below.{domain}/c").parse::<ClientUrl>() {
+                let below = ClientId::from(below);
                 assert!(pattern.matches(&below, &[]), "{text} and {below}");
             }
-            if let Ok(other) = format!("https://other{domain}/c").parse() {
+            if let Ok(other) = format!("https://other{domain}/c").parse::<ClientUrl>() {
+                let other = ClientId::from(other);
                 assert!(!pattern.matches(&other, &[]), "{text} and {other}");
             }
         }
@@ -98,6 +109,7 @@ fn check_pattern(text: &str) {
 fn check_host(pattern: &Pattern, host: &str) {
     let id = identifier(&format!("https://{host}/"));
     assert_eq!(id.host(), host, "{pattern:?} is about no host");
+    let id = ClientId::from(id);
     assert!(pattern.matches(&id, &[]), "{pattern:?} and {id}");
 }
 

@@ -2,7 +2,7 @@
 
 use anyhow::bail;
 
-use super::{Usage, in_words, log};
+use super::{Usage, in_words, log, output};
 use crate::{
     config::Config,
     fetch::authorities,
@@ -15,9 +15,12 @@ use crate::{
 };
 
 /// Says whether the configuration can be used: everything that is wrong, a line for each.
-pub(super) fn run(config: &Config) -> anyhow::Result<()> {
+pub(super) fn run(config: &Config, as_json: bool) -> anyhow::Result<()> {
     let problems = problems(config);
     if let Some((last, before)) = problems.split_last() {
+        if as_json {
+            return Err(Usage(problems.join("; ")).into());
+        }
         for problem in before {
             eprintln!("wayleave: {}", in_words(problem));
         }
@@ -27,6 +30,9 @@ pub(super) fn run(config: &Config) -> anyhow::Result<()> {
     let wrong = wrong_examples(config);
     if !wrong.is_empty() {
         bail!("policy.examples: {}", wrong.join("; "));
+    }
+    if as_json {
+        return output::json(&serde_json::json!({ "usable": true }));
     }
     say!("The configuration can be used.");
     Ok(())
@@ -94,7 +100,7 @@ pub(super) fn wrong_examples(config: &Config) -> Vec<String> {
         let standing = standing(
             policy.clients.iter(),
             policy.unlisted,
-            &example.client_id,
+            &example.client_id.clone().into(),
             &[],
         );
         let by = standing.rule.as_ref().map(|rule| &rule.pattern);

@@ -1,16 +1,21 @@
 //! `wayleave client trust`, `block`, `forget`, `rules` and `check-policy`: what the administrator thinks of clients.
 
-use anyhow::bail;
 use clap::Args;
 use serde_json::json;
 
-use super::{Usage, check, client::plain, context::AdminContext};
+use super::{
+    check,
+    context::AdminContext,
+    exit::{Conflict, NotFound, Usage},
+    output::{self, Limit, plain},
+    whose::no_such_name,
+};
 use crate::{
     policy::client_document::Member,
     policy::client_rules::{Pattern, Rule, Tier, auth_method, grant_type},
     protocol::{
+        client_id::ClientId,
         client_metadata::{self, AuthMethod, GrantType},
-        client_url::ClientUrl,
     },
     words::counted,
 };
@@ -18,13 +23,13 @@ use crate::{
 /// What `wayleave client trust` is told.
 #[derive(Debug, Args)]
 pub(super) struct Trust {
-    /// https://host/path, https://host/path/*, host or *.domain
+    /// A registered client's name, https://host/path, https://host/path/*, host or *.domain
     pattern: String,
-    /// unknown, listed, approved or first_party
-    #[arg(long, default_value = "listed", value_parser = trusted_tier)]
-    tier: Tier,
+    /// unknown, listed, approved or first_party. Left out: listed; for a registered client as it is registered
+    #[arg(long, value_parser = trusted_tier)]
+    tier: Option<Tier>,
     /// Why, for administrators
-    #[arg(long)]
+    #[arg(long, value_name = "TEXT")]
     note: Option<String>,
     /// The only scopes it may be granted; repeat it for each
     #[arg(long = "scope")]
@@ -57,7 +62,8 @@ pub(super) struct Trust {
     /// for each, "" for none
     #[arg(long, value_parser = member)]
     same_origin: Vec<Listed>,
-    /// The same for its registrable domain and policy.same_site
+    /// A member of its document that must be on the registrable domain of its client_id, instead of those of policy.same_site;
+    /// repeat it for each, "" for none
     #[arg(long, value_parser = member)]
     same_site: Vec<Listed>,
     /// Leave the claims of its scopes out of its ID tokens
@@ -97,75 +103,107 @@ fn members(list: Vec<Listed>) -> Option<Vec<Member>> {
 }
 
 impl AdminContext<'_> {
-    pub(super) async fn check_policy(&self, client_id: &ClientUrl) -> anyhow::Result<()> {
-        let kept = self.store.client(client_id).await?;
-        let keys = kept
-            .and_then(|kept| client_metadata::parse(client_id, kept.document.as_bytes()).ok())
-            .map(|metadata| metadata.thumbprints());
-        let standing = self
-            .clients
-            .standings()
-            .of(&client_id.clone().into(), &keys.unwrap_or_default());
+    pub(super) async fn check_policy(&self, client_id: &ClientId) -> anyhow::Result<()> {
+        let keys = self.keys_of(client_id).await?;
+        let standing = self.clients.standings().of(client_id, &keys);
         if self.as_json {
-            let shown = json!({ "client_id": client_id.as_str(), "tier": standing.tier.as_str(),
-                                "why": standing.why(), "rule": standing.rule });
-            say!("{}", serde_json::to_string_pretty(&shown)?);
-        } else {
-            say!("{}: {}", standing.tier.as_str(), standing.why());
-            if let Some(rule) = &standing.rule {
-                if let Some(note) = &rule.note {
-                    say!("  note: {}", plain(note));
-                }
-                for ceiling in ceilings(rule) {
-                    say!("  {ceiling}");
-                }
+            return output::json(&json!({
+                "client_id": client_id.as_str(), "tier": standing.tier.as_str(), "why": standing.why(),
+                "rule": standing.rule, "registered": standing.registered,
+            }));
+        }
+        say!("{}: {}", standing.tier.as_str(), standing.why());
+        if let Some(rule) = &standing.rule {
+            if let Some(note) = &rule.note {
+                say!("  note: {}", plain(note));
             }
+            for ceiling in ceilings(rule) {
+                say!("  {ceiling}");
+            }
+        }
+        if client_id.url().is_none() {
+            say!(
+                "  rules about URLs, hosts and domains, and policy.unlisted, do not apply to a registered client"
+            );
         }
         Ok(())
     }
 
+    /// The thumbprints of the keys that a client publishes, as far as they are known here.
+    async fn keys_of(&self, client_id: &ClientId) -> anyhow::Result<Vec<String>> {
+        if let Some(registered) = self.clients.standings().registered(client_id) {
+            return Ok(registered.client.metadata.thumbprints());
+        }
+        let Some(url) = client_id.url() else {
+            return Ok(Vec::new());
+        };
+        let document = match self.clients.is_in_development(url) {
+            true => self.clients.development_document(url).await.ok(),
+            false => self.store.client(url).await?.map(|kept| kept.document),
+        };
+        let metadata = document.and_then(|text| client_metadata::parse(url, text.as_bytes()).ok());
+        Ok(metadata.map_or_else(Vec::new, |metadata| metadata.thumbprints()))
+    }
+
+    /// Which clients a rule is to be about: a pattern, or the name of a registered client. A name that no client has is none.
+    fn concerned(&self, text: &str) -> anyhow::Result<Pattern> {
+        let id = text.parse::<ClientId>().ok();
+        let name = id.filter(|id| id.url().is_none());
+        let standings = self.clients.standings();
+        let registered = name.clone().filter(|id| standings.registered(id).is_some());
+        let is_local =
+            |host: &str| host == "localhost" && self.config.danger.allow_loopback_clients;
+        match (registered, text.parse::<Pattern>(), name) {
+            (Some(id), Ok(Pattern::Host(host)), _) if host.contains('.') => Err(Usage(format!(
+                "{id} is the name of a registered client, and of a host; write name:{id} for the client, https://{host}/* for \
+                 what is on the host"
+            ))
+            .into()),
+            (_, Ok(pattern @ Pattern::Key(_)), _) => Ok(pattern),
+            (_, Ok(Pattern::Name(name)), _) => {
+                let id = ClientId::Name(name.clone());
+                match standings.registered(&id) {
+                    Some(_) => Ok(Pattern::Name(name)),
+                    None => Err(no_such_name(&id).into()),
+                }
+            }
+            (Some(id), ..) => Ok(Pattern::only(&id)),
+            (None, Ok(Pattern::Host(host)), Some(name)) if !host.contains('.') && !is_local(&host) => {
+                Err(NotFound(format!(
+                    "{}. A rule about a host of that name is written https://{host}/*",
+                    no_such_name(&name)
+                ))
+                .into())
+            }
+            (None, Ok(pattern), _) => Ok(pattern),
+            (None, Err(_), Some(name)) => Err(no_such_name(&name).into()),
+            (None, Err(expected), None) => Err(Usage(format!("expected {expected}")).into()),
+        }
+    }
+
     pub(super) async fn trust(&self, trust: Trust) -> anyhow::Result<()> {
-        let pattern = pattern(&trust.pattern)?;
-        let tier = trust.tier;
+        let pattern = self.concerned(&trust.pattern)?;
+        let registered = pattern.client();
+        let registered = registered.and_then(|id| self.clients.standings().registered(&id));
+        let as_written = registered.map_or(Tier::Listed, |registered| registered.tier());
+        let tier = trust.tier.unwrap_or(as_written);
         if let Pattern::Path(prefix) = &pattern
             && self.clients.serves_development(prefix)
         {
-            return Err(Usage(
+            return Err(Conflict(
                 "the rule for clients in development is fixed: [development] in the configuration is what can be changed"
                     .to_owned(),
             )
             .into());
         }
-        if self
-            .config
-            .policy
-            .clients
-            .iter()
-            .any(|known| known.pattern == pattern)
-        {
-            return Err(Usage(format!(
+        let mut configured = self.config.policy.clients.iter();
+        if configured.any(|known| known.pattern == pattern) {
+            return Err(Conflict(format!(
                 "the configuration has a rule for {pattern}, and it would win; change it there"
             ))
             .into());
         }
-        let rule = Rule {
-            note: trust.note,
-            scopes: listed(trust.scopes),
-            resources: listed(trust.resources),
-            grants: listed(trust.grants),
-            auth_methods: listed(trust.auth_methods),
-            access: trust.access,
-            refresh_idle: trust.refresh_idle,
-            legacy_assertions: trust.legacy_assertions.then_some(true),
-            refresh_absolute: trust.refresh_absolute,
-            private_use_schemes: trust.any_private_use_scheme.then_some(true),
-            same_origin: members(trust.same_origin),
-            same_site: members(trust.same_site),
-            id_token_claims: trust.no_id_token_claims.then_some(false),
-            consent_text: trust.consent_text,
-            logo: trust.no_logo.then_some(false),
-            ..Rule::new(pattern, tier)
-        };
+        let rule = trust.rule(pattern, tier);
         rule.check()
             .map_err(|expected| Usage(format!("expected {expected}")))?;
         if let Some(told) = check::of_rule(self.config, &rule) {
@@ -173,12 +211,11 @@ impl AdminContext<'_> {
         }
         let name = rule.pattern.to_string();
         self.store.put_client_rule(rule, self.now).await?;
-        self.report(&name, &format!("{} from now on", tier.as_str()));
-        Ok(())
+        self.report(&name, &format!("{} from now on", tier.as_str()))
     }
 
     pub(super) async fn block(&self, text: &str, note: Option<String>) -> anyhow::Result<()> {
-        let pattern = pattern(text)?;
+        let pattern = self.concerned(text)?;
         let rule = Rule {
             note,
             ..Rule::new(pattern.clone(), Tier::Blocked)
@@ -186,62 +223,90 @@ impl AdminContext<'_> {
         let name = pattern.to_string();
         let ended = self.store.put_client_rule(rule, self.now).await?;
         if self.as_json {
-            say!(
-                "{}",
-                json!({ "match": name, "tier": "blocked", "clients": ended.clients, "grants": ended.grants, "logins": ended.logins })
-            );
-        } else {
-            say!(
-                "{name}: blocked from now on; {} and {} of {} ended",
-                counted(ended.grants, "grant"),
-                counted(ended.logins, "running login"),
-                counted(ended.clients, "client"),
-            );
+            return output::json(&json!({
+                "match": name, "tier": "blocked", "clients": ended.clients, "grants": ended.grants,
+                "logins": ended.logins,
+            }));
         }
+        say!(
+            "{name}: blocked from now on; {} and {} of {} ended",
+            counted(ended.grants, "grant"),
+            counted(ended.logins, "running login"),
+            counted(ended.clients, "client"),
+        );
         Ok(())
     }
 
+    /// Takes the rule of this pattern away, or the one about the registered client of this name.
     pub(super) async fn forget(&self, text: &str) -> anyhow::Result<()> {
-        let name = pattern(text)?.to_string();
-        if !self.store.remove_client_rule(name.clone()).await? {
-            bail!("the database has no rule for {name}");
+        let pattern = text.parse::<Pattern>();
+        let id = text
+            .parse::<ClientId>()
+            .ok()
+            .filter(|id| id.url().is_none());
+        let of_name = id.as_ref().map(Pattern::only);
+        if let (Err(expected), None) = (&pattern, &of_name) {
+            return Err(Usage(format!("expected {expected}")).into());
         }
-        self.report(&name, "rule removed");
-        Ok(())
+        for pattern in [pattern.ok(), of_name].into_iter().flatten() {
+            let name = pattern.to_string();
+            if self.store.remove_client_rule(name.clone()).await? {
+                return self.report(&name, "rule removed");
+            }
+        }
+        let is_registered = id.is_some_and(|id| self.clients.standings().registered(&id).is_some());
+        let advice = match is_registered {
+            true => "; it is a registered client, which `wayleave client remove` takes away",
+            false => "; `wayleave client rules` shows those that it has",
+        };
+        Err(NotFound(format!("the database has no rule for {text}{advice}")).into())
     }
 
-    pub(super) async fn rules(&self) -> anyhow::Result<()> {
+    pub(super) async fn rules(&self, limit: Limit) -> anyhow::Result<()> {
         let (_, stored) = self.store.client_rules().await?;
-        let configured = self
-            .config
-            .policy
-            .clients
-            .iter()
-            .map(|rule| (rule, "configuration"));
+        let configured = &self.config.policy.clients;
+        let configured = configured.iter().map(|rule| (rule, "configuration"));
         let all: Vec<_> = configured
             .chain(stored.iter().map(|rule| (rule, "database")))
             .collect();
-        if self.as_json {
-            let all: Vec<_> = all
-                .iter()
-                .map(|(rule, from)| json!({ "rule": rule, "from": from }))
-                .collect();
-            say!("{}", serde_json::to_string_pretty(&all)?);
-            return Ok(());
-        }
-        for (rule, from) in all {
-            let note = rule
-                .note
-                .as_deref()
-                .map(|note| format!("  {}", plain(note)))
-                .unwrap_or_default();
-            say!("{}  {}  {from}{note}", rule.pattern, rule.tier.as_str());
+        let entry = |(rule, from): &(&Rule, &str)| json!({ "rule": rule, "from": from });
+        output::list(self.as_json, limit, "rules", &all, entry, |(rule, from)| {
+            let note = rule.note.as_deref().map(|note| format!("  {note}"));
+            let (tier, note) = (rule.tier.as_str(), note.unwrap_or_default());
+            let mut text = format!("{}  {tier}  {from}{note}", rule.pattern);
             for ceiling in ceilings(rule) {
-                say!("    {ceiling}");
+                text.push_str(&format!("\n    {ceiling}"));
             }
+            text
+        })?;
+        if !self.as_json {
+            say!("everything else  {}", self.config.policy.unlisted.as_str());
         }
-        say!("everything else  {}", self.config.policy.unlisted.as_str());
         Ok(())
+    }
+}
+
+impl Trust {
+    /// What it says, as a rule.
+    fn rule(self, pattern: Pattern, tier: Tier) -> Rule {
+        Rule {
+            note: self.note,
+            scopes: listed(self.scopes),
+            resources: listed(self.resources),
+            grants: listed(self.grants),
+            auth_methods: listed(self.auth_methods),
+            access: self.access,
+            refresh_idle: self.refresh_idle,
+            legacy_assertions: self.legacy_assertions.then_some(true),
+            refresh_absolute: self.refresh_absolute,
+            private_use_schemes: self.any_private_use_scheme.then_some(true),
+            same_origin: members(self.same_origin),
+            same_site: members(self.same_site),
+            id_token_claims: self.no_id_token_claims.then_some(false),
+            consent_text: self.consent_text,
+            logo: self.no_logo.then_some(false),
+            ..Rule::new(pattern, tier)
+        }
     }
 }
 
@@ -250,7 +315,7 @@ fn listed<T>(list: Vec<T>) -> Option<Vec<T>> {
 }
 
 /// What a rule allows at most, a line for each.
-fn ceilings<'a>(rule: &'a Rule) -> Vec<String> {
+pub(super) fn ceilings<'a>(rule: &'a Rule) -> Vec<String> {
     let names = |label, list: Option<Vec<&'a str>>| {
         list.map(|list| match list.is_empty() {
             true => format!("{label}: none"),
@@ -307,9 +372,4 @@ fn ceilings<'a>(rule: &'a Rule) -> Vec<String> {
             .map(|_| "its logo is not shown".to_owned()),
     ];
     lines.into_iter().flatten().collect()
-}
-
-fn pattern(text: &str) -> Result<Pattern, Usage> {
-    text.parse()
-        .map_err(|expected| Usage(format!("expected {expected}")))
 }

@@ -15,7 +15,10 @@ use anyhow::bail;
 use clap::Args;
 use serde::Serialize;
 
-use super::{client::plain, in_words};
+use super::{
+    in_words,
+    output::{self, Ink, Paint, plain},
+};
 use crate::{
     config::{Config, Environment},
     time::Clock,
@@ -100,9 +103,14 @@ impl Finding {
         Self::new(check, Status::Failed, found.as_ref(), advice)
     }
 
-    fn in_text(&self) -> String {
-        let (status, check) = (self.status.as_str(), self.check);
-        let mut text = format!("{status:<8} {check:<24} {}", self.found);
+    fn in_text(&self, paint: Paint) -> String {
+        let ink = match self.status {
+            Status::Ok => Ink::Good,
+            Status::Warning => Ink::Doubtful,
+            Status::Failed => Ink::Bad,
+        };
+        let status = paint.with(ink, &format!("{:<8}", self.status.as_str()));
+        let mut text = format!("{status} {:<24} {}", self.check, self.found);
         if let Some(advice) = &self.advice {
             text.push_str(&format!("\n{:34}→ {advice}", ""));
         }
@@ -132,17 +140,30 @@ pub(super) async fn run(
     findings.extend(server::check(config, &clock).await);
 
     if as_json {
-        say!("{}", serde_json::to_string_pretty(&findings)?);
+        output::json(&findings)?;
     } else {
+        let paint = Paint::of_stdout();
         for finding in &findings {
-            say!("{}", finding.in_text());
+            say!("{}", finding.in_text(paint));
         }
+        say!("{}", summary(&findings));
     }
     let failed = findings.iter().filter(|it| it.status == Status::Failed);
     match i64::try_from(failed.count()).unwrap_or(i64::MAX) {
         0 => Ok(()),
         failed => bail!("{} failed", counted(failed, "check")),
     }
+}
+
+/// How many checks ended how.
+fn summary(findings: &[Finding]) -> String {
+    let of = |status| findings.iter().filter(|it| it.status == status).count();
+    let checks = i64::try_from(findings.len()).unwrap_or(i64::MAX);
+    let [ok, warning, failed] = [Status::Ok, Status::Warning, Status::Failed].map(of);
+    format!(
+        "{}: {ok} ok, {warning} warning, {failed} failed",
+        counted(checks, "check")
+    )
 }
 
 #[cfg(test)]
@@ -156,7 +177,7 @@ mod tests {
         let expected = "a\\u{1b}]0;x\\u{7} failed  b\\u{202e}\\u{9b}c";
         assert_eq!(finding.found, expected);
         assert_eq!(finding.advice.as_deref(), Some(expected));
-        assert_eq!(finding.in_text().lines().count(), 2);
+        assert_eq!(finding.in_text(Paint::of_stdout()).lines().count(), 2);
     }
 
     #[test]

@@ -1,16 +1,18 @@
-//! `wayleave grant`: what people have allowed clients, also while the server runs.
+//! `wayleave grant`: what clients hold by what people allowed, also while the server runs.
 
-use anyhow::bail;
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::{Usage, client::plain, open};
+use super::{
+    exit::{NotFound, Usage},
+    open,
+    output::{self, Limit, at},
+    whose::Whose,
+};
 use crate::{
-    accounts::Username,
     config::Config,
-    protocol::client_id::ClientId,
-    store::{ListedGrant, Which},
-    time::{Clock, in_rfc_3339},
+    store::{ListedGrant, Store},
+    time::{Clock, UnixTime, in_rfc_3339},
     words::counted,
 };
 
@@ -20,89 +22,92 @@ pub(super) enum Command {
     List {
         #[command(flatten)]
         whose: Whose,
-        /// At most so many.
-        #[arg(long, default_value_t = 100)]
-        most: u32,
+        #[command(flatten)]
+        limit: Limit,
     },
-    /// End grants: their refresh tokens are refused from then on, and their access tokens wherever this server is asked.
+    /// End grants: their refresh tokens are refused from then on, and their access tokens wherever this server is asked. The
+    /// person is asked again when the app comes back.
     Revoke {
         /// The grant, as `wayleave grant list` shows it
         #[arg(allow_hyphen_values = true)]
         id: Option<String>,
         #[command(flatten)]
         whose: Whose,
-        /// Every grant of everybody.
+        /// Every grant of every person.
         #[arg(long, conflicts_with_all = ["id", "user", "client"])]
         all: bool,
+        /// Keep what the people allowed these clients: nobody is asked again.
+        #[arg(long)]
+        keep_consents: bool,
     },
 }
 
-#[derive(Debug, Args)]
-pub(super) struct Whose {
-    /// Of this person.
-    #[arg(long, value_name = "NAME")]
-    user: Option<String>,
-    /// To this client.
-    #[arg(long, value_name = "CLIENT_ID")]
-    client: Option<String>,
-}
-
-impl Whose {
-    fn read(self, id: Option<String>) -> Result<Which, Usage> {
-        let name = |text: String| {
-            text.parse::<Username>()
-                .map(|name| name.as_str().to_owned())
-        };
-        let client = |text: String| text.parse::<ClientId>();
-        let username = self.user.map(name).transpose();
-        let client_id = self.client.map(client).transpose();
-        Ok(Which {
-            id,
-            username: username.map_err(|told| Usage(told.to_owned()))?,
-            client_id: client_id.map_err(|error| Usage(format!("--client: {error}")))?,
-        })
-    }
-}
-
 pub(super) async fn run(command: Command, config: &Config, as_json: bool) -> anyhow::Result<()> {
+    if let Command::Revoke {
+        id: None,
+        whose,
+        all: false,
+        ..
+    } = &command
+        && whose.is_empty()
+    {
+        let told = "say which: a grant, --user NAME, --client CLIENT_ID, both of them, or --all";
+        return Err(Usage(told.to_owned()).into());
+    }
+    let store = open(config).await?;
+    let done = execute(command, config, &store, as_json).await;
+    store.close().await;
+    done
+}
+
+async fn execute(
+    command: Command,
+    config: &Config,
+    store: &Store,
+    as_json: bool,
+) -> anyhow::Result<()> {
     let now = Clock::system().now();
     match command {
-        Command::List { whose, most } => {
-            let which = whose.read(None)?;
-            let store = open(config).await?;
-            let grants = store.grants(&which, most, now).await?;
-            store.close().await;
-            if as_json {
-                let all: Vec<_> = grants.iter().map(entry).collect();
-                say!("{}", serde_json::to_string_pretty(&all)?);
-            } else {
-                for grant in &grants {
-                    say!("{}", plain(&line(grant)));
-                }
-            }
+        Command::List { whose, limit } => {
+            let which = whose.read(None, config, store).await?;
+            let grants = store.grants(&which, limit.and_one(), now).await?;
+            output::list(as_json, limit, "active grants", &grants, entry, line)
         }
-        Command::Revoke { id, whose, all } => {
-            let which = whose.read(id)?;
-            let says_which =
-                which.id.is_some() || which.username.is_some() || which.client_id.is_some();
-            if !says_which && !all {
-                let told =
-                    "say which: a grant, --user NAME, --client CLIENT_ID, both of them, or --all";
-                return Err(Usage(told.to_owned()).into());
-            }
-            let store = open(config).await?;
-            let because = "revoked by an administrator";
-            let ended = store.revoke_grants(which, because, now).await?;
-            store.close().await;
-            if ended == 0 {
-                bail!("there is no such grant that has not ended");
-            }
-            match as_json {
-                true => say!("{}", json!({ "ended": ended })),
-                false => say!("{} ended", counted(ended, "grant")),
-            }
+        Command::Revoke {
+            id,
+            whose,
+            all: _,
+            keep_consents,
+        } => {
+            let which = whose.read(id, config, store).await?;
+            revoke(which, keep_consents, store, as_json, now).await
         }
     }
+}
+
+async fn revoke(
+    which: crate::store::Which,
+    keep_consents: bool,
+    store: &Store,
+    as_json: bool,
+    now: UnixTime,
+) -> anyhow::Result<()> {
+    let because = "revoked by an administrator";
+    let ended = store.revoke_grants(which, because, keep_consents, now);
+    let ended = ended.await?;
+    if ended.grants == 0 {
+        let told = "there is no such active grant; `wayleave grant list` shows those that there are. What was allowed without \
+                    one ends with `wayleave consent revoke`";
+        return Err(NotFound(told.to_owned()).into());
+    }
+    if as_json {
+        return output::json(&json!({ "ended": ended.grants, "consents": ended.consents }));
+    }
+    say!(
+        "{} and {} ended",
+        counted(ended.grants, "grant"),
+        counted(ended.consents, "consent")
+    );
     Ok(())
 }
 
@@ -129,8 +134,13 @@ fn line(grant: &ListedGrant) -> String {
 fn entry(grant: &ListedGrant) -> Value {
     json!({
         "id": grant.id, "username": grant.username, "client_id": grant.client_id.as_str(),
-        "scope": grant.scope.to_string(), "resources": grant.resources.to_string(),
-        "created_at": grant.created_at.0, "used_at": grant.rotated_at.0,
-        "ends_at": grant.idle_until.min(grant.ends_at).0,
+        "scope": words(&grant.scope.to_string()), "resources": words(&grant.resources.to_string()),
+        "created_at": at(grant.created_at), "used_at": at(grant.rotated_at),
+        "ends_at": at(grant.idle_until.min(grant.ends_at)),
     })
+}
+
+/// What is written with spaces between, as a list.
+pub(super) fn words(text: &str) -> Vec<&str> {
+    text.split_ascii_whitespace().collect()
 }

@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::Args;
 use serde_json::json;
 
-use super::Usage;
+use super::{Usage, output};
 use crate::secret::{ClientSecret, Secret, SecretHash};
 
 /// The fewest characters of a secret: those of 128 random bits in base64. What can be guessed needs more than one hash.
@@ -33,11 +33,9 @@ pub(super) fn run(options: &HashSecret, as_json: bool) -> anyhow::Result<()> {
     };
     let secret = made.as_ref().map(Secret::expose);
     if as_json {
-        say!(
-            "{}",
-            json!({ "client_secret_sha256": hash.as_str(), "client_secret": secret })
+        return output::json(
+            &json!({ "client_secret_sha256": hash.as_str(), "client_secret": secret }),
         );
-        return Ok(());
     }
     say!("client_secret_sha256 = \"{}\"", hash.as_str());
     if let Some(secret) = secret {

@@ -15,6 +15,7 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
 
+use super::output;
 use crate::config::Config;
 
 /// For connecting, and for each read and write.
@@ -25,13 +26,16 @@ const GLANCE: Duration = Duration::from_millis(500);
 const LONGEST: u64 = 16 * 1_024;
 
 /// Says whether the server is ready.
-pub(super) fn run(config: &Config) -> anyhow::Result<()> {
+pub(super) fn run(config: &Config, as_json: bool) -> anyhow::Result<()> {
     let status = ask(config)?;
     let address = reachable(config.server.listen);
     ensure!(
         status.starts_with("HTTP/1.1 200 "),
         "not ready: {address} answered {status}"
     );
+    if as_json {
+        return output::json(&serde_json::json!({ "ready": true, "address": address }));
+    }
     say!("ready");
     Ok(())
 }

@@ -3,10 +3,14 @@
 use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
-use super::{key_reset, open};
+use super::{
+    exit::NotFound,
+    key_reset, open,
+    output::{self, Limit, at},
+};
 use crate::{
     config::Config,
-    keys::{Described, Keys},
+    keys::{Described, KeyError, Keys},
     policy::key_rotation::{CACHED, Duty},
     protocol::id_token::SigningAlg,
     time::{Clock, in_rfc_3339, in_words},
@@ -15,7 +19,10 @@ use crate::{
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// List the keys, and what each is for.
-    List,
+    List {
+        #[command(flatten)]
+        limit: Limit,
+    },
     /// Rotate: publish the next key before its time. It signs a day later, when resource servers have fetched it.
     Rotate {
         /// The algorithm whose key it is
@@ -68,28 +75,27 @@ pub(super) async fn run(command: Command, config: &Config, as_json: bool) -> any
     match command {
         // It is done above, where the keys need not be read.
         Command::Reset { .. } => {}
-        Command::List => {
+        Command::List { limit } => {
             let all = keys.described(now);
-            if as_json {
-                let all: Vec<_> = all.iter().map(entry).collect();
-                say!("{}", serde_json::to_string_pretty(&all)?);
-            } else {
-                for key in &all {
-                    say!("{}", line(key));
-                }
-            }
+            output::list(as_json, limit, "signing keys", &all, entry, line)?;
         }
         Command::Rotate { alg, now: at_once } => {
             let key = keys.rotate(alg.into(), at_once, now).await?;
             match as_json {
-                true => say!("{}", entry(&key)),
+                true => output::json(&entry(&key))?,
                 false => say!("{}", line(&key)),
             }
         }
         Command::Revoke { kid } => {
-            keys.revoke(&kid, now).await?;
+            keys.revoke(&kid, now).await.map_err(|error| match error {
+                KeyError::Unknown(_) => NotFound(format!(
+                    "{error}; `wayleave key list` shows those that there are"
+                ))
+                .into(),
+                error => anyhow::Error::from(error),
+            })?;
             if as_json {
-                say!("{}", json!({ "kid": kid, "done": "revoked" }));
+                output::json(&json!({ "kid": kid, "done": "revoked" }))?;
             } else {
                 say!(
                     "{kid}: revoked. Resource servers that cache our keys may accept it for another {}.",
@@ -118,14 +124,14 @@ fn entry(key: &Described) -> Value {
     let (state, until) = match key.duty {
         Duty::Waits(_) => ("waits", None),
         Duty::Signs => ("signs", None),
-        Duty::Verifies(until) => ("verifies", Some(until.0)),
+        Duty::Verifies(until) => ("verifies", Some(at(until))),
     };
     let mut entry = json!({
         "kid": key.kid, "alg": key.alg.as_str(), "state": state,
-        "created_at": key.created_at.0, "signs_from": key.signs_from.0,
+        "created_at": at(key.created_at), "signs_from": at(key.signs_from),
     });
     if let Some(until) = until {
-        entry["until"] = until.into();
+        entry["until"] = until;
     }
     entry
 }

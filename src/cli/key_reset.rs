@@ -3,7 +3,7 @@
 use anyhow::Context;
 use serde_json::json;
 
-use super::{Usage, open, serve};
+use super::{Usage, open, output, serve};
 use crate::{
     config::{Config, DatabaseUrl},
     keys::{self, Keys},
@@ -40,10 +40,9 @@ pub(super) async fn run(yes: bool, config: &Config, as_json: bool) -> anyhow::Re
     let made = Keys::load(config, &store, now).await?.count();
     store.close().await;
     match as_json {
-        true => say!(
-            "{}",
-            json!({ "done": "reset", "signing_keys": ends.signing_keys, "grants": ends.grants, "made": made })
-        ),
+        true => output::json(&json!({
+            "done": "reset", "signing_keys": ends.signing_keys, "grants": ends.grants, "made": made,
+        }))?,
         false => say!(
             "{signing_keys} deleted, {grants} ended, {} made. Start the servers now.",
             counted(i64::try_from(made).unwrap_or(i64::MAX), "key")

@@ -7,9 +7,13 @@ macro_rules! say {
 
 mod check;
 mod client;
+mod client_list;
 mod client_rules;
+mod client_show;
+mod consent;
 mod context;
 mod doctor;
+mod exit;
 mod explain;
 mod grant;
 mod hash_secret;
@@ -19,11 +23,15 @@ mod key_reset;
 mod log;
 mod noted;
 mod numbers;
+mod output;
+mod reference;
 mod refusal;
 mod registration;
 mod resource;
 mod serve;
+mod session;
 mod user;
+mod whose;
 
 use std::{
     fmt,
@@ -33,21 +41,25 @@ use std::{
 };
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use serde_json::json;
 
-use self::context::{open, open_or_make};
-use crate::config::{self, ConfigError, Environment};
+use self::{
+    context::{open, open_or_make},
+    exit::Usage,
+};
+use crate::config::{self, Environment};
 
 /// With the commit, where the build knew it.
 const VERSION: &str = env!("VERSION_AND_COMMIT");
 
 /// An OAuth 2.1 authorization server whose clients need no registration.
 #[derive(Debug, Parser)]
-#[command(version = VERSION, about)]
+#[command(version = VERSION, about, after_help = exit::codes())]
 struct Cli {
     /// The configuration file; wayleave.toml if there is one, else the defaults.
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Print data as JSON.
+    /// Print data as JSON on standard output, and an error as one line of JSON on standard error.
     #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]
@@ -70,9 +82,15 @@ enum Command {
     /// Clients: what is known of them, and whom to trust.
     #[command(subcommand)]
     Client(client::Command),
-    /// What people have allowed clients.
+    /// What clients hold by what people allowed: refresh tokens, and the access tokens of them.
     #[command(subcommand)]
     Grant(grant::Command),
+    /// What people allowed clients, so that they are not asked again.
+    #[command(subcommand)]
+    Consent(consent::Command),
+    /// Browsers in which people are signed in.
+    #[command(subcommand)]
+    Session(session::Command),
     /// Why requests were refused.
     #[command(subcommand)]
     Refusal(refusal::Command),
@@ -85,11 +103,23 @@ enum Command {
     /// Say what every rule makes of a client_id, as this machine sees it.
     Explain {
         /// The client_id, as the client sends it
-        url: String,
+        client_id: String,
     },
     /// The configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Print a script that completes commands in a shell.
+    Completions {
+        /// The shell
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages, one for each command.
+    Man {
+        /// The folder for them; it has to be there.
+        #[arg(long, value_name = "FOLDER")]
+        out: PathBuf,
+    },
 }
 
 #[derive(Clone, Copy, Debug, Subcommand)]
@@ -100,47 +130,40 @@ enum ConfigCommand {
     Check,
 }
 
-/// A mistake of whoever typed the command or wrote the configuration: exit code 2.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct Usage(String);
-
-impl From<ConfigError> for Usage {
-    fn from(error: ConfigError) -> Self {
-        Self(error.to_string())
-    }
-}
-
-/// Runs the command of this process. Exit codes: 0 done, 1 refused or failed, 2 usage or configuration.
+/// Runs the command of this process; `cli/exit.rs` has the exit codes.
 pub fn run() -> ExitCode {
     let command = numbers::in_words(Cli::command());
     let matches = command.try_get_matches();
     let cli = match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
-        Err(error) => {
-            _ = error.print();
-            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
-        }
+        Err(error) => return exit::not_read(&error),
     };
+    let as_json = cli.json;
     match execute(cli) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("wayleave: {}", in_words(&format!("{error:#}")));
-            ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
-        }
+        Ok(()) => exit::Exit::Done.into(),
+        Err(error) => exit::failed(&error, as_json),
     }
 }
 
 fn execute(cli: Cli) -> anyhow::Result<()> {
+    // What needs no configuration.
+    match &cli.command {
+        Command::Completions { shell } => return reference::completions(*shell),
+        Command::Man { out } => return reference::man(out, cli.json),
+        _ => {}
+    }
     let config =
         config::load(cli.config.as_deref(), &Environment::of_process()).map_err(Usage::from)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
     let noted = match cli.command {
-        Command::User(_) | Command::Client(_) | Command::Grant(_) | Command::Key(_) => {
-            Some(config.clone())
-        }
+        Command::User(_)
+        | Command::Client(_)
+        | Command::Grant(_)
+        | Command::Consent(_)
+        | Command::Session(_)
+        | Command::Key(_) => Some(config.clone()),
         _ => None,
     };
     let done = match cli.command {
@@ -149,7 +172,7 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
             let log = log::begin(&config, runtime.handle())?;
             runtime.block_on(serve::serve(config, log.lost.clone()))
         }
-        Command::Healthcheck => healthcheck::run(&config),
+        Command::Healthcheck => healthcheck::run(&config, cli.json),
         Command::Doctor(options) => runtime.block_on(doctor::run(
             &options,
             &config,
@@ -160,28 +183,33 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
             let store = open_or_make(&config).await?;
             context::warn_of_another(&config, &store).await;
             store.close().await;
-            say!("The schema of {} is up to date.", config.database.url);
+            let url = config.database.url.to_string();
+            if cli.json {
+                return output::json(&json!({ "database": url, "done": "migrated" }));
+            }
+            say!("The schema of {url} is up to date.");
             Ok(())
         }),
         Command::User(command) => runtime.block_on(user::run(command, &config, cli.json)),
         Command::Client(command) => runtime.block_on(client::run(command, &config, cli.json)),
         Command::Grant(command) => runtime.block_on(grant::run(command, &config, cli.json)),
+        Command::Consent(command) => runtime.block_on(consent::run(command, &config, cli.json)),
+        Command::Session(command) => runtime.block_on(session::run(command, &config, cli.json)),
         Command::Refusal(command) => runtime.block_on(refusal::run(command, &config, cli.json)),
         Command::Key(command) => runtime.block_on(key::run(command, &config, cli.json)),
         Command::Resource(command) => resource::run(&command, &config, cli.json),
-        Command::Explain { url } => runtime.block_on(explain::run(&url, &config, cli.json)),
+        Command::Explain { client_id } => {
+            runtime.block_on(explain::run(&client_id, &config, cli.json))
+        }
         Command::Config(ConfigCommand::Show) => {
-            say!(
-                "{}",
-                if cli.json {
-                    serde_json::to_string_pretty(&config)?
-                } else {
-                    toml::to_string_pretty(&config)?
-                }
-            );
+            if cli.json {
+                return output::json(&config);
+            }
+            say!("{}", toml::to_string_pretty(&config)?);
             Ok(())
         }
-        Command::Config(ConfigCommand::Check) => check::run(&config),
+        Command::Config(ConfigCommand::Check) => check::run(&config, cli.json),
+        Command::Completions { .. } | Command::Man { .. } => Ok(()),
     };
     if let (Ok(()), Some(config)) = (&done, noted) {
         runtime.block_on(noted::note(&config));

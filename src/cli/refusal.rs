@@ -1,10 +1,13 @@
 //! `wayleave refusal`: why something was refused, also while the server runs.
 
-use anyhow::bail;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::{client::plain, open};
+use super::{
+    exit::NotFound,
+    open,
+    output::{self, Limit, plain},
+};
 use crate::{
     config::Config,
     refusals::typed_reference,
@@ -16,9 +19,8 @@ use crate::{
 pub(super) enum Command {
     /// List what was refused last, the newest first.
     List {
-        /// Show at most this many.
-        #[arg(long, value_name = "NUMBER", default_value_t = 50)]
-        limit: u32,
+        #[command(flatten)]
+        limit: Limit,
     },
     /// Say why the request with this reference was refused.
     Show {
@@ -32,30 +34,27 @@ pub(super) async fn run(command: Command, config: &Config, as_json: bool) -> any
     let store = open(config).await?;
     match command {
         Command::List { limit } => {
-            let refusals = store.refusals(limit.into(), now).await?;
+            let refusals = store.refusals(limit.and_one(), now).await?;
             store.close().await;
-            if as_json {
-                let all: Vec<_> = refusals.iter().map(entry).collect();
-                say!("{}", serde_json::to_string_pretty(&all)?);
-            } else if refusals.is_empty() {
-                say!("Nothing was refused in the last 30 days.");
-            } else {
-                for refusal in &refusals {
-                    say!("{}", plain(&line(refusal)));
-                }
-            }
+            output::list(
+                as_json,
+                limit,
+                "refusals of the last 30 days",
+                &refusals,
+                entry,
+                line,
+            )?;
         }
         Command::Show { reference } => {
             let refusal = store.refusal(&typed_reference(&reference), now).await?;
             store.close().await;
             let Some(refusal) = refusal else {
-                bail!(
-                    "no refusal is kept under this reference: the last 1000 are, for 30 days. The log has it: look there for \
-                     the field reference"
-                );
+                let told = "no refusal is kept under this reference: the last 1000 are, for 30 days. The log has it: look there \
+                            for the field reference";
+                return Err(NotFound(told.to_owned()).into());
             };
             match as_json {
-                true => say!("{}", serde_json::to_string_pretty(&entry(&refusal))?),
+                true => output::json(&entry(&refusal))?,
                 false => show(&refusal),
             }
         }

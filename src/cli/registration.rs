@@ -1,10 +1,16 @@
 //! `wayleave client add`, `set`, `secret` and `remove`: clients that are known without a document.
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::Context;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::{Usage, check, client::plain, context::AdminContext};
+use super::{
+    check,
+    client::identifier,
+    context::AdminContext,
+    exit::{Conflict, NotFound, Usage},
+    output::{self, maybe_at},
+};
 use crate::{
     policy::registration::{KeptSecret, Registered, Registration},
     protocol::{client_id::ClientId, pkce::Pkce},
@@ -108,6 +114,8 @@ pub(super) enum SecretCommand {
     List {
         /// The name it is registered by
         client_id: String,
+        #[command(flatten)]
+        limit: output::Limit,
     },
 }
 
@@ -210,14 +218,26 @@ impl AdminContext<'_> {
             return Err(Usage(told).into());
         }
         let id = registered.id().clone();
+        let keys = registered.client.metadata.thumbprints();
         if self.is_configured(&id) {
-            bail!("the configuration has a client {id}, and it would win; change it there");
+            let told =
+                format!("the configuration has a client {id}, and it would win; change it there");
+            return Err(Conflict(told).into());
         }
         if !self.store.add_client(registered, self.now).await? {
-            bail!("there is a client {id} already; `wayleave client set` changes it");
+            let told = format!("there is a client {id} already; `wayleave client set` changes it");
+            return Err(Conflict(told).into());
         }
-        self.tell(&id, "registered", made.as_ref());
-        Ok(())
+        self.clients.standings().reload(&self.store).await?;
+        // A rule may be older than the registration.
+        let standing = self.clients.standings().of(&id, &keys);
+        if let Some(rule) = standing.rule.filter(|_| !self.as_json) {
+            let (pattern, tier) = (&rule.pattern, rule.tier.as_str());
+            eprintln!(
+                "The rule {pattern} is about this client: it is {tier}. `wayleave client forget` takes a rule away."
+            );
+        }
+        self.tell(&id, "registered", made.as_ref())
     }
 
     /// Changes what a registration says. Its secrets stay, unless it does not authenticate with one any more.
@@ -241,8 +261,7 @@ impl AdminContext<'_> {
                 "changed; it authenticates without a secret now, and those it had are worth nothing"
             }
         };
-        self.tell(&id, done, made.as_ref());
-        Ok(())
+        self.tell(&id, done, made.as_ref())
     }
 
     pub(super) async fn secret(&self, command: SecretCommand) -> anyhow::Result<()> {
@@ -253,20 +272,19 @@ impl AdminContext<'_> {
             SecretCommand::Remove { client_id, id } => {
                 self.remove_secret(&self.stored(&client_id)?, id).await
             }
-            SecretCommand::List { client_id } => {
+            SecretCommand::List { client_id, limit } => {
                 let id = self.stored(&client_id)?;
                 let all = self.store.registered_clients().await?;
                 let registered = all.iter().find(|it| *it.id() == id);
                 let secrets = registered.ok_or_else(|| unknown(&id))?.secrets();
-                if self.as_json {
-                    let all: Vec<_> = secrets.iter().map(entry).collect();
-                    say!("{}", serde_json::to_string_pretty(&all)?);
-                    return Ok(());
-                }
-                for secret in secrets {
-                    say!("{}  {}", secret.id(), made(secret));
-                }
-                Ok(())
+                output::list(
+                    self.as_json,
+                    limit,
+                    "secrets",
+                    secrets,
+                    secret_entry,
+                    secret_line,
+                )
             }
         }
     }
@@ -276,21 +294,23 @@ impl AdminContext<'_> {
         let added = self.store.change_client(id.clone(), move |before| {
             let id = before.id();
             if !before.written().needs_secret() {
-                bail!(
+                return Err(anyhow::Error::from(Conflict(format!(
                     "{id} does not authenticate with a secret; `wayleave client set --method client_secret_basic` has it do so"
-                );
+                ))));
             }
             let mut secrets = match replace {
                 true => Vec::new(),
                 false => before.secrets().to_vec(),
             };
             if secrets.len() > 1 {
-                bail!("{id} has two secrets already; `wayleave client secret remove` takes one away");
+                return Err(anyhow::Error::from(Conflict(format!(
+                    "{id} has two secrets already; `wayleave client secret remove` takes one away"
+                ))));
             }
             let (secret, kept) = generate(now);
             secrets.push(kept);
             let after = Registered::new(before.written().clone(), secrets).map_err(Usage)?;
-            Ok((after, secret))
+            anyhow::Ok((after, secret))
         });
         let secret = added.await?.ok_or_else(|| unknown(id))??;
         let done = match replace {
@@ -299,8 +319,7 @@ impl AdminContext<'_> {
                 "a secret was added; the one before works until `wayleave client secret remove`"
             }
         };
-        self.tell(id, done, Some(&secret));
-        Ok(())
+        self.tell(id, done, Some(&secret))
     }
 
     async fn remove_secret(&self, id: &ClientId, which: Option<String>) -> anyhow::Result<()> {
@@ -309,24 +328,26 @@ impl AdminContext<'_> {
             let secrets = before.secrets();
             let is_it = |secret: &KeptSecret| which.as_deref().is_none_or(|it| it == secret.id());
             let Some(position) = secrets.iter().position(is_it) else {
-                bail!("{id} has no such secret; `wayleave client secret list` shows those it has");
+                return Err(anyhow::Error::from(NotFound(format!(
+                    "{id} has no such secret; `wayleave client secret list` shows those it has"
+                ))));
             };
             if secrets.len() == 1 {
-                bail!(
+                return Err(anyhow::Error::from(Conflict(format!(
                     "it is the only secret of {id}; `wayleave client secret add` makes another, `wayleave client remove` ends the client"
-                );
+                ))));
             }
             let mut secrets = secrets.to_vec();
             let removed = secrets.remove(position);
             let after = Registered::new(before.written().clone(), secrets).map_err(Usage)?;
-            Ok((after, removed))
+            anyhow::Ok((after, removed))
         });
         let removed = removed.await?.ok_or_else(|| unknown(id))??;
         if self.as_json {
-            let mut told = entry(&removed);
+            let mut told = secret_entry(&removed);
             told["client_id"] = json!(id.as_str());
             told["done"] = json!("removed");
-            say!("{told}");
+            output::json(&told)?;
         } else {
             say!(
                 "{id}: the secret {} ({}) is worth nothing from now on",
@@ -338,15 +359,14 @@ impl AdminContext<'_> {
     }
 
     pub(super) async fn remove(&self, client_id: &str) -> anyhow::Result<()> {
-        let id = identifier(client_id)?;
+        let id = self.stored(client_id)?;
         let Some(ended) = self.store.remove_client(id.clone(), self.now).await? else {
             return Err(unknown(&id));
         };
         if self.as_json {
-            say!(
-                "{}",
-                json!({ "client_id": id.as_str(), "grants": ended.grants, "logins": ended.logins })
-            );
+            output::json(&json!({
+                "client_id": id.as_str(), "grants": ended.grants, "logins": ended.logins,
+            }))?;
         } else {
             say!(
                 "{id}: removed; grants ended: {}, running logins ended: {}",
@@ -370,50 +390,6 @@ impl AdminContext<'_> {
             .collect())
     }
 
-    pub(super) async fn list_registered(&self) -> anyhow::Result<()> {
-        let all = self.registered().await?;
-        if self.as_json {
-            let all: Vec<_> = all
-                .iter()
-                .map(|(registered, from)| {
-                    let mut written = serde_json::to_value(registered).unwrap_or_default();
-                    // A hash of a secret is nobody's business.
-                    written
-                        .as_object_mut()
-                        .map(|written| written.remove("client_secret_sha256"));
-                    let secrets: Vec<_> = registered.secrets().iter().map(entry).collect();
-                    json!({ "registration": written, "secrets": secrets, "from": from })
-                })
-                .collect();
-            say!("{}", serde_json::to_string_pretty(&all)?);
-            return Ok(());
-        }
-        for (registered, from) in all {
-            let metadata = &registered.client.metadata;
-            let methods = metadata.auth_methods.iter().map(|method| method.as_str());
-            let grants = metadata.grants.iter().map(|grant| grant.as_str());
-            let name = metadata
-                .client_name
-                .as_deref()
-                .map(|name| format!("  {}", plain(name)));
-            let secrets = match registered.secrets().len() {
-                2.. => "  two secrets",
-                _ => "",
-            };
-            say!(
-                "{}  {}  {}  {from}{}{secrets}",
-                registered.id(),
-                methods.collect::<Vec<_>>().join(" "),
-                match grants.collect::<Vec<_>>().join(" ") {
-                    none if none.is_empty() => "introspects only".to_owned(),
-                    grants => grants,
-                },
-                name.unwrap_or_default()
-            );
-        }
-        Ok(())
-    }
-
     fn is_configured(&self, id: &ClientId) -> bool {
         self.config
             .clients
@@ -426,25 +402,29 @@ impl AdminContext<'_> {
     fn stored(&self, client_id: &str) -> anyhow::Result<ClientId> {
         let id = identifier(client_id)?;
         if self.is_configured(&id) {
-            bail!("the configuration has the client {id}; change it there");
+            let told = format!("the configuration has the client {id}; change it there");
+            return Err(Conflict(told).into());
         }
         Ok(id)
     }
 
     /// The one time that a secret is shown.
-    fn tell(&self, id: &ClientId, done: &str, secret: Option<&Secret<ClientSecret>>) {
+    fn tell(
+        &self,
+        id: &ClientId,
+        done: &str,
+        secret: Option<&Secret<ClientSecret>>,
+    ) -> anyhow::Result<()> {
         if self.as_json {
             let secret = secret.map(Secret::expose);
-            say!(
-                "{}",
-                json!({ "client_id": id.as_str(), "done": done, "client_secret": secret })
-            );
-            return;
+            let told = json!({ "client_id": id.as_str(), "done": done, "client_secret": secret });
+            return output::json(&told);
         }
         say!("{id}: {done}");
         if let Some(secret) = secret {
             say!("Its client_secret, shown this once: {}", secret.expose());
         }
+        Ok(())
     }
 }
 
@@ -489,8 +469,45 @@ fn keys(path: &str) -> anyhow::Result<Option<Value>> {
     Ok(Some(keys))
 }
 
-fn entry(secret: &KeptSecret) -> Value {
-    json!({ "id": secret.id(), "made_at": secret.made_at.map(|at| at.0) })
+/// What is written about a client. A hash of a secret is of no use to anybody but us.
+pub(super) fn written(registered: &Registered) -> Value {
+    let mut written = serde_json::to_value(registered).unwrap_or_default();
+    if let Some(members) = written.as_object_mut() {
+        members.remove("client_secret_sha256");
+    }
+    written
+}
+
+/// A registration for programs.
+pub(super) fn entry(registered: &Registered) -> Value {
+    let secrets: Vec<_> = registered.secrets().iter().map(secret_entry).collect();
+    json!({ "registration": written(registered), "secrets": secrets })
+}
+
+/// The same for people: methods, grants, where it is written, name, secrets.
+pub(super) fn about(registered: &Registered, from: &str) -> Vec<String> {
+    let metadata = &registered.client.metadata;
+    let methods: Vec<_> = metadata.auth_methods.iter().map(|it| it.as_str()).collect();
+    let grants: Vec<_> = metadata.grants.iter().map(|it| it.as_str()).collect();
+    let grants = match grants.is_empty() {
+        true => "introspects only".to_owned(),
+        false => grants.join(" "),
+    };
+    let mut about = vec![methods.join(" "), grants, from.to_owned()];
+    about.extend(metadata.client_name.clone());
+    if registered.secrets().len() > 1 {
+        about.push("two secrets".to_owned());
+    }
+    about
+}
+
+/// A secret for people: what it is called, and its age.
+pub(super) fn secret_line(secret: &KeptSecret) -> String {
+    format!("{}  {}", secret.id(), made(secret))
+}
+
+fn secret_entry(secret: &KeptSecret) -> Value {
+    json!({ "id": secret.id(), "made_at": maybe_at(secret.made_at) })
 }
 
 fn made(secret: &KeptSecret) -> String {
@@ -501,10 +518,8 @@ fn made(secret: &KeptSecret) -> String {
 }
 
 fn unknown(id: &ClientId) -> anyhow::Error {
-    anyhow!("the database has no registered client {id}")
-}
-
-fn identifier(text: &str) -> Result<ClientId, Usage> {
-    text.parse()
-        .map_err(|error: crate::protocol::client_url::ClientUrlError| Usage(error.to_string()))
+    NotFound(format!(
+        "the database has no registered client {id}; `wayleave client list --known-by registered` shows those that there are"
+    ))
+    .into()
 }

@@ -3,8 +3,13 @@
 use clap::Subcommand;
 use serde_json::json;
 
+use super::{
+    exit::NotFound,
+    output::{self, Limit},
+};
 use crate::{
     config::Config,
+    policy::catalog::Resource,
     protocol::{
         dpop,
         resource_metadata::{Described, challenge, document, location},
@@ -14,7 +19,10 @@ use crate::{
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// List the configured resources.
-    List,
+    List {
+        #[command(flatten)]
+        limit: Limit,
+    },
     /// Print the metadata document (RFC 9728) that a resource should serve, where, and its WWW-Authenticate line.
     Metadata {
         /// The resource, as `resources.id` in the configuration has it.
@@ -24,30 +32,30 @@ pub(super) enum Command {
 
 pub(super) fn run(command: &Command, config: &Config, as_json: bool) -> anyhow::Result<()> {
     match command {
-        Command::List if as_json => {
-            say!("{}", serde_json::to_string_pretty(&config.resources)?)
+        Command::List { limit } => {
+            let entry = |resource: &_| serde_json::to_value(resource).unwrap_or_default();
+            let all = &config.resources.0;
+            output::list(as_json, *limit, "configured resources", all, entry, line)
         }
-        Command::List => {
-            for resource in &config.resources.0 {
-                let scopes: Vec<&str> = resource.scopes.keys().map(String::as_str).collect();
-                let open = if resource.open {
-                    "open"
-                } else {
-                    "for approved clients"
-                };
-                say!("{}  {open}  {}", resource.id, scopes.join(" "));
-            }
-        }
-        Command::Metadata { url } => metadata(url, config, as_json)?,
+        Command::Metadata { url } => metadata(url, config, as_json),
     }
-    Ok(())
+}
+
+fn line(resource: &Resource) -> String {
+    let scopes: Vec<&str> = resource.scopes.keys().map(String::as_str).collect();
+    let open = match resource.open {
+        true => "open",
+        false => "for approved clients",
+    };
+    format!("{}  {open}  {}", resource.id, scopes.join(" "))
 }
 
 fn metadata(url: &str, config: &Config, as_json: bool) -> anyhow::Result<()> {
     let Some(resource) = config.resources.find(url) else {
-        anyhow::bail!(
+        return Err(NotFound(format!(
             "{url}: no such resource; `wayleave resource list` prints those that `resources` of the configuration has"
-        );
+        ))
+        .into());
     };
     let scopes = resource.baseline();
     let algs = dpop::ALGS.map(|alg| alg.as_str());
@@ -63,8 +71,7 @@ fn metadata(url: &str, config: &Config, as_json: bool) -> anyhow::Result<()> {
     if as_json {
         let all =
             json!({ "location": location, "document": document, "www_authenticate": challenge });
-        say!("{}", serde_json::to_string_pretty(&all)?);
-        return Ok(());
+        return output::json(&all);
     }
     say!(
         "At {location}, as application/json, for every origin (Access-Control-Allow-Origin: *):\n"

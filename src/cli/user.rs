@@ -2,11 +2,16 @@
 
 use std::io::{BufRead, IsTerminal};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::{Usage, context::warn_of_another, open, open_or_make};
+use super::{
+    context::warn_of_another,
+    exit::{Conflict, NotFound, Usage},
+    open, open_or_make,
+    output::{self, Limit, at},
+};
 use crate::{
     accounts::{Accounts, EmailAddress, FullName, Password, Username},
     config::Config,
@@ -42,7 +47,10 @@ pub(super) enum Command {
         about: About,
     },
     /// List the accounts.
-    List,
+    List {
+        #[command(flatten)]
+        limit: Limit,
+    },
     /// Set a new password, unlock the account, and end its sessions.
     Passwd {
         #[command(flatten)]
@@ -158,7 +166,7 @@ pub(super) async fn run(command: Command, config: &Config, as_json: bool) -> any
             store.forget_sign_in_failures(typed).await?;
             store.close().await;
             let Some(account) = changed else {
-                bail!("there is no account named {}", name.as_str());
+                return Err(refused(AccountError::NoSuchAccount, name.as_str(), ""));
             };
             let done = match end_grants {
                 true => "password changed; what its apps had has ended",
@@ -180,7 +188,8 @@ pub(super) async fn run(command: Command, config: &Config, as_json: bool) -> any
                 .await?;
             store.close().await;
             if !forgotten {
-                bail!("no password was wrong for {name} since it last signed in");
+                let told = format!("no password was wrong for {name} since it last signed in");
+                return Err(NotFound(told).into());
             }
             self::report(as_json, &name, "unlocked", is_disabled);
         }
@@ -208,7 +217,8 @@ pub(super) async fn run(command: Command, config: &Config, as_json: bool) -> any
             match disabled {
                 Ok(()) => report(&name, "account disabled"),
                 Err(AccountError::NoSuchAccount) => {
-                    bail!("there is no enabled account named {name}")
+                    let told = format!("there is no enabled account named {name}");
+                    return Err(NotFound(told).into());
                 }
                 Err(error) => return Err(refused(error, &name, "")),
             }
@@ -219,7 +229,8 @@ pub(super) async fn run(command: Command, config: &Config, as_json: bool) -> any
             let enabled = store.enable_account(name.clone()).await?;
             store.close().await;
             if !enabled {
-                bail!("there is no disabled account named {name}");
+                let told = format!("there is no disabled account named {name}");
+                return Err(NotFound(told).into());
             }
             report(&name, "account enabled");
         }
@@ -232,49 +243,58 @@ pub(super) async fn run(command: Command, config: &Config, as_json: bool) -> any
             deleted.map_err(|error| refused(error, &name, ""))?;
             report(&name, "account deleted");
         }
-        Command::List => list(&open(config).await?, config, as_json, now).await?,
+        Command::List { limit } => {
+            let store = open(config).await?;
+            let listed = list(&store, config, limit, as_json, now).await;
+            store.close().await;
+            listed?;
+        }
     }
     Ok(())
 }
 
-async fn list(store: &Store, config: &Config, as_json: bool, now: UnixTime) -> anyhow::Result<()> {
-    let accounts = store.accounts().await?;
+async fn list(
+    store: &Store,
+    config: &Config,
+    limit: Limit,
+    as_json: bool,
+    now: UnixTime,
+) -> anyhow::Result<()> {
     let profiles = store.profiles().await?;
-    let mut locked = Vec::new();
-    for account in &accounts {
+    let mut all = Vec::new();
+    for account in store.accounts().await? {
         let typed = TypedName::hash(&account.username);
         let failures = store.sign_in_failures(&typed).await?;
         let scale = config.limits.scale.get();
         let trial = failures.map(|failures| trial(failures, scale, now));
-        locked.push(trial == Some(Trial::Locked));
+        all.push((account, trial == Some(Trial::Locked)));
     }
-    store.close().await;
-    let accounts = accounts.iter().zip(locked);
-    if as_json {
-        let all: Vec<_> = accounts.map(|(a, l)| entry(a, &profiles, l)).collect();
-        say!("{}", serde_json::to_string_pretty(&all)?);
-        return Ok(());
-    }
-    for (account, is_locked) in accounts {
-        let marks = [
-            (account.is_admin, "  administrator"),
-            (account.disabled_at.is_some(), "  disabled"),
-            (is_locked, "  locked"),
-        ];
-        let marks: String = marks
-            .into_iter()
-            .filter_map(|(is, mark)| is.then_some(mark))
-            .collect();
-        say!("{}{marks}", account.username);
-    }
-    Ok(())
+    let json = |(account, is_locked): &(Account, bool)| entry(account, &profiles, *is_locked);
+    output::list(
+        as_json,
+        limit,
+        "accounts",
+        &all,
+        json,
+        |(account, is_locked)| {
+            let marks = [
+                (account.is_admin, "  administrator"),
+                (account.disabled_at.is_some(), "  disabled"),
+                (*is_locked, "  locked"),
+            ];
+            let marks = marks
+                .into_iter()
+                .filter_map(|(is, mark)| is.then_some(mark));
+            format!("{}{}", account.username, marks.collect::<String>())
+        },
+    )
 }
 
 /// An account as JSON, without what is not known.
 fn entry(account: &Account, profiles: &[Profile], locked: bool) -> Value {
     let mut entry = json!({
         "username": account.username, "subject": account.subject, "admin": account.is_admin,
-        "created_at": account.created_at.0, "disabled": account.disabled_at.is_some(),
+        "created_at": at(account.created_at), "disabled": account.disabled_at.is_some(),
         "locked": locked,
     });
     let profile = profiles.iter().find(|p| p.subject == account.subject);
@@ -291,17 +311,23 @@ fn entry(account: &Account, profiles: &[Profile], locked: bool) -> Value {
 /// Why nothing was changed: about the account of this name, and this e-mail address.
 fn refused(error: AccountError, name: &str, address: &str) -> anyhow::Error {
     match error {
-        AccountError::NoSuchAccount => anyhow::anyhow!("there is no account named {name}"),
-        AccountError::NameTaken => anyhow::anyhow!(
+        AccountError::NoSuchAccount => NotFound(format!(
+            "there is no account named {name}; `wayleave user list` shows those that there are"
+        ))
+        .into(),
+        AccountError::NameTaken => Conflict(format!(
             "there is an account named {name}, or one that signs in with it as its e-mail address, already"
-        ),
-        AccountError::AddressTaken => {
-            anyhow::anyhow!("another account signs in with {address}, or is named so")
-        }
-        AccountError::LastAdministrator => anyhow::anyhow!(
+        ))
+        .into(),
+        AccountError::AddressTaken => Conflict(format!(
+            "another account signs in with {address}, or is named so"
+        ))
+        .into(),
+        AccountError::LastAdministrator => Conflict(format!(
             "{name} is the last administrator who can sign in; `wayleave user set NAME --admin` makes another one"
-        ),
-        AccountError::LinkSpent => anyhow::anyhow!("the set-up link works no longer"),
+        ))
+        .into(),
+        AccountError::LinkSpent => Conflict("the set-up link works no longer".to_owned()).into(),
     }
 }
 

@@ -277,6 +277,9 @@ impl Clients {
                 method.as_str()
             )));
         }
+        // Only the client itself hears that it is blocked.
+        let standing = self.standing(&client_id, &[]);
+        standing.map_err(|refusal| refused(&refusal))?;
         Ok(AuthenticatedClient {
             client_id,
             method,

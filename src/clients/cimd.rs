@@ -216,6 +216,15 @@ impl Clients {
         self.0.development.as_deref() == Some(prefix)
     }
 
+    /// The document that we serve for a developer, as it is.
+    ///
+    /// # Errors
+    ///
+    /// When there is none any more, or the database fails.
+    pub async fn development_document(&self, client_id: &ClientUrl) -> Result<String, Refusal> {
+        self.0.development_document(client_id, self.0.now()).await
+    }
+
     pub(super) fn url_rules(&self) -> Rules<'_> {
         let inner = &*self.0;
         Rules {

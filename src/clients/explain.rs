@@ -21,6 +21,7 @@ use crate::{
     },
     protocol::{
         client::Client,
+        client_id::ClientId,
         client_metadata,
         client_url::{self as grammar, ClientUrl},
         media_type,
@@ -76,8 +77,8 @@ pub struct Summary {
     pub grant_types: Vec<&'static str>,
     pub token_endpoint_auth_methods: Vec<&'static str>,
     pub scope: Option<Vec<String>>,
-    /// Seconds that it counts as fresh; 0: it may not be stored.
-    pub fresh_for: i64,
+    /// Seconds that it counts as fresh; 0: it may not be stored; `None`: it is a registration.
+    pub fresh_for: Option<i64>,
 }
 
 /// All of it.
@@ -144,13 +145,13 @@ impl Report {
                     .as_ref()
                     .map(|scope| ("Scope", scope.join(" "))),
             );
-            facts.push((
-                "Fresh",
-                match document.fresh_for {
+            facts.extend(document.fresh_for.map(|fresh| {
+                let fresh = match fresh {
                     0 => "for the login under way only".to_owned(),
                     seconds => format!("for about {seconds} s"),
-                },
-            ));
+                };
+                ("Fresh", fresh)
+            }));
             facts.push(("Version", format!("SHA-256 {}", document.digest)));
         }
         facts
@@ -242,6 +243,13 @@ impl Clients {
             document: None,
             notes: Vec::new(),
         };
+        let registered = text.parse().ok();
+        let registered = registered.and_then(|id: ClientId| self.standings().registered(&id));
+        if let Some(registered) = registered {
+            self.explain_registered(&mut report, &registered.client);
+            report.accepted = report.refused_by().is_none();
+            return report;
+        }
         let client_id: ClientUrl = match text.parse() {
             Ok(client_id) => {
                 report.in_order(grammar(), None);
@@ -266,6 +274,26 @@ impl Clients {
         }
         report.accepted = report.refused_by().is_none();
         report
+    }
+
+    /// A client that an administrator registered: there is no document that could be judged.
+    fn explain_registered(&self, report: &mut Report, client: &Client) {
+        let note = "The client is registered: its registration says what a document would say. Nothing is fetched, and the rules \
+                    about identifiers, hosts and documents do not apply.";
+        report.notes.push(note.to_owned());
+        let metadata = &client.metadata;
+        let standing = self.standings().of(client.id(), &metadata.thumbprints());
+        self.explain_standing(report, &standing);
+        match metadata.grants.is_empty() {
+            true => report
+                .notes
+                .push("It may use no grant: it introspects only.".to_owned()),
+            false => {
+                let refusal = standing.check_use(metadata).err();
+                report.line(USE, refusal.map(str::to_owned));
+            }
+        }
+        report.document = Some(summary(client, None));
     }
 
     fn explain_policy(&self, report: &mut Report, client_id: &ClientUrl) {
@@ -390,7 +418,7 @@ impl Clients {
                 error.description
             ));
         }
-        report.document = Some(summary(&client, fresh_for));
+        report.document = Some(summary(&client, Some(fresh_for)));
     }
 
     /// Other addresses in the document that are not asked. They refuse no document.
@@ -449,7 +477,7 @@ fn facts(wire: &Wire) -> Facts {
     }
 }
 
-fn summary(client: &Client, fresh_for: i64) -> Summary {
+fn summary(client: &Client, fresh_for: Option<i64>) -> Summary {
     let metadata = &client.metadata;
     Summary {
         digest: client.digest.as_str().to_owned(),

@@ -73,21 +73,15 @@ impl Standings {
     pub fn of(&self, client_id: &ClientId, keys: &[String]) -> Standing {
         let stored = self.stored.load();
         let rules = self.configured.iter().chain(&stored.rules);
-        let by_rule = client_id
-            .url()
-            .map(|url| standing(rules, self.unlisted, url, keys));
-        let registered = self.registered(client_id);
-        match (by_rule, registered) {
-            (Some(by_rule), _) if by_rule.rule.is_some() => by_rule,
-            (_, Some(registered)) => Standing {
-                tier: match registered.written().first_party {
-                    true => Tier::FirstParty,
-                    false => Tier::Approved,
-                },
+        let by_rule = standing(rules, self.unlisted, client_id, keys);
+        match (self.registered(client_id), client_id.url()) {
+            _ if by_rule.rule.is_some() => by_rule,
+            (Some(registered), _) => Standing {
+                tier: registered.tier(),
                 rule: None,
                 registered: true,
             },
-            (Some(by_rule), None) => by_rule,
+            (None, Some(_)) => by_rule,
             // Nobody knows the name.
             (None, None) => Standing {
                 tier: Tier::Blocked,
@@ -124,7 +118,7 @@ impl Standings {
                     .ok()
                     .map(|id| id.host().to_owned()),
                 Pattern::Host(host) | Pattern::Domain(host) => Some(host.clone()),
-                Pattern::Key(_) => None,
+                Pattern::Key(_) | Pattern::Name(_) => None,
             })
             .collect()
     }

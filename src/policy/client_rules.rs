@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::client_document::Member;
 use crate::protocol::{
+    client_id::{ClientId, ClientName},
     client_metadata::{AuthMethod, ClientMetadata, GrantType},
     client_url::ClientUrl,
     error::{ErrorCode, OAuthError},
@@ -61,10 +62,12 @@ impl FromStr for Tier {
 ///
 /// `https://host/path` is one identifier, `https://host/path/*` every one below that path, `host.example` every one
 /// on that host, `*.example.com` every one of that registrable domain, `key:THUMBPRINT` every one that publishes
-/// that key (RFC 7638, SHA-256).
+/// that key (RFC 7638, SHA-256), `name:wiki` the one that is registered by that name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Pattern {
     Key(String),
+    /// Of a registered client.
+    Name(ClientName),
     Url(ClientUrl),
     /// Ends with a slash: boundaries of segments are its boundaries.
     Path(String),
@@ -75,16 +78,35 @@ pub enum Pattern {
 
 impl Pattern {
     /// Does it name this client? `keys` are the thumbprints of the keys it publishes.
-    pub fn matches(&self, client_id: &ClientUrl, keys: &[String]) -> bool {
-        let host = client_id.host();
+    pub fn matches(&self, client_id: &ClientId, keys: &[String]) -> bool {
+        let is_of = |test: &dyn Fn(&ClientUrl) -> bool| client_id.url().is_some_and(test);
         match self {
             Self::Key(thumbprint) => keys.contains(thumbprint),
-            Self::Url(url) => url == client_id,
-            Self::Path(prefix) => client_id.is_below(prefix),
-            Self::Host(name) => host == name,
-            Self::Domain(domain) => host
-                .strip_suffix(domain.as_str())
-                .is_some_and(|rest| rest.is_empty() || rest.ends_with('.')),
+            Self::Name(name) => matches!(client_id, ClientId::Name(known) if known == name),
+            Self::Url(url) => is_of(&|id| url == id),
+            Self::Path(prefix) => is_of(&|id| id.is_below(prefix)),
+            Self::Host(name) => is_of(&|id| id.host() == name),
+            Self::Domain(domain) => is_of(&|id| {
+                let rest = id.host().strip_suffix(domain.as_str());
+                rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+            }),
+        }
+    }
+
+    /// The pattern that is about this client and no other.
+    pub fn only(client_id: &ClientId) -> Self {
+        match client_id {
+            ClientId::Url(url) => Self::Url(url.clone()),
+            ClientId::Name(name) => Self::Name(name.clone()),
+        }
+    }
+
+    /// The one client that it is about, if it names one.
+    pub fn client(&self) -> Option<ClientId> {
+        match self {
+            Self::Url(url) => Some(url.clone().into()),
+            Self::Name(name) => Some(ClientId::Name(name.clone())),
+            _ => None,
         }
     }
 
@@ -92,7 +114,7 @@ impl Pattern {
     fn specificity(&self) -> (u8, usize) {
         match self {
             Self::Key(_) => (5, 0),
-            Self::Url(_) => (4, 0),
+            Self::Url(_) | Self::Name(_) => (4, 0),
             Self::Path(prefix) => (3, prefix.len()),
             Self::Host(_) => (2, 0),
             Self::Domain(_) => (1, 0),
@@ -104,6 +126,7 @@ impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Key(thumbprint) => write!(f, "key:{thumbprint}"),
+            Self::Name(name) => write!(f, "{NAME}{name}"),
             Self::Url(url) => write!(f, "{url}"),
             Self::Path(prefix) => write!(f, "{prefix}*"),
             Self::Host(host) => f.write_str(host),
@@ -111,6 +134,9 @@ impl fmt::Display for Pattern {
         }
     }
 }
+
+/// How a pattern begins that names a registered client.
+const NAME: &str = "name:";
 
 impl FromStr for Pattern {
     type Err = Cow<'static, str>;
@@ -126,6 +152,12 @@ impl FromStr for Pattern {
                 false => {
                     Err("key: and the SHA-256 thumbprint of a key (RFC 7638), 43 characters".into())
                 }
+            };
+        }
+        if let Some(name) = text.strip_prefix(NAME) {
+            return match name.parse() {
+                Ok(ClientId::Name(name)) => Ok(Self::Name(name)),
+                _ => Err("name: and the client_id of a registered client that is no URL".into()),
             };
         }
         if let Some(prefix) = text
@@ -154,7 +186,8 @@ impl FromStr for Pattern {
         let identifier = format!("https://{name}/").parse::<ClientUrl>();
         if !identifier.is_ok_and(|id| id.host() == name) {
             return Err(
-                "https://host/path, https://host/path/*, host, *.domain or key:THUMBPRINT".into(),
+                "https://host/path, https://host/path/*, host, *.domain, key:THUMBPRINT or name:CLIENT_ID"
+                    .into(),
             );
         }
         match (is_domain, psl::domain_str(name)) {
@@ -325,16 +358,30 @@ impl Rule {
             (Pattern::Key(_), _) => {
                 Err("tier blocked for a key: everybody can publish it, so it earns no trust")
             }
+            (Pattern::Name(_), _) if self.is_of_documents() => Err(
+                "no same_origin, same_site, private_use_schemes, auth_methods, legacy_assertions or logo in a rule about a \
+                 registered client: its registration says these",
+            ),
             _ => Ok(()),
         }
     }
 
+    /// Does it say what only a document can keep or break?
+    fn is_of_documents(&self) -> bool {
+        self.same_origin.is_some()
+            || self.same_site.is_some()
+            || self.private_use_schemes.is_some()
+            || self.auth_methods.is_some()
+            || self.legacy_assertions.is_some()
+            || self.logo.is_some()
+    }
+
     /// Is the rule about this client? `keys` are the thumbprints of the keys it publishes. A path that is blocked is
     /// blocked however it is encoded.
-    pub fn is_about(&self, client_id: &ClientUrl, keys: &[String]) -> bool {
-        match (&self.pattern, self.tier) {
-            (Pattern::Path(prefix), Tier::Blocked) => client_id.is_below_decoded(prefix),
-            (pattern, _) => pattern.matches(client_id, keys),
+    pub fn is_about(&self, client_id: &ClientId, keys: &[String]) -> bool {
+        match (&self.pattern, self.tier, client_id.url()) {
+            (Pattern::Path(prefix), Tier::Blocked, Some(url)) => url.is_below_decoded(prefix),
+            (pattern, ..) => pattern.matches(client_id, keys),
         }
     }
 
@@ -377,7 +424,7 @@ pub struct Standing {
 pub fn standing<'a>(
     rules: impl Iterator<Item = &'a Rule>,
     unlisted: Tier,
-    client_id: &ClientUrl,
+    client_id: &ClientId,
     keys: &[String],
 ) -> Standing {
     let mut best: Option<&Rule> = None;

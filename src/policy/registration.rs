@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::client_rules::Tier;
 use crate::{
     protocol::{
         client::{Client, Digest},
@@ -121,6 +122,14 @@ impl Registered {
     /// Its identifier.
     pub fn id(&self) -> &ClientId {
         self.client.id()
+    }
+
+    /// What it is to us where no rule is about it.
+    pub fn tier(&self) -> Tier {
+        match self.written.first_party {
+            true => Tier::FirstParty,
+            false => Tier::Approved,
+        }
     }
 
     /// Its secrets, the older first.

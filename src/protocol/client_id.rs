@@ -52,6 +52,12 @@ impl From<ClientUrl> for ClientId {
     }
 }
 
+impl fmt::Display for ClientName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 impl PartialEq<ClientUrl> for ClientId {
     fn eq(&self, other: &ClientUrl) -> bool {
         self.url() == Some(other)

@@ -6,11 +6,12 @@ use super::{
     Store, StoreError,
     clients::{EventKind, NewEvent, write_event},
     dialect::{Connection, on_connection, on_reads, stop_giving},
+    registered_clients::keys_of,
     statements,
 };
 use crate::{
     policy::client_rules::{Pattern, Rule, Tier},
-    protocol::{client_metadata, client_url::ClientUrl},
+    protocol::{client_id::ClientId, client_metadata, client_url::ClientUrl},
     time::UnixTime,
 };
 
@@ -131,11 +132,17 @@ async fn concerned(
         on_connection!(&mut *connection, c => sqlx::query_as(HOLDERS).fetch_all(c).await?);
     let mut ids = BTreeSet::new();
     for (id, digest) in holders {
-        let Ok(client_id) = id.parse::<ClientUrl>() else {
+        let Ok(client_id) = id.parse::<ClientId>() else {
             continue;
         };
-        let keys = match rule.pattern {
-            Pattern::Key(_) => published(connection, &client_id, &digest).await?,
+        let keys = match (&rule.pattern, client_id.url()) {
+            (Pattern::Key(_), url) => match keys_of(connection, &client_id).await? {
+                Some(registered) => registered,
+                None => match url {
+                    Some(url) => published(connection, url, &digest).await?,
+                    None => Vec::new(),
+                },
+            },
             _ => Vec::new(),
         };
         if rule.is_about(&client_id, &keys) {

@@ -37,6 +37,8 @@ statements! {
     EVENTS = "SELECT number, at, kind, digest, changes, answer FROM client_events WHERE client_id = $1 ORDER BY number";
     OLD_EVENTS_OUT = "DELETE FROM client_events WHERE client_id = $1 AND number <= $2";
     REVOKE_GRANTS = "UPDATE grants SET revoked_at = $2, revoked_because = $3 WHERE client_id = $1 AND revoked_at IS NULL";
+    HELD_BY = "SELECT COUNT(*), COUNT(DISTINCT subject) FROM grants \
+               WHERE client_id = $1 AND revoked_at IS NULL AND ends_at > $2 AND idle_until > $2";
     USED_BY = "SELECT COUNT(DISTINCT subject) FROM consents WHERE client_id = $1 AND expires_at > $2";
     IS_USED = "SELECT COUNT(*) FROM (SELECT 1 AS used FROM consents WHERE client_id = $1 AND expires_at > $2 \
                UNION ALL SELECT 1 AS used FROM grants WHERE client_id = $1 AND revoked_at IS NULL AND ends_at > $2 LIMIT 1) AS uses";
@@ -217,10 +219,21 @@ impl Store {
     /// A client's history, oldest first.
     pub async fn client_events(
         &self,
-        client_id: &ClientUrl,
+        client_id: &ClientId,
     ) -> Result<Vec<ClientEvent>, StoreError> {
         Ok(on_reads!(self, c => {
             sqlx::query_as(EVENTS).bind(client_id.as_str()).fetch_all(c).await?
+        }))
+    }
+
+    /// How many grants it has that have not ended, and of how many people.
+    pub async fn grants_of(
+        &self,
+        client_id: &ClientId,
+        now: UnixTime,
+    ) -> Result<(i64, i64), StoreError> {
+        Ok(on_reads!(self, c => {
+            sqlx::query_as(HELD_BY).bind(client_id.as_str()).bind(now.0).fetch_one(c).await?
         }))
     }
 

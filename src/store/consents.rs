@@ -1,6 +1,11 @@
 //! Rows of what people allowed, and for which version of a client's document.
 
-use super::{Store, StoreError, columns::row, dialect::on_reads, statements};
+use super::{
+    Store, StoreError, Which,
+    columns::row,
+    dialect::{on_connection, on_reads, stop_giving},
+    statements,
+};
 use crate::{
     protocol::{client::Digest, client_id::ClientId, resource::Resources, scope::Scope},
     time::UnixTime,
@@ -9,6 +14,13 @@ use crate::{
 statements! {
     OF_CLIENT = "SELECT scope, resources, digest, asked FROM consents \
                  WHERE subject = $1 AND client_id = $2 AND expires_at > $3 ORDER BY granted_at DESC";
+    LIST = "SELECT u.username, k.client_id, k.scope, k.resources, k.granted_at, k.expires_at \
+            FROM consents k JOIN users u ON u.subject = k.subject WHERE k.expires_at > $1 \
+            AND (CAST($2 AS TEXT) IS NULL OR u.username = $2) AND (CAST($3 AS TEXT) IS NULL OR k.client_id = $3) \
+            ORDER BY k.granted_at DESC, u.username, k.client_id, k.scope, k.resources LIMIT $4";
+    END_THESE = "DELETE FROM consents WHERE \
+                 (CAST($1 AS TEXT) IS NULL OR subject = (SELECT u.subject FROM users u WHERE u.username = $1)) \
+                 AND (CAST($2 AS TEXT) IS NULL OR client_id = $2)";
 }
 
 row! {
@@ -22,12 +34,51 @@ row! {
     }
 }
 
+row! {
+    /// A consent that stands, as administrators see it.
+    ListedConsent {
+        username: String,
+        client_id: ClientId,
+        scope: Scope,
+        resources: Resources,
+        granted_at: UnixTime,
+        expires_at: UnixTime,
+    }
+}
+
 impl Store {
-    /// What the person allowed this client, newest first.
+    /// Consents that stand, the newest first, at most so many; `which.id` says nothing about them.
     ///
     /// # Errors
     ///
-    /// When the database fails.
+    /// When the database fails, as for every method here.
+    pub async fn all_consents(
+        &self,
+        which: &Which,
+        most: i64,
+        now: UnixTime,
+    ) -> Result<Vec<ListedConsent>, StoreError> {
+        let client_id = which.client_id.as_ref().map(ClientId::as_str);
+        Ok(on_reads!(self, c => {
+            sqlx::query_as(LIST).bind(now.0).bind(&which.username).bind(client_id).bind(most).fetch_all(c).await?
+        }))
+    }
+
+    /// Ends consents; says how many. What rests on them goes on.
+    pub async fn revoke_consents(&self, which: Which) -> Result<u64, StoreError> {
+        self.write(move |mut connection| {
+            Box::pin(async move {
+                stop_giving(&mut connection).await?;
+                let client_id = which.client_id.as_ref().map(ClientId::as_str);
+                Ok(on_connection!(&mut connection, c => {
+                    sqlx::query(END_THESE).bind(&which.username).bind(client_id).execute(c).await?.rows_affected()
+                }))
+            })
+        })
+        .await
+    }
+
+    /// What the person allowed this client, newest first.
     pub async fn consents(
         &self,
         subject: &str,

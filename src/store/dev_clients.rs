@@ -11,6 +11,8 @@ use crate::time::UnixTime;
 statements! {
     FIND = "SELECT document FROM dev_clients WHERE id = $1 AND expires_at > $2";
     OF_PERSON = "SELECT id, document, created_at, expires_at FROM dev_clients WHERE subject = $1 AND expires_at > $2 ORDER BY created_at DESC";
+    ALL = "SELECT d.id, u.username, d.document, d.created_at, d.expires_at FROM dev_clients d JOIN users u ON u.subject = d.subject \
+           WHERE d.expires_at > $1 ORDER BY d.created_at DESC, d.id LIMIT $2";
     INSERT = "INSERT INTO dev_clients (id, subject, document, created_at, expires_at) \
               SELECT $1, $2, $3, CAST($4 AS BIGINT), CAST($5 AS BIGINT) \
               WHERE (SELECT COUNT(*) FROM dev_clients WHERE subject = $2 AND expires_at > CAST($4 AS BIGINT)) < CAST($6 AS BIGINT) \
@@ -23,6 +25,17 @@ row! {
     /// A document that a developer had made.
     DevClient {
         id: String,
+        document: String,
+        created_at: UnixTime,
+        expires_at: UnixTime,
+    }
+}
+
+row! {
+    /// A document that a developer had made, as administrators see it.
+    ListedDevClient {
+        id: String,
+        username: String,
         document: String,
         created_at: UnixTime,
         expires_at: UnixTime,
@@ -60,6 +73,15 @@ impl Store {
         Ok(on_reads!(self, c => {
             sqlx::query_as(OF_PERSON).bind(subject).bind(now.0).fetch_all(c).await?
         }))
+    }
+
+    /// The documents of everybody, newest first, at most so many.
+    pub async fn all_dev_clients(
+        &self,
+        now: UnixTime,
+        most: i64,
+    ) -> Result<Vec<ListedDevClient>, StoreError> {
+        Ok(on_reads!(self, c => sqlx::query_as(ALL).bind(now.0).bind(most).fetch_all(c).await?))
     }
 
     /// Serves a document from now on. False: the person has `most` of them already, or no account any more.

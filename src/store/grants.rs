@@ -3,7 +3,7 @@
 use super::{
     Store, StoreError,
     columns::row,
-    dialect::{on_connection, on_reads},
+    dialect::{on_connection, on_reads, stop_giving},
     statements,
 };
 use crate::{
@@ -37,9 +37,24 @@ statements! {
             AND (CAST($2 AS TEXT) IS NULL OR g.id = $2) AND (CAST($3 AS TEXT) IS NULL OR u.username = $3) \
             AND (CAST($4 AS TEXT) IS NULL OR g.client_id = $4) ORDER BY g.created_at DESC, g.id LIMIT $5";
     REVOKE_THESE = "UPDATE grants SET revoked_at = $1, revoked_because = $2 WHERE revoked_at IS NULL \
+                    AND ends_at > $1 AND idle_until > $1 \
                     AND (CAST($3 AS TEXT) IS NULL OR id = $3) \
                     AND (CAST($4 AS TEXT) IS NULL OR subject = (SELECT u.subject FROM users u WHERE u.username = $4)) \
                     AND (CAST($5 AS TEXT) IS NULL OR client_id = $5)";
+    // Before the grants end: which consents go along is read from them.
+    END_CONSENTS = "DELETE FROM consents WHERE EXISTS (SELECT 1 FROM grants g WHERE g.subject = consents.subject \
+                    AND g.client_id = consents.client_id AND g.revoked_at IS NULL AND g.ends_at > $4 AND g.idle_until > $4 \
+                    AND (CAST($1 AS TEXT) IS NULL OR g.id = $1) \
+                    AND (CAST($2 AS TEXT) IS NULL OR g.subject = (SELECT u.subject FROM users u WHERE u.username = $2)) \
+                    AND (CAST($3 AS TEXT) IS NULL OR g.client_id = $3))";
+    END_CODES = "UPDATE authorization_codes SET spent_at = $3 WHERE spent_at IS NULL \
+                 AND (CAST($1 AS TEXT) IS NULL OR subject = (SELECT u.subject FROM users u WHERE u.username = $1)) \
+                 AND (CAST($2 AS TEXT) IS NULL OR client_id = $2) \
+                 AND NOT EXISTS (SELECT 1 FROM grants g WHERE g.id = authorization_codes.grant_id)";
+    END_DEVICES = "UPDATE device_codes SET allowed = FALSE WHERE allowed AND spent_at IS NULL \
+                   AND (CAST($1 AS TEXT) IS NULL OR subject = (SELECT u.subject FROM users u WHERE u.username = $1)) \
+                   AND (CAST($2 AS TEXT) IS NULL OR client_id = $2) \
+                   AND NOT EXISTS (SELECT 1 FROM grants g WHERE g.id = device_codes.grant_id)";
     REVOKE_FAMILY = "UPDATE grants SET revoked_at = $3, revoked_because = $4 \
                      WHERE family = $1 AND client_id = $2 AND revoked_at IS NULL AND $5 LIKE '%' || auth_method || '%'";
 }
@@ -115,6 +130,13 @@ pub struct Which {
     pub client_id: Option<ClientId>,
 }
 
+/// What ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Revoked {
+    pub grants: u64,
+    pub consents: u64,
+}
+
 impl GrantRow {
     /// RFC 9700 §4.14: is it used as it was begun, by a client that proves no less, with the key it is bound to? RFC 9449 §5:
     /// that of a client that authenticates is bound to the client, which may come with another key, though not with none.
@@ -184,29 +206,43 @@ impl Store {
     pub async fn grants(
         &self,
         which: &Which,
-        most: u32,
+        most: i64,
         now: UnixTime,
     ) -> Result<Vec<ListedGrant>, StoreError> {
         let client_id = which.client_id.as_ref().map(ClientId::as_str);
         Ok(on_reads!(self, c => {
-            sqlx::query_as(LIST).bind(now.0).bind(&which.id).bind(&which.username).bind(client_id).bind(i64::from(most))
+            sqlx::query_as(LIST).bind(now.0).bind(&which.id).bind(&which.username).bind(client_id).bind(most)
                 .fetch_all(c).await?
         }))
     }
 
-    /// Ends grants; says how many.
+    /// Ends live grants, and what is being given in the same moment unless one grant is named. The consents of their people
+    /// for their clients go along, unless `keeps_consents`.
     pub async fn revoke_grants(
         &self,
         which: Which,
         because: &'static str,
+        keeps_consents: bool,
         now: UnixTime,
-    ) -> Result<u64, StoreError> {
-        self.write_one(move |mut connection| {
+    ) -> Result<Revoked, StoreError> {
+        self.write(move |mut connection| {
             Box::pin(async move {
-                let client_id = which.client_id.as_ref().map(ClientId::as_str);
+                stop_giving(&mut connection).await?;
+                let Which { id, username, client_id } = which;
+                let client_id = client_id.as_ref().map(ClientId::as_str);
                 Ok(on_connection!(&mut connection, c => {
-                    sqlx::query(REVOKE_THESE).bind(now.0).bind(because).bind(&which.id).bind(&which.username).bind(client_id)
-                        .execute(c).await?.rows_affected()
+                    let mut revoked = Revoked::default();
+                    if !keeps_consents {
+                        revoked.consents = sqlx::query(END_CONSENTS).bind(&id).bind(&username).bind(client_id).bind(now.0)
+                            .execute(&mut *c).await?.rows_affected();
+                    }
+                    if id.is_none() {
+                        sqlx::query(END_CODES).bind(&username).bind(client_id).bind(now.0).execute(&mut *c).await?;
+                        sqlx::query(END_DEVICES).bind(&username).bind(client_id).execute(&mut *c).await?;
+                    }
+                    revoked.grants = sqlx::query(REVOKE_THESE).bind(now.0).bind(because).bind(&id).bind(&username).bind(client_id)
+                        .execute(c).await?.rows_affected();
+                    revoked
                 }))
             })
         })

@@ -4,7 +4,7 @@ use super::{
     Store, StoreError,
     client_rules::{Ended, end_all},
     columns::row,
-    dialect::{keep_registrations, on_connection, on_reads, stop_giving},
+    dialect::{Connection, keep_registrations, on_connection, on_reads, stop_giving},
     statements,
 };
 use crate::{
@@ -140,6 +140,18 @@ impl Store {
         })
         .await
     }
+}
+
+/// The thumbprints of a registered client's keys. `None`: the database has no such registration.
+pub(super) async fn keys_of(
+    connection: &mut Connection<'_>,
+    client_id: &ClientId,
+) -> Result<Option<Vec<String>>, StoreError> {
+    let row: Option<Row> = on_connection!(&mut *connection, c => {
+        sqlx::query_as(FIND).bind(client_id.as_str()).fetch_optional(c).await?
+    });
+    let registered = row.map(Row::read).transpose()?;
+    Ok(registered.map(|it| it.client.metadata.thumbprints()))
 }
 
 fn text(registered: &Registered) -> Result<String, StoreError> {

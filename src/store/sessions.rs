@@ -3,7 +3,7 @@
 use super::{
     Account, Consent, Store, StoreError,
     columns::row,
-    dialect::{on_connection, on_reads},
+    dialect::{on_connection, on_reads, stop_giving},
     statements,
 };
 use crate::{
@@ -25,6 +25,13 @@ statements! {
               WHERE u.subject = $2 AND u.password_hash = $3 AND u.disabled_at IS NULL";
     TOUCH = "UPDATE sessions SET idle_until = $2 WHERE hash = $1 AND idle_until < $2";
     END = "DELETE FROM sessions WHERE hash = $1";
+    LIST = "SELECT SUBSTR(s.hash, 1, 12), u.username, s.signed_in_at, s.idle_until, s.ends_at FROM sessions s \
+            JOIN users u ON u.subject = s.subject \
+            WHERE s.idle_until > $1 AND s.ends_at > $1 AND u.disabled_at IS NULL \
+            AND (CAST($2 AS TEXT) IS NULL OR u.username = $2) ORDER BY s.signed_in_at DESC, s.hash LIMIT $3";
+    END_THESE = "DELETE FROM sessions WHERE idle_until > $1 AND ends_at > $1 \
+                 AND (CAST($2 AS TEXT) IS NULL OR SUBSTR(hash, 1, 12) = $2) \
+                 AND (CAST($3 AS TEXT) IS NULL OR subject = (SELECT u.subject FROM users u WHERE u.username = $3))";
 }
 
 row! {
@@ -33,6 +40,18 @@ row! {
         subject: String,
         username: String,
         is_admin: bool,
+        signed_in_at: UnixTime,
+        idle_until: UnixTime,
+        ends_at: UnixTime,
+    }
+}
+
+row! {
+    /// A live session, as administrators see it.
+    ListedSession {
+        /// The beginning of its hash, from which its secret cannot be guessed.
+        id: String,
+        username: String,
         signed_in_at: UnixTime,
         idle_until: UnixTime,
         ends_at: UnixTime,
@@ -105,6 +124,37 @@ impl Store {
         });
         let consents = rows.iter().filter_map(SessionFor::consent).collect();
         Ok(rows.into_iter().next().map(|row| (row.session(), consents)))
+    }
+
+    /// Live sessions, of this person if it is said, the newest first, at most so many.
+    pub async fn sessions(
+        &self,
+        username: Option<&str>,
+        most: i64,
+        now: UnixTime,
+    ) -> Result<Vec<ListedSession>, StoreError> {
+        Ok(on_reads!(self, c => {
+            sqlx::query_as(LIST).bind(now.0).bind(username).bind(most).fetch_all(c).await?
+        }))
+    }
+
+    /// Ends the live sessions that fit everything that is said: the beginning of the hash, and the person. How many those
+    /// were.
+    pub async fn end_sessions(
+        &self,
+        id: Option<String>,
+        username: Option<String>,
+        now: UnixTime,
+    ) -> Result<u64, StoreError> {
+        self.write(move |mut connection| {
+            Box::pin(async move {
+                stop_giving(&mut connection).await?;
+                Ok(on_connection!(&mut connection, c => {
+                    sqlx::query(END_THESE).bind(now.0).bind(id).bind(username).execute(c).await?.rows_affected()
+                }))
+            })
+        })
+        .await
     }
 
     /// Starts a session and ends the one it replaces in the same browser. False: the account has been disabled, or got

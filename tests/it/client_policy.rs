@@ -192,7 +192,7 @@ on_both! {
         server.app.clock.advance(700);
         server.app.clients.resolve(&id, anybody(), server.app.clock.now()).await.unwrap();
         assert_eq!(server.refresh(&client, &token).await.status, 400);
-        let history = server.app.store.client_events(id.url().unwrap()).await.unwrap();
+        let history = server.app.store.client_events(&id).await.unwrap();
         assert!(history.last().unwrap().answer.contains("revoked"), "{history:?}");
     }
 

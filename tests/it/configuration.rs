@@ -397,7 +397,7 @@ on_both! {
         };
         let own = format!("sqlite:{}", folder.path().join("wayleave-data/wayleave.db").display());
         let (code, told) = with(&own, &["user", "list"]);
-        assert_eq!((code, told.as_str()), (Some(0), ""));
+        assert_eq!((code, told.as_str()), (Some(0), "There are no accounts.\n"));
         let warning = format!("the server that runs at {} uses another database", server.address);
         let (code, told) = with(&database.url, &["user", "list"]);
         assert!(code == Some(1) && told.contains(&warning), "{told}");

@@ -44,6 +44,7 @@ pages! {
     architecture "docs/architecture.md"
     clients "docs/clients.md"
     operations "docs/operations.md"
+    commands "docs/reference/commands.md"
     apps "docs/apps/README.md"
     auth_js "docs/apps/auth-js.md"
     express "docs/apps/express.md"

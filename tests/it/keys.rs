@@ -222,7 +222,7 @@ on_both! {
         assert!(revoked.status.success(), "{revoked:?}");
         published(&|keys| keys.contains(new) && !keys.contains(old));
         let unknown = key(&["revoke", old]);
-        assert_eq!((unknown.status.code(), String::from_utf8(unknown.stderr).unwrap()), (Some(1), format!("wayleave: there is no signing key {old}\n")));
+        assert_eq!((unknown.status.code(), String::from_utf8(unknown.stderr).unwrap()), (Some(1), format!("wayleave: there is no signing key {old}; `wayleave key list` shows those that there are\n")));
         assert_eq!(key(&["rotate", "--alg", "HS256"]).status.code(), Some(2));
         let another = key(&["rotate", "--alg", "eddsa"]);
         assert!(String::from_utf8(another.stdout).unwrap().contains("EdDSA  published; signs from "));

@@ -9,6 +9,7 @@ mod caps;
 mod chromium;
 mod client_document;
 mod client_policy;
+mod commands;
 mod configuration;
 mod coverage;
 mod discovery;

@@ -153,7 +153,7 @@ on_both! {
         // Of the other client there is no such grant.
         let id = of_one[0]["id"].as_str().unwrap();
         assert_eq!(grant(&["revoke", id, "--client", &other]).status.code(), Some(1));
-        assert_eq!(String::from_utf8(grant(&["revoke", id]).stdout).unwrap(), "1 grant ended\n");
+        assert_eq!(String::from_utf8(grant(&["revoke", id]).stdout).unwrap(), "1 grant and 1 consent ended\n");
         assert_eq!((list(&[]).len(), list(&["--client", &one]).len()), (1, 0));
         assert_eq!(server.refresh(&one, &tokens[0]).await.json()["error"], "invalid_grant");
         let kept = server.refresh(&other, &tokens[1]).await;

@@ -159,7 +159,7 @@ on_both! {
         let system = wayleave::time::Clock::system().now();
         server.app.clock.advance(system - server.app.clock.now());
         let (code, told) = command(&server, &["refusal", "list"]);
-        assert_eq!((code, told.trim()), (Some(0), "Nothing was refused in the last 30 days."));
+        assert_eq!((code, told.trim()), (Some(0), "There are no refusals of the last 30 days."));
         let flow = server.flow(&client).with("redirect_uri", "https://other.example.com/\u{1b}[2Jcb");
         let page = server.signed_in().await.open(&flow.target()).await;
         let reference = shown(&page);
@@ -235,7 +235,11 @@ on_both! {
         server.get("/healthz");
         server.get("/readyz");
         server.get("/jwks");
-        let lines = logged(&log, "administrative command").await;
+        let lines = logged(&log, |lines| {
+            let has = |name: &str, value: &str| lines.iter().any(|fields| fields[name] == value);
+            has("message", "administrative command") && has("route", "/jwks")
+        })
+        .await;
         let commands: Vec<_> = lines.iter().filter(|fields| fields["message"] == "administrative command").collect();
         assert_eq!(commands.len(), 1, "{commands:?}");
         assert_eq!(commands[0]["command"], "user add ada --name Ada --password-stdin");
@@ -253,15 +257,15 @@ fn shown_in(page: &Page) -> String {
     page.text(".rows li a")
 }
 
-/// The fields of the lines of a log, once a line with this message is among them.
-async fn logged(log: &Path, message: &str) -> Vec<Value> {
+/// The fields of the lines of a log, once all that is waited for is among them.
+async fn logged(log: &Path, whole: impl Fn(&[Value]) -> bool) -> Vec<Value> {
     for _ in 0..200 {
         let text = std::fs::read_to_string(log).unwrap();
         let lines: Vec<Value> = text
             .lines()
             .filter_map(|line| Some(serde_json::from_str::<Value>(line).ok()?["fields"].clone()))
             .collect();
-        if lines.iter().any(|fields| fields["message"] == message) {
+        if whole(&lines) {
             return lines;
         }
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;

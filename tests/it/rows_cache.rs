@@ -497,12 +497,7 @@ async fn c_28_m_60_a_client_that_flips_is_written_down() {
         server.app.clock.advance(700);
     }
     assert!(digests[0] == digests[2] && digests[1] == digests[3] && digests[0] != digests[1]);
-    let events = server
-        .app
-        .store
-        .client_events(id.url().unwrap())
-        .await
-        .unwrap();
+    let events = server.app.store.client_events(&id).await.unwrap();
     let seen: Vec<_> = events
         .iter()
         .map(|event| (event.kind.as_str(), event.digest.as_ref().unwrap().as_str()))

@@ -290,12 +290,12 @@ async fn a_client_is_registered_on_the_command_line_while_the_server_runs() {
     let first = secret_in(&told);
     assert_eq!(try_secret(&first).await, 200);
     assert_eq!(run(&add).0, 1, "the name is taken");
-    let (_, listed) = run(&["client", "registered"]);
+    let (_, listed) = run(&["client", "list"]);
     assert_eq!(
         listed,
-        "job  client_secret_post  client_credentials  database\n"
+        "job  registered  approved  0 grants of 0 people  client_secret_post  client_credentials  database\n"
     );
-    let (_, listed) = run(&["client", "registered", "--json"]);
+    let (_, listed) = run(&["client", "list", "--json"]);
     assert!(!listed.contains("sha256"), "{listed}");
     let (code, told) = run(&["client", "secret", "add", "job", "--replace", "--json"]);
     assert_eq!(code, 0, "{told}");
