@@ -15,7 +15,6 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -123,7 +122,7 @@ struct OurKey {
     mark: KeyMark,
     alg: SigningAlg,
     created_at: UnixTime,
-    pair: Pair,
+    pair: Arc<Pair>,
     public: key_set::Key,
 }
 
@@ -140,6 +139,7 @@ impl Keys {
     ///
     /// When they cannot be read, or cannot be decrypted.
     pub async fn load(config: &Config, store: &Store, now: UnixTime) -> Result<Self, KeyError> {
+        pair::install();
         let wrap = Wrap::new(config)?;
         let root = load_root(store, &wrap).await?;
         let ring = Ring::read(store, &wrap).await?;
@@ -256,15 +256,8 @@ impl Keys {
         let key = ring
             .signer(alg, now)
             .ok_or(KeyError::Missing(alg.as_str()))?;
-        let header = json!({ "typ": typ, "alg": alg.as_str(), "kid": key.mark.kid });
-        let payload = serde_json::to_vec(claims).map_err(|_| KeyError::Signing)?;
-        let mut token = BASE64_URL_SAFE_NO_PAD.encode(header.to_string());
-        token.push('.');
-        BASE64_URL_SAFE_NO_PAD.encode_string(payload, &mut token);
-        let signature = key.pair.sign(token.as_bytes())?;
-        token.push('.');
-        BASE64_URL_SAFE_NO_PAD.encode_string(signature, &mut token);
-        Ok(token)
+        let token = key.pair.token(typ, &key.mark.kid, claims);
+        token.map_err(|_| KeyError::Signing)
     }
 
     /// Did we sign this token, as far as this process knows our keys? `None`: it names a key that is not known here.
@@ -379,7 +372,7 @@ fn read(stored: &StoredKey, document: &[u8]) -> Option<(OurKey, Value)> {
         alg: stored.alg,
         created_at: stored.created_at,
         public: public(&jwk)?,
-        pair,
+        pair: Arc::new(pair),
     };
     Some((key, jwk))
 }
@@ -422,14 +415,7 @@ mod tests {
             for private in ["d", "p", "q", "dp", "dq", "qi"] {
                 assert!(jwk.get(private).is_none(), "{private} of {kty}");
             }
-            let part = |json: Value| BASE64_URL_SAFE_NO_PAD.encode(json.to_string());
-            let signed = format!(
-                "{}.{}",
-                part(json!({ "alg": alg.as_str() })),
-                part(json!({}))
-            );
-            let signature = key.pair.sign(signed.as_bytes()).unwrap();
-            let token = format!("{signed}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature));
+            let token = key.pair.token("at+jwt", &kid, &json!({})).unwrap();
             assert!(Jws::parse(&token).unwrap().verify(&key.public), "{kty}");
             for other in SigningAlg::ALL.into_iter().filter(|other| *other != alg) {
                 assert!(

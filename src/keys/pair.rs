@@ -1,4 +1,12 @@
 //! A key pair of one algorithm: made, read, used, published. RFC 7518 §3.3, §3.4 and §6, RFC 8037 §2 and §3.1.
+//!
+//! `jsonwebtoken` makes the tokens. Its own signers parse the private key for each token; its [`CryptoProvider`] is ours
+//! instead, and takes the pair that the calling thread is about to sign with.
+
+use std::{
+    cell::Cell,
+    sync::{Arc, LazyLock},
+};
 
 use aws_lc_rs::{
     encoding::{AsDer, Pkcs8V1Der},
@@ -11,6 +19,13 @@ use aws_lc_rs::{
     },
 };
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use jsonwebtoken::{
+    Algorithm, EncodingKey, Header,
+    crypto::{CryptoProvider, JwtSigner, aws_lc},
+    errors::{Error, ErrorKind},
+    signature::{self, Signer},
+};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::protocol::id_token::SigningAlg;
@@ -49,8 +64,42 @@ impl Pair {
         })
     }
 
+    /// RFC 7515 §3.1: a token of these claims in compact form.
+    pub(super) fn token(
+        self: &Arc<Self>,
+        typ: &str,
+        kid: &str,
+        claims: &impl Serialize,
+    ) -> Result<String, Error> {
+        install();
+        let alg = self.algorithm();
+        let header = Header {
+            typ: Some(typ.to_owned()),
+            kid: Some(kid.to_owned()),
+            ..Header::new(alg)
+        };
+        // The library asks for a key of the right family. It never looks into it.
+        let key = match alg {
+            Algorithm::ES256 => EncodingKey::from_ec_der(&[]),
+            Algorithm::EdDSA => EncodingKey::from_ed_der(&[]),
+            _ => EncodingKey::from_rsa_der(&[]),
+        };
+        SIGNS.set(Some(Arc::clone(self)));
+        let token = jsonwebtoken::encode(&header, claims, &key);
+        SIGNS.take();
+        token
+    }
+
+    fn algorithm(&self) -> Algorithm {
+        match self {
+            Self::Es256(_) => Algorithm::ES256,
+            Self::Rs256(_) => Algorithm::RS256,
+            Self::EdDsa(_) => Algorithm::EdDSA,
+        }
+    }
+
     /// RFC 7515 §5.1: the signature of a message, as it goes into a JWS.
-    pub(super) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Unspecified> {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Unspecified> {
         Ok(match self {
             Self::Es256(pair) => pair.sign(&SystemRandom::new(), message)?.as_ref().to_vec(),
             Self::Rs256(pair) => {
@@ -85,4 +134,52 @@ impl Pair {
             }
         }
     }
+}
+
+thread_local! {
+    /// The pair that this thread is about to sign with.
+    static SIGNS: Cell<Option<Arc<Pair>>> = const { Cell::new(None) };
+}
+
+/// A pair, as the library signs with it.
+struct Ours(Arc<Pair>);
+
+impl Signer<Vec<u8>> for Ours {
+    fn try_sign(&self, message: &[u8]) -> Result<Vec<u8>, signature::Error> {
+        self.0.sign(message).map_err(signature::Error::from_source)
+    }
+}
+
+impl JwtSigner for Ours {
+    fn algorithm(&self) -> Algorithm {
+        self.0.algorithm()
+    }
+}
+
+fn signer(alg: &Algorithm, key: &EncodingKey) -> Result<Box<dyn JwtSigner>, Error> {
+    match SIGNS.take() {
+        Some(pair) if pair.algorithm() == *alg => Ok(Box::new(Ours(pair))),
+        Some(_) => Err(ErrorKind::InvalidAlgorithm.into()),
+        None => (aws_lc::DEFAULT_PROVIDER.signer_factory)(alg, key),
+    }
+}
+
+static PROVIDER: LazyLock<CryptoProvider> = LazyLock::new(|| CryptoProvider {
+    signer_factory: signer,
+    ..aws_lc::DEFAULT_PROVIDER.clone()
+});
+
+/// The provider of this process, since the first token. Where another one was there before, nothing can be signed, and
+/// [`Pair::token`] fails.
+static INSTALLED: LazyLock<()> = LazyLock::new(|| {
+    if PROVIDER.install_default().is_err() {
+        tracing::error!(
+            "another crypto provider of jsonwebtoken is in use: tokens cannot be signed"
+        );
+    }
+});
+
+/// Has [`jsonwebtoken`] take its signers from here from now on. Before anything else in the process uses it.
+pub(super) fn install() {
+    LazyLock::force(&INSTALLED);
 }

@@ -1,13 +1,11 @@
 //! Signed tokens of strangers: the compact form of RFC 7515 §3.1, narrowed as RFC 8725 §3 asks. Every JWT that we did not
-//! sign ourselves comes in here, and no library sees it before.
+//! sign ourselves comes in here: header and claims are read strictly, then `jsonwebtoken` verifies the signature over the
+//! text as it was sent. It sees neither header nor claims.
 
 use std::fmt;
 
-use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED, ED25519, RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA256,
-    RsaPublicKeyComponents, UnparsedPublicKey,
-};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use jsonwebtoken::{Algorithm, DecodingKey, crypto};
 use thiserror::Error;
 
 use crate::protocol::json::{self, Json, JsonError, Object, WrongType};
@@ -20,7 +18,8 @@ pub struct Jws<'a> {
     claims: Object,
     /// RFC 7515 §5.2: the first two parts, spelled as they were sent.
     signed: &'a str,
-    signature: Vec<u8>,
+    /// Canonical base64url.
+    signature: &'a str,
 }
 
 /// RFC 7515 §4.1, as far as we use it. Of the members that bring a key along, all but `jwk` are not even read.
@@ -51,12 +50,14 @@ impl<'a> Jws<'a> {
             return Err(JwsError::TooLong);
         }
         let (signed, [header, claims, signature]) = parts(text).ok_or(JwsError::Parts)?;
-        Ok(Self {
+        let jws = Self {
             header: Header::read(&object("header", header)?)?,
             claims: object("payload", claims)?,
             signed,
-            signature: decode("signature", signature)?,
-        })
+            signature,
+        };
+        decode("signature", signature)?;
+        Ok(jws)
     }
 
     /// The header.
@@ -88,7 +89,7 @@ impl<'a> Jws<'a> {
     pub fn verify(&self, key: &Key) -> bool {
         let alg = self.header.alg;
         key.alg.is_none_or(|only| only == alg)
-            && is_signed(self.signed.as_bytes(), &self.signature, alg, &key.material)
+            && is_signed(self.signed.as_bytes(), self.signature, alg, &key.material)
     }
 }
 
@@ -183,25 +184,23 @@ fn media_type(typ: &str) -> String {
 
 /// RFC 7518 §3.3 to §3.5, RFC 8037 §3.1. AWS-LC wants signatures of exactly the algorithm's length, ECDSA's r and s
 /// between 1 and the order, Ed25519's s below it, and of PS256 a salt of 32 bytes.
-fn is_signed(message: &[u8], signature: &[u8], alg: Alg, material: &Material) -> bool {
-    let verified = match (alg, material) {
+fn is_signed(message: &[u8], signature: &str, alg: Alg, material: &Material) -> bool {
+    let (algorithm, key) = match (alg, material) {
         (Alg::Es256, Material::P256 { x, y }) => {
             // SEC 1 §2.3.3, uncompressed.
             let point = [&[4][..], x, y].concat();
-            UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).verify(message, signature)
+            (Algorithm::ES256, DecodingKey::from_ec_der(&point))
         }
-        (Alg::EdDsa, Material::Ed25519 { x }) => {
-            UnparsedPublicKey::new(&ED25519, x).verify(message, signature)
-        }
+        (Alg::EdDsa, Material::Ed25519 { x }) => (Algorithm::EdDSA, DecodingKey::from_ed_der(x)),
         (Alg::Rs256, Material::Rsa { n, e }) => {
-            RsaPublicKeyComponents { n, e }.verify(&RSA_PKCS1_2048_8192_SHA256, message, signature)
+            (Algorithm::RS256, DecodingKey::from_rsa_raw_components(n, e))
         }
         (Alg::Ps256, Material::Rsa { n, e }) => {
-            RsaPublicKeyComponents { n, e }.verify(&RSA_PSS_2048_8192_SHA256, message, signature)
+            (Algorithm::PS256, DecodingKey::from_rsa_raw_components(n, e))
         }
         _ => return false,
     };
-    verified.is_ok()
+    crypto::verify(signature, message, &key, algorithm).unwrap_or(false)
 }
 
 #[cfg(test)]
@@ -258,19 +257,23 @@ mod tests {
             "eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc",
             "hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg",
         );
-        let signature = BASE64_URL_SAFE_NO_PAD.decode(signature).unwrap();
         assert!(is_signed(
             signed.as_bytes(),
-            &signature,
+            signature,
             Alg::EdDsa,
             &material
         ));
         assert!(!is_signed(
             b"another text",
-            &signature,
+            signature,
             Alg::EdDsa,
             &material
         ));
+    }
+
+    /// A signature as a token carries it.
+    fn sent(signature: &[u8]) -> String {
+        BASE64_URL_SAFE_NO_PAD.encode(signature)
     }
 
     /// The same header and signature over other claims.
@@ -551,7 +554,7 @@ mod tests {
                 y: point[33..].try_into().unwrap(),
             };
             for test in group.tests {
-                let verified = is_signed(&test.msg, &test.sig, Alg::Es256, &material);
+                let verified = is_signed(&test.msg, &sent(&test.sig), Alg::Es256, &material);
                 judge(test.result, verified, format!("ES256 {}", test.tc_id));
             }
         }
@@ -559,8 +562,12 @@ mod tests {
         for group in sets.test_groups {
             let x = group.key.pk.as_ref().try_into().unwrap();
             for test in group.tests {
-                let verified =
-                    is_signed(&test.msg, &test.sig, Alg::EdDsa, &Material::Ed25519 { x });
+                let verified = is_signed(
+                    &test.msg,
+                    &sent(&test.sig),
+                    Alg::EdDsa,
+                    &Material::Ed25519 { x },
+                );
                 judge(test.result, verified, format!("EdDSA {}", test.tc_id));
             }
         }
@@ -579,7 +586,7 @@ mod tests {
             for group in pkcs1::TestSet::load(name).unwrap().test_groups {
                 let material = rsa(&group.key.n, &group.key.e);
                 for test in group.tests {
-                    let verified = is_signed(&test.msg, &test.sig, Alg::Rs256, &material);
+                    let verified = is_signed(&test.msg, &sent(&test.sig), Alg::Rs256, &material);
                     // Row K-03: exponents other than 65537 never get here.
                     if *group.key.e == [1, 0, 1] {
                         judge(
@@ -599,7 +606,7 @@ mod tests {
             for group in pss::TestSet::load(name).unwrap().test_groups {
                 let material = rsa(&group.key.n, &group.key.e);
                 for test in group.tests {
-                    let verified = is_signed(&test.msg, &test.sig, Alg::Ps256, &material);
+                    let verified = is_signed(&test.msg, &sent(&test.sig), Alg::Ps256, &material);
                     judge(
                         test.result,
                         verified,
