@@ -42,7 +42,7 @@ use crate::{
     },
     pages::{admin, consent, development, device, home, login, logout, refusals, setup},
     protocol::discovery::locations,
-    web::{assets, error::PageError, refused::REFERENCE},
+    web::{assets, page_error::PageError, refused::REFERENCE},
 };
 
 /// RFC 9449 §8.1: readable across origins.
@@ -135,17 +135,8 @@ fn routes(app: &App) -> Router {
         .layer(same_site_forms(app))
         // Any site may start a request here; RFC 6749 §3.1 asks for GET and allows POST.
         .route(&at("/authorize"), get(authorize).post(authorize));
-    let people = people.layer(middleware::from_fn({
-        let app = app.clone();
-        move |request, next| {
-            layers::person(
-                app.clone(),
-                for_people.clone(),
-                bodies.clone(),
-                request,
-                next,
-            )
-        }
+    let people = people.layer(middleware::from_fn(move |request, next| {
+        layers::person(for_people.clone(), bodies.clone(), request, next)
     }));
     let people = if base.is_empty() {
         people
@@ -153,7 +144,6 @@ fn routes(app: &App) -> Router {
         people.route(base, get(home::home))
     };
 
-    let page_app = app.clone();
     Router::new()
         .merge(machines)
         .merge(people)
@@ -161,7 +151,7 @@ fn routes(app: &App) -> Router {
         .route("/favicon.ico", get(assets::old_icon))
         .merge(for_anybody(app, for_files, for_probes))
         .route("/healthz", get(health::healthz))
-        .fallback(move || not_found(page_app.clone()))
+        .fallback(async || PageError::NothingHere)
         .with_state(app.clone())
 }
 
@@ -201,24 +191,17 @@ fn cors() -> CorsLayer {
 
 /// Forms of ours are sent by pages of ours: by `Sec-Fetch-Site` and `Origin`, beside the token in each form.
 fn same_site_forms(app: &App) -> CsrfLayer<impl Fn(ProtectionError) -> Response + Clone + use<>> {
-    let page_app = app.clone();
     let layer = CsrfLayer::new();
     // Behind a proxy the Host header may be another one than browsers see.
     let layer = match layer.clone().add_trusted_origin(app.config.issuer.origin()) {
         Ok(trusting) => trusting,
         Err(_) => layer,
     };
-    layer.with_rejection_response(move |_: ProtectionError| {
-        PageError::forbidden(&page_app).into_response()
-    })
+    layer.with_rejection_response(|_: ProtectionError| PageError::Forbidden.into_response())
 }
 
 async fn machine_method_not_allowed() -> StatusCode {
     StatusCode::METHOD_NOT_ALLOWED
-}
-
-async fn not_found(app: App) -> Response {
-    PageError::nothing_here(&app).into_response()
 }
 
 #[cfg(test)]

@@ -31,9 +31,9 @@ use crate::{
     web::{
         callback::{Callback, see_other},
         client_ip::client_ip,
-        cookies,
-        error::PageError,
-        forms, refused,
+        cookies, forms,
+        page_error::{BadRequest, PageError, RefusedClient},
+        refused,
         session::{self, CurrentSession},
     },
 };
@@ -54,7 +54,7 @@ pub(crate) async fn authorize(
     if is_our_own_fetch(&headers) {
         return Ok(StatusCode::LOOP_DETECTED.into_response());
     }
-    let visible = read(&app, &method, &uri, &headers, &body)?;
+    let visible = read(&method, &uri, &headers, &body)?;
     let browser = cookies::read::<Visitor>(&app, &headers, cookies::VISITOR);
     let (visible, sent_to_login_at) = forms::take_sent(&app, &visible, browser.as_ref(), now);
     let client_id = client_id(&app, &visible)?;
@@ -65,11 +65,9 @@ pub(crate) async fn authorize(
     };
     if params.optional("redirect_uri").is_none() {
         let told = "the parameter redirect_uri is missing";
-        return Err(PageError::bad_request(&app, "redirect_uri", told));
+        return Err(BadRequest::new("redirect_uri", told).into());
     }
-    let session = session::current_for(&app, &headers, &client_id, now)
-        .await
-        .map_err(|error| PageError::store(&app, &error))?;
+    let session = session::current_for(&app, &headers, &client_id, now).await?;
     let (session, consents) = session.unzip();
     let consents = consents.unwrap_or_default();
 
@@ -99,7 +97,9 @@ pub(crate) async fn authorize(
             let user = session
                 .as_ref()
                 .map(|session| session.row.username.as_str());
-            Err(PageError::client(&app, client_id.as_str(), &refusal).signed_in_as(user))
+            Err(RefusedClient::new(&client_id, refusal)
+                .signed_in_as(user)
+                .into())
         }
     }
 }
@@ -125,48 +125,35 @@ fn is_our_own_fetch(headers: &HeaderMap) -> bool {
         })
 }
 
-fn read(
-    app: &App,
-    method: &Method,
-    uri: &Uri,
-    headers: &HeaderMap,
-    body: &[u8],
-) -> Result<Params, PageError> {
-    let refuse = |error: OAuthError| PageError::bad_request(app, "request", &error.description);
+fn read(method: &Method, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> Result<Params, PageError> {
     let query = uri.query().unwrap_or_default();
     let params = if *method == Method::POST {
         if !query.is_empty() {
-            return Err(refuse(OAuthError::invalid_request(
-                "a POST carries its parameters in the body, not in the query",
-            )));
+            let told = "a POST carries its parameters in the body, not in the query";
+            return Err(OAuthError::invalid_request(told).into());
         }
-        forms::read(headers, body).map_err(refuse)?
+        forms::read(headers, body)?
     } else {
-        Params::parse(query.as_bytes()).map_err(refuse)?
+        Params::parse(query.as_bytes())?
     };
-    authorize::check_length(&params).map_err(refuse)?;
+    authorize::check_length(&params)?;
     Ok(params)
 }
 
 fn client_id(app: &App, params: &Params) -> Result<ClientId, PageError> {
     let Some(text) = params.optional("client_id") else {
-        return Err(PageError::bad_request(
-            app,
-            "client_id",
-            "the parameter client_id is missing",
-        ));
+        return Err(BadRequest::new("client_id", "the parameter client_id is missing").into());
     };
     refused::of_client(text);
     let client_id: ClientId =
         text.parse()
             .map_err(|error: crate::protocol::client_url::ClientUrlError| {
-                PageError::bad_request(app, error.rule(), &error.to_string())
-                    .detail("client_id", text)
+                BadRequest::new(error.rule(), error.to_string()).detail("client_id", text)
             })?;
     let checked = client_id
         .url()
         .map_or(Ok(()), |url| app.clients.check_url(url));
-    checked.map_err(|refusal| PageError::client(app, client_id.as_str(), &refusal))?;
+    checked.map_err(|refusal| RefusedClient::new(&client_id, refusal))?;
     Ok(client_id)
 }
 
@@ -191,14 +178,13 @@ async fn pushed(
     let Some(request_uri) = request_uri.filter(|uri| uri.starts_with(pushed::PREFIX)) else {
         return Ok(None);
     };
-    let refuse = |told: &str| {
-        PageError::bad_request(app, "request_uri", told).detail("client_id", client_id.as_str())
-    };
+    let refuse =
+        |told: &str| BadRequest::new("request_uri", told).detail("client_id", client_id.as_str());
     let Some(secret) = pushed::secret(request_uri) else {
-        return Err(refuse("the request_uri is not one that this server gave"));
+        return Err(refuse("the request_uri is not one that this server gave").into());
     };
     let row = app.store.pushed(&secret.hash(), client_id).await;
-    let row = row.map_err(|error| PageError::store(app, &error))?;
+    let row = row?;
     // Whoever came in time and was sent to sign in is still in time.
     let came_at = sent_to_login_at.unwrap_or(now);
     let in_time = row.filter(|row| came_at < row.expires_at);
@@ -296,7 +282,7 @@ impl Incoming<'_> {
             .version(client_id, &pushed.digest, pushed.fetched_at)
             .await;
         let admitted = version.and_then(|client| clients.admit(&client).map(|_| client));
-        admitted.map_err(|refusal| PageError::client(self.app, client_id.as_str(), &refusal))
+        admitted.map_err(|refusal| RefusedClient::new(client_id, refusal).into())
     }
 
     /// The one place that decides what happens next, however often the person leaves for a page.
@@ -318,7 +304,6 @@ impl Incoming<'_> {
         if let Err(error) = proposal.check_step_up(app, self.consents) {
             return Ok(callback.error(&error));
         }
-        let store_failed = |error| PageError::store(app, &error);
         let remembered = proposal.remembered(app, self.consents, now).await;
         let facts = Facts {
             request: &proposal.request,
@@ -352,13 +337,12 @@ impl Incoming<'_> {
                     Ok(()) => Ok(callback.code(code.expose())),
                     Err(StoreError::RulesMoved) => {
                         // Judged by rules that are no more, or in a session that is no more: again, as it is now.
-                        app.clients.notice_changes().await.map_err(store_failed)?;
+                        app.clients.notice_changes().await?;
                         let session = session::current(app, self.headers, now).await;
-                        Box::pin(self.advance(proposal.client, session.map_err(store_failed)?))
-                            .await
+                        Box::pin(self.advance(proposal.client, session?)).await
                     }
-                    Err(StoreError::UsedBefore) => Err(PageError::gone(app)),
-                    Err(error) => Err(store_failed(error)),
+                    Err(StoreError::UsedBefore) => Err(PageError::Gone),
+                    Err(error) => Err(error.into()),
                 }
             }
             (Verdict::Login, _) | (_, None) => self.send_to_login(),
@@ -405,18 +389,17 @@ impl Incoming<'_> {
                 judged.digest.as_str()
             ),
         };
-        Err(
-            PageError::bad_request(app, error.rule(), &error.to_string())
-                .detail("client_id", judged.id().as_str())
-                .detail("redirect_uri", requested)
-                .detail("Judged by", &by),
-        )
+        Err(BadRequest::new(error.rule(), error.to_string())
+            .detail("client_id", judged.id().as_str())
+            .detail("redirect_uri", requested)
+            .detail("Judged by", &by)
+            .into())
     }
 
     fn send_to_login(&self) -> Result<Response, PageError> {
         if self.is_silent() {
             let told = "prompt none was asked for, but nobody is signed in and the client is not known yet";
-            return Err(PageError::bad_request(self.app, "prompt", told));
+            return Err(BadRequest::new("prompt", told).into());
         }
         let (browser, cookie) = cookies::visitor(self.app, self.headers);
         let request = forms::mark_sent(self.app, self.visible, &browser, self.now);
@@ -448,11 +431,7 @@ impl Incoming<'_> {
             expires_at: self.now + i64::from(self.app.config.login.interaction.get()),
             pushed: self.pushed.map(|pushed| pushed.pushed.hash.clone()),
         };
-        self.app
-            .store
-            .park(question)
-            .await
-            .map_err(|error| PageError::store(self.app, &error))?;
+        self.app.store.park(question).await?;
         let base = self.app.config.issuer.path();
         let mut response = see_other(&format!("{base}/consent?interaction={}", secret.expose()));
         let cookie = cookie.map(|cookie| (header::SET_COOKIE, cookie));

@@ -28,8 +28,8 @@ use crate::{
     store::NewDevice,
     time::UnixTime,
     web::{
-        error::TokenError,
         machine::{Call, Endpoint, Incoming, charge},
+        token_error::TokenError,
     },
 };
 

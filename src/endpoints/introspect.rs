@@ -17,8 +17,8 @@ use crate::{
     },
     tokens::live,
     web::{
-        error::TokenError,
         machine::{Call, Endpoint, Incoming},
+        token_error::TokenError,
     },
 };
 

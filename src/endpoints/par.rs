@@ -27,8 +27,8 @@ use crate::{
     secret::{PushedRequest, Secret},
     store::{NewPushed, Space},
     web::{
-        error::TokenError,
         machine::{Call, Endpoint, Incoming, charge},
+        token_error::TokenError,
     },
 };
 

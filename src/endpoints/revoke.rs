@@ -16,8 +16,8 @@ use crate::{
         refresh::RefreshToken,
     },
     web::{
-        error::TokenError,
         machine::{Call, Endpoint, Incoming},
+        token_error::TokenError,
     },
 };
 

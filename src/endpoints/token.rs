@@ -15,9 +15,9 @@ use crate::{
     protocol::error::ErrorCode,
     web::{
         client_ip::client_ip,
-        error::TokenError,
         forms,
         machine::{Call, Endpoint},
+        token_error::TokenError,
     },
 };
 

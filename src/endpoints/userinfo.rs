@@ -19,7 +19,7 @@ use crate::{
     store::Once,
     time::UnixTime,
     tokens::{live, person, store_failed},
-    web::{error::ResourceError, machine},
+    web::{machine, token_error::ResourceError},
 };
 
 /// A request that shows a token.

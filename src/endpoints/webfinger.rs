@@ -12,7 +12,7 @@ use crate::{
         error::OAuthError,
         webfinger::{Refusal, descriptor},
     },
-    web::{error::TokenError, headers::FOR_EVERYBODY},
+    web::{headers::FOR_EVERYBODY, token_error::TokenError},
 };
 
 /// Names the issuer for the people of a domain.

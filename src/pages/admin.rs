@@ -10,9 +10,9 @@ use crate::{
     protocol::params::Params,
     time::{UnixTime, in_rfc_3339},
     web::{
-        error::PageError,
         forms::{self, sign_in_for},
         html,
+        page_error::PageError,
         session::{self, CurrentSession},
         views::{AdminClients, AdminExplain, BackedOffView, ClientView, LineView, ReportView},
     },
@@ -31,13 +31,11 @@ pub(super) async fn administrator(
     headers: &HeaderMap,
     now: UnixTime,
 ) -> Result<Option<CurrentSession>, PageError> {
-    let session = session::current(app, headers, now)
-        .await
-        .map_err(|error| PageError::store(app, &error))?;
+    let session = session::current(app, headers, now).await?;
     match session {
         Some(session) if !session.row.is_admin => {
-            Err(PageError::administrators_only(app)
-                .signed_in_as(Some(session.row.username.as_str())))
+            let username = session.row.username;
+            Err(PageError::AdministratorsOnly { username })
         }
         session => Ok(session),
     }
@@ -53,7 +51,7 @@ pub(crate) async fn clients(
         return Ok(sign_in_for(&app, "clients"));
     };
     let listed = app.store.clients(now, MOST).await;
-    let listed = listed.map_err(|error| PageError::store(&app, &error))?;
+    let listed = listed?;
     let clients = listed.into_iter().map(|client| ClientView {
         tier: app
             .clients
@@ -81,10 +79,9 @@ pub(crate) async fn clients(
             rule: host.refusal.rule,
             cause: host.refusal.cause,
         });
-    let store_failed = |error| PageError::store(&app, &error);
-    app.refusals.flush().await.map_err(store_failed)?;
+    app.refusals.flush().await?;
     let refused = app.store.refusals(REFUSALS, now).await;
-    let refused = refused.map_err(store_failed)?.into_iter();
+    let refused = refused?.into_iter();
     let page = AdminClients {
         frame: html::frame(&app, Some(&session.row.username)),
         in_memory: app.clients.in_memory(),
@@ -119,10 +116,9 @@ pub(crate) async fn explain(
     let Some(session) = administrator(&app, &headers, app.clock.now()).await? else {
         return Ok(sign_in_for(&app, "explain"));
     };
-    let params = forms::read(&headers, &body)
-        .map_err(|error| PageError::bad_request(&app, "request", &error.description))?;
+    let params = forms::read(&headers, &body)?;
     if !forms::is_ours(&app, FORM, Some(&session.secret), &params) {
-        return Err(PageError::forbidden(&app));
+        return Err(PageError::Forbidden);
     }
     let client_id = params.optional("client_id").unwrap_or_default().trim();
     let report = app.clients.explain(client_id).await;

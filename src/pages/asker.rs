@@ -18,7 +18,7 @@ use crate::{
     time::{UnixTime, in_date, in_words},
     web::{
         assets,
-        error::PageError,
+        page_error::{PageError, RefusedClient},
         views::{Asker, Caution, Permission, ResourceView, Wanted},
     },
 };
@@ -33,16 +33,14 @@ pub(super) async fn asker(
     standing: &Standing,
     now: UnixTime,
 ) -> Result<Asker, PageError> {
-    let store_failed = |error| PageError::store(app, &error);
     let logo = match standing.shows_logo() {
-        true => app.clients.logo(client, now).await.map_err(store_failed)?,
+        true => app.clients.logo(client, now).await?,
         false => None,
     };
     let people = app.store.people_of(client.id(), now).await;
-    let people = people.map_err(store_failed)?;
+    let people = people?;
     let first_seen = app.clients.first_seen(client.id()).await;
-    let first_seen =
-        first_seen.map_err(|refusal| PageError::client(app, client.id().as_str(), &refusal))?;
+    let first_seen = first_seen.map_err(|refusal| RefusedClient::new(client.id(), refusal))?;
 
     let shown_host = HostView::of(client.id().host_or_name());
     let base = app.config.issuer.path();

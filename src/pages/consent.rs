@@ -14,9 +14,9 @@ use crate::{
     time::UnixTime,
     web::{
         callback::{Callback, see_other},
-        cookies,
-        error::PageError,
-        forms, html, refused,
+        cookies, forms, html,
+        page_error::{BadRequest, PageError, RefusedClient},
+        refused,
         session::{self, CurrentSession},
         views::{Asker, Consent},
     },
@@ -40,13 +40,13 @@ pub(crate) async fn show(
     headers: HeaderMap,
 ) -> Result<Response, PageError> {
     let now = app.clock.now();
-    let params = Params::parse(uri.query().unwrap_or_default().as_bytes())
-        .map_err(|_| PageError::gone(&app))?;
+    let params =
+        Params::parse(uri.query().unwrap_or_default().as_bytes()).map_err(|_| PageError::Gone)?;
     let open = open(&app, &headers, &params, now).await?;
     let proposal = &open.proposal;
     let subject = &open.session.row.subject;
     let consents = app.store.consents(subject, proposal.client.id(), now).await;
-    let consents = consents.map_err(|error| PageError::store(&app, &error))?;
+    let consents = consents?;
     let remembered = proposal.remembered(&app, &consents, now).await;
     let asker = asker(&app, &proposal.client, &proposal.standing, now).await?;
     let page = view(&app, &open, &remembered, asker);
@@ -60,11 +60,10 @@ pub(crate) async fn submit(
     body: Bytes,
 ) -> Result<Response, PageError> {
     let now = app.clock.now();
-    let params = forms::read(&headers, &body)
-        .map_err(|error| PageError::bad_request(&app, "request", &error.description))?;
+    let params = forms::read(&headers, &body)?;
     let open = open(&app, &headers, &params, now).await?;
     if !forms::is_ours(&app, FORM, Some(&open.visitor), &params) {
-        return Err(PageError::forbidden(&app));
+        return Err(PageError::Forbidden);
     }
     let callback = Callback::new(
         &app,
@@ -88,7 +87,7 @@ pub(crate) async fn submit(
                 now,
             };
             if !matches!(decide(&facts), Verdict::Pass) {
-                return Err(PageError::gone(&app));
+                return Err(PageError::Gone);
             }
             let (code, row) = open.proposal.code(&app, open.session.person(&app), now);
             let response = callback.code(code.expose());
@@ -103,11 +102,8 @@ pub(crate) async fn submit(
         }
         Some("deny") => (Answer::Deny, callback.denied()),
         _ => {
-            return Err(PageError::bad_request(
-                &app,
-                "decision",
-                "the parameter decision must be allow or deny",
-            ));
+            let told = "the parameter decision must be allow or deny";
+            return Err(BadRequest::new("decision", told).into());
         }
     };
     let asked = Asked {
@@ -123,16 +119,16 @@ pub(crate) async fn submit(
             refused::happened("consent", params.optional("decision"), Some(&scope));
             Ok(response)
         }
-        Ok(false) | Err(StoreError::UsedBefore) => Err(PageError::gone(&app)),
+        Ok(false) | Err(StoreError::UsedBefore) => Err(PageError::Gone),
         Err(StoreError::RulesMoved) => {
             // Judged by rules or in a session that are no more: the question is put again, as it is now.
             let noticed = app.clients.notice_changes().await;
-            noticed.map_err(|error| PageError::store(&app, &error))?;
+            noticed?;
             let base = app.config.issuer.path();
             let secret = open.secret.expose();
             Ok(see_other(&format!("{base}/consent?interaction={secret}")))
         }
-        Err(error) => Err(PageError::store(&app, &error)),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -151,11 +147,10 @@ async fn still_listed(app: &App, open: &Open, now: UnixTime) -> Result<(), PageE
             let description = newest.description();
             let told =
                 format!("the client's {description} does not list this redirect_uri any more");
-            Err(
-                PageError::bad_request(app, "redirect_uri.not_registered", &told)
-                    .detail("client_id", client.id().as_str())
-                    .detail("redirect_uri", requested),
-            )
+            Err(BadRequest::new("redirect_uri.not_registered", told)
+                .detail("client_id", client.id().as_str())
+                .detail("redirect_uri", requested)
+                .into())
         }
         _ => Ok(()),
     }
@@ -168,26 +163,20 @@ async fn open(
     params: &Params,
     now: UnixTime,
 ) -> Result<Open, PageError> {
-    let gone = || PageError::gone(app);
-    let store_failed = |error| PageError::store(app, &error);
+    let gone = || PageError::Gone;
     let secret: Secret<secret::Interaction> = params
         .optional("interaction")
         .and_then(|text| text.parse().ok())
         .ok_or_else(gone)?;
     let session = session::current(app, headers, now)
-        .await
-        .map_err(store_failed)?
+        .await?
         .ok_or_else(gone)?;
     let visitor = cookies::read::<Visitor>(app, headers, cookies::VISITOR).ok_or_else(gone)?;
     let asked = Asked {
         browser: visitor.hash(),
         subject: session.row.subject.clone(),
     };
-    let row = app
-        .store
-        .interaction(&secret.hash(), &asked, now)
-        .await
-        .map_err(store_failed)?;
+    let row = app.store.interaction(&secret.hash(), &asked, now).await?;
     let row = row.ok_or_else(gone)?;
 
     let params = Params::parse(row.request.as_bytes()).map_err(|_| gone())?;
@@ -200,7 +189,7 @@ async fn open(
         .clients
         .version(&client_id, &row.digest, row.fetched_at)
         .await;
-    let refused = |refusal| PageError::client(app, client_id.as_str(), &refusal);
+    let refused = |refusal| RefusedClient::new(&client_id, refusal);
     let client = client.map_err(refused)?;
     app.clients.admit(&client).map_err(refused)?;
     let requested = params.optional("redirect_uri").unwrap_or_default();
@@ -209,11 +198,7 @@ async fn open(
     let pushed = match &row.pushed {
         Some(hash) => {
             let hash = SecretHash::from_column(hash.clone());
-            let pushed = app
-                .store
-                .pushed(&hash, &client_id)
-                .await
-                .map_err(store_failed)?;
+            let pushed = app.store.pushed(&hash, &client_id).await?;
             let method = pushed.ok_or_else(gone)?.auth_method;
             Some(PushedAs { hash, method })
         }

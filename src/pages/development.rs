@@ -16,8 +16,8 @@ use crate::{
     time::{UnixTime, in_rfc_3339, in_words},
     web::{
         callback::see_other,
-        error::PageError,
         forms, html,
+        page_error::PageError,
         session::{self, CurrentSession},
         views::{DevClientView, Development},
     },
@@ -92,8 +92,7 @@ pub(crate) async fn submit(
     let added = app
         .store
         .add_dev_client(new, now, settings.per_person.get().into())
-        .await
-        .map_err(|error| PageError::store(&app, &error))?;
+        .await?;
     if !added {
         let told = "You have as many as you may have. Remove one first.";
         return page(&app, &session, now, StatusCode::BAD_REQUEST, refused(told)).await;
@@ -116,8 +115,7 @@ pub(crate) async fn remove(
     let client_id = address(&app, &id);
     app.store
         .remove_dev_client(id, session.row.subject, client_id, now)
-        .await
-        .map_err(|error| PageError::store(&app, &error))?;
+        .await?;
     Ok(see_other(&format!(
         "{}/development",
         app.config.issuer.path()
@@ -179,11 +177,9 @@ async fn developer(
     now: UnixTime,
 ) -> Result<Option<CurrentSession>, PageError> {
     if !app.config.development.clients {
-        return Err(PageError::nothing_here(app));
+        return Err(PageError::NothingHere);
     }
-    session::current(app, headers, now)
-        .await
-        .map_err(|error| PageError::store(app, &error))
+    Ok(session::current(app, headers, now).await?)
 }
 
 async fn form(
@@ -192,13 +188,12 @@ async fn form(
     body: &[u8],
     now: UnixTime,
 ) -> Result<(CurrentSession, Params), PageError> {
-    let params = forms::read(headers, body)
-        .map_err(|error| PageError::bad_request(app, "request", &error.description))?;
+    let params = forms::read(headers, body)?;
     match developer(app, headers, now).await? {
         Some(session) if forms::is_ours(app, FORM, Some(&session.secret), &params) => {
             Ok((session, params))
         }
-        _ => Err(PageError::forbidden(app)),
+        _ => Err(PageError::Forbidden),
     }
 }
 
@@ -210,7 +205,7 @@ async fn page(
     filled: Filled,
 ) -> Result<Response, PageError> {
     let mine = app.store.dev_clients(&session.row.subject, now).await;
-    let mine = mine.map_err(|error| PageError::store(app, &error))?;
+    let mine = mine?;
     let name = |text: &str| -> String {
         let document: Value = serde_json::from_str(text).unwrap_or_default();
         document["client_name"]

@@ -27,9 +27,9 @@ use crate::{
     web::{
         callback::see_other,
         client_ip::client_ip,
-        cookies,
-        error::PageError,
-        forms, html, refused,
+        cookies, forms, html,
+        page_error::{BadRequest, PageError, RefusedClient},
+        refused,
         session::{self, CurrentSession},
         views::{Device, DeviceConfirm, DeviceDone},
     },
@@ -46,7 +46,7 @@ pub(crate) async fn show(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, PageError> {
-    let params = query(&app, &uri)?;
+    let params = query(&uri)?;
     let typed = typed(&params);
     match visit(&app, &headers).await? {
         Some(visit) => Ok(visit.entry(&app, typed, false)),
@@ -61,7 +61,7 @@ pub(crate) async fn claim(
     extensions: Extensions,
     body: Bytes,
 ) -> Result<Response, PageError> {
-    let params = form(&app, &headers, &body)?;
+    let params = forms::read(&headers, &body)?;
     let typed = typed(&params);
     let Some(visit) = visit(&app, &headers).await? else {
         return Ok(send_to_login(&app, typed));
@@ -76,7 +76,7 @@ pub(crate) async fn claim(
         .limits
         .user_codes
         .begin(source, &visit.asked.subject)
-        .map_err(|wait| PageError::too_many_codes(&app, wait))?;
+        .map_err(PageError::TooManyCodes)?;
     let asked = visit.asked.clone();
     match app.store.claim_device(code.clone(), asked, visit.now).await {
         Ok(true) => {
@@ -86,7 +86,7 @@ pub(crate) async fn claim(
         Ok(false) => Ok(visit.entry(&app, typed, true)),
         Err(error) => {
             guess.was_right();
-            Err(PageError::store(&app, &error))
+            Err(error.into())
         }
     }
 }
@@ -98,7 +98,7 @@ pub(crate) async fn confirm(
     headers: HeaderMap,
     extensions: Extensions,
 ) -> Result<Response, PageError> {
-    let params = query(&app, &uri)?;
+    let params = query(&uri)?;
     let (visit, code, device) = match opened(&app, &headers, &params).await? {
         Ok(open) => open,
         Err(response) => return Ok(response),
@@ -133,7 +133,7 @@ pub(crate) async fn answer(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, PageError> {
-    let params = form(&app, &headers, &body)?;
+    let params = forms::read(&headers, &body)?;
     let (visit, code, device) = match opened(&app, &headers, &params).await? {
         Ok(open) => open,
         Err(response) => return Ok(response),
@@ -153,7 +153,7 @@ pub(crate) async fn answer(
         }
         _ => {
             let told = "the parameter decision must be allow or deny";
-            return Err(PageError::bad_request(&app, "decision", told));
+            return Err(BadRequest::new("decision", told).into());
         }
     };
     let asked = visit.asked.clone();
@@ -171,10 +171,10 @@ pub(crate) async fn answer(
         Err(StoreError::RulesMoved) => {
             // Judged by rules or in a session that are no more: the question is put again, as it is now.
             let noticed = app.clients.notice_changes().await;
-            noticed.map_err(|error| PageError::store(&app, &error))?;
+            noticed?;
             Ok(to(&app, "/device/confirm", &code))
         }
-        Err(error) => Err(PageError::store(&app, &error)),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -184,7 +184,7 @@ pub(crate) async fn done(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, PageError> {
-    let params = query(&app, &uri)?;
+    let params = query(&uri)?;
     let typed = typed(&params);
     let Some(visit) = visit(&app, &headers).await? else {
         return Ok(send_to_login(&app, ""));
@@ -193,7 +193,7 @@ pub(crate) async fn done(
         Ok(code) => app.store.decided_device(&code, &visit.asked).await,
         Err(_) => Ok(None),
     };
-    let decided = decided.map_err(|error| PageError::store(&app, &error))?;
+    let decided = decided?;
     let Some(allowed) = decided else {
         return Ok(visit.entry(&app, typed, true));
     };
@@ -215,12 +215,10 @@ struct Visit {
 /// Who is there; `None` when nobody is signed in.
 async fn visit(app: &App, headers: &HeaderMap) -> Result<Option<Visit>, PageError> {
     if !app.config.policy.devices {
-        return Err(PageError::nothing_here(app));
+        return Err(PageError::NothingHere);
     }
     let now = app.clock.now();
-    let session = session::current(app, headers, now)
-        .await
-        .map_err(|error| PageError::store(app, &error))?;
+    let session = session::current(app, headers, now).await?;
     let Some(session) = session else {
         return Ok(None);
     };
@@ -261,7 +259,7 @@ impl Visit {
     fn check_form(&self, app: &App, form: &str, params: &Params) -> Result<(), PageError> {
         match forms::is_ours(app, form, Some(&self.visitor), params) {
             true => Ok(()),
-            false => Err(PageError::forbidden(app)),
+            false => Err(PageError::Forbidden),
         }
     }
 }
@@ -282,8 +280,7 @@ async fn opened(
     let device = app
         .store
         .claimed_device(&code, &visit.asked, visit.now)
-        .await
-        .map_err(|error| PageError::store(app, &error))?;
+        .await?;
     Ok(match device {
         Some(device) => {
             refused::of_client(device.client_id.as_str());
@@ -307,10 +304,9 @@ impl Judged {
         // The revision first: rules that come with a later one are judged by again.
         let revision = app.clients.standings().revision();
         let id = &device.client_id;
-        let refused = |refusal| PageError::client(app, id.as_str(), &refusal);
+        let refused = |refusal| RefusedClient::new(id, refusal);
         let told = |error: OAuthError| {
-            PageError::bad_request(app, error.code.as_str(), &error.description)
-                .detail("client_id", id.as_str())
+            BadRequest::new(error.code.as_str(), error.description).detail("client_id", id.as_str())
         };
         let version = app.clients.version(id, &device.digest, device.fetched_at);
         let client = version.await.map_err(refused)?;
@@ -323,7 +319,7 @@ impl Judged {
             let description = newest.description();
             let gone =
                 format!("the client's {description} does not list the device grant any more");
-            return Err(told(OAuthError::invalid_request(gone)));
+            return Err(told(OAuthError::invalid_request(gone)).into());
         }
         let resources = &device.resources;
         let catalog = &app.config.resources;
@@ -351,14 +347,8 @@ impl Judged {
     }
 }
 
-fn query(app: &App, uri: &Uri) -> Result<Params, PageError> {
+fn query(uri: &Uri) -> Result<Params, OAuthError> {
     Params::parse(uri.query().unwrap_or_default().as_bytes())
-        .map_err(|error| PageError::bad_request(app, "request", &error.description))
-}
-
-fn form(app: &App, headers: &HeaderMap, body: &[u8]) -> Result<Params, PageError> {
-    forms::read(headers, body)
-        .map_err(|error| PageError::bad_request(app, "request", &error.description))
 }
 
 /// What the person typed as a code, or followed a link with; nothing where it is longer than any code could be typed.

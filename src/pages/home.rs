@@ -5,7 +5,7 @@ use http::{HeaderMap, StatusCode};
 
 use crate::{
     app::App,
-    web::{error::PageError, html, session, views::Home},
+    web::{html, page_error::PageError, session, views::Home},
 };
 
 /// The page of somebody who came without a request of a client.
@@ -13,9 +13,7 @@ pub(crate) async fn home(
     State(app): State<App>,
     headers: HeaderMap,
 ) -> Result<Response, PageError> {
-    let session = session::current(&app, &headers, app.clock.now())
-        .await
-        .map_err(|error| PageError::store(&app, &error))?;
+    let session = session::current(&app, &headers, app.clock.now()).await?;
     let is_admin = session.as_ref().is_some_and(|session| session.row.is_admin);
     let user = session.map(|session| session.row.username);
     let page = Home {

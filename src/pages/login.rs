@@ -17,9 +17,8 @@ use crate::{
     web::{
         callback::see_other,
         client_ip::client_ip,
-        cookies,
-        error::PageError,
-        forms, html, known_browser,
+        cookies, forms, html, known_browser,
+        page_error::PageError,
         refused::{self, Refused, Weight},
         session,
         sign_in::{self, Attempt, Outcome},
@@ -39,7 +38,7 @@ pub(crate) async fn show(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, PageError> {
-    let request = request(&app, uri.query().unwrap_or_default())?;
+    let request = request(uri.query().unwrap_or_default())?;
     Ok(page(&app, &headers, &request, None).await)
 }
 
@@ -51,12 +50,11 @@ pub(crate) async fn submit(
     body: Bytes,
 ) -> Result<Response, PageError> {
     let now = app.clock.now();
-    let params = forms::read(&headers, &body)
-        .map_err(|error| PageError::bad_request(&app, "request", &error.description))?;
-    let request = request(&app, params.optional("request").unwrap_or_default())?;
+    let params = forms::read(&headers, &body)?;
+    let request = request(params.optional("request").unwrap_or_default())?;
     let visitor = cookies::read::<Visitor>(&app, &headers, cookies::VISITOR);
     if !forms::is_ours(&app, FORM, visitor.as_ref(), &params) {
-        return Err(PageError::forbidden(&app));
+        return Err(PageError::Forbidden);
     }
     if let Some(client_id) = request.optional("client_id") {
         refused::of_client(client_id);
@@ -69,17 +67,13 @@ pub(crate) async fn submit(
         headers: &headers,
         source: client_ip(&extensions, &headers, &app.config.server.trusted_proxies),
     };
-    let outcome = sign_in::attempt(&app, attempt, now)
-        .await
-        .map_err(|error| PageError::accounts(&app, &error))?;
+    let outcome = sign_in::attempt(&app, attempt, now).await?;
     app.store.counts.sign_ins.add(outcome.as_str());
     let outcome = match outcome {
         Outcome::SignedIn(account) => {
             refused::of_person(&account.subject, &account.username);
             let known = known_browser::remember(&app, &account, now);
-            let cookie = session::start(&app, &headers, account, now)
-                .await
-                .map_err(|error| PageError::store(&app, &error))?;
+            let cookie = session::start(&app, &headers, account, now).await?;
             if let Some(cookie) = cookie {
                 let cookies = [(header::SET_COOKIE, cookie), (header::SET_COOKIE, known)];
                 let next = see_other(&next(&app, &request));
@@ -136,9 +130,8 @@ fn landing(request: &Params) -> Option<&'static (&'static str, &'static str)> {
 }
 
 /// The request that waits; `/authorize` judges it, here it is only carried.
-fn request(app: &App, encoded: &str) -> Result<Params, PageError> {
-    Params::parse(encoded.as_bytes())
-        .map_err(|error| PageError::bad_request(app, "request", &error.description))
+fn request(encoded: &str) -> Result<Params, PageError> {
+    Ok(Params::parse(encoded.as_bytes())?)
 }
 
 /// What the request asks for, also where it was pushed. Only for showing it: `/authorize` judges.

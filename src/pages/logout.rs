@@ -10,9 +10,9 @@ use http::{HeaderMap, StatusCode, header};
 use crate::{
     app::App,
     web::{
-        cookies,
-        error::PageError,
-        forms, html, refused, session,
+        cookies, forms, html,
+        page_error::PageError,
+        refused, session,
         views::{SignOut, SignedOut},
     },
 };
@@ -24,9 +24,7 @@ pub(crate) async fn show(
     State(app): State<App>,
     headers: HeaderMap,
 ) -> Result<Response, PageError> {
-    let session = session::current(&app, &headers, app.clock.now())
-        .await
-        .map_err(|error| PageError::store(&app, &error))?;
+    let session = session::current(&app, &headers, app.clock.now()).await?;
     let Some(session) = session else {
         return Ok(signed_out(&app));
     };
@@ -45,21 +43,15 @@ pub(crate) async fn submit(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, PageError> {
-    let params = forms::read(&headers, &body)
-        .map_err(|error| PageError::bad_request(&app, "request", &error.description))?;
-    let session = session::current(&app, &headers, app.clock.now())
-        .await
-        .map_err(|error| PageError::store(&app, &error))?;
+    let params = forms::read(&headers, &body)?;
+    let session = session::current(&app, &headers, app.clock.now()).await?;
     let Some(session) = session else {
         return Ok(signed_out(&app));
     };
     if !forms::is_ours(&app, FORM, Some(&session.secret), &params) {
-        return Err(PageError::forbidden(&app));
+        return Err(PageError::Forbidden);
     }
-    app.store
-        .end_session(session.secret.hash())
-        .await
-        .map_err(|error| PageError::store(&app, &error))?;
+    app.store.end_session(session.secret.hash()).await?;
     refused::happened("signed out", None, None);
     Ok((
         [(header::SET_COOKIE, cookies::clear(&app, cookies::SESSION))],

@@ -11,9 +11,9 @@ use crate::{
     store::{KeptRefusal, MOST_REFUSALS},
     time::in_rfc_3339,
     web::{
-        error::PageError,
         forms::sign_in_for,
         html,
+        page_error::PageError,
         views::{AdminRefusals, RefusedView},
     },
 };
@@ -34,14 +34,13 @@ pub(crate) async fn refusals(
     let params = Params::parse(uri.query().unwrap_or_default().as_bytes()).unwrap_or_default();
     let reference = params.optional("reference").map(typed_reference);
     let reference = reference.filter(|reference| !reference.is_empty());
-    let store_failed = |error| PageError::store(&app, &error);
-    app.refusals.flush().await.map_err(store_failed)?;
+    app.refusals.flush().await?;
     let refused = match &reference {
         Some(reference) => {
             let found = app.store.refusal(reference, now).await;
-            found.map_err(store_failed)?.into_iter().collect()
+            found?.into_iter().collect()
         }
-        None => app.store.refusals(MOST, now).await.map_err(store_failed)?,
+        None => app.store.refusals(MOST, now).await?,
     };
     let page = AdminRefusals {
         frame: html::frame(&app, Some(&session.row.username)),

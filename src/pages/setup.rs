@@ -12,7 +12,7 @@ use crate::{
     app::App,
     protocol::params::Params,
     secret::{Secret, Setup, Visitor},
-    web::{callback::see_other, cookies, error::PageError, forms, html, session, views},
+    web::{callback::see_other, cookies, forms, html, page_error::PageError, session, views},
 };
 
 const FORM: &str = "setup";
@@ -35,11 +35,10 @@ pub(crate) async fn submit(
     body: Bytes,
 ) -> Result<Response, PageError> {
     let now = app.clock.now();
-    let params = forms::read(&headers, &body)
-        .map_err(|error| PageError::bad_request(&app, "request", &error.description))?;
+    let params = forms::read(&headers, &body)?;
     let visitor = cookies::read::<Visitor>(&app, &headers, cookies::VISITOR);
     if !forms::is_ours(&app, FORM, visitor.as_ref(), &params) {
-        return Err(PageError::forbidden(&app));
+        return Err(PageError::Forbidden);
     }
     let link = open_link(&app, &params).await?;
     let name = params.optional("username").unwrap_or_default();
@@ -60,17 +59,15 @@ pub(crate) async fn submit(
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
         return Ok(page);
     }
-    match made.map_err(|error| PageError::accounts(&app, &error))? {
+    match made? {
         Ok(account) => {
             tracing::info!("the first account was made with the set-up link");
-            let cookie = session::start(&app, &headers, account, now)
-                .await
-                .map_err(|error| PageError::store(&app, &error))?;
+            let cookie = session::start(&app, &headers, account, now).await?;
             let cookie = cookie.map(|cookie| AppendHeaders([(header::SET_COOKIE, cookie)]));
             let home = see_other(&format!("{}/", app.config.issuer.path()));
             Ok((cookie, home).into_response())
         }
-        Err(_) => Err(closed(&app)),
+        Err(_) => Err(PageError::SetupLink),
     }
 }
 
@@ -86,30 +83,17 @@ fn chosen(params: &Params) -> Result<(Username, Password), &'static str> {
 async fn open_link(app: &App, params: &Params) -> Result<Secret<Setup>, PageError> {
     let link: Option<Secret<Setup>> = params.optional("token").and_then(|text| text.parse().ok());
     let Some(link) = link else {
-        return Err(closed(app));
+        return Err(PageError::SetupLink);
     };
     let open = app
         .store
         .setup_link_is_open(&link.hash(), app.clock.now())
         .await;
-    if open.map_err(|error| PageError::store(app, &error))? {
+    if open? {
         Ok(link)
     } else {
-        Err(closed(app))
+        Err(PageError::SetupLink)
     }
-}
-
-fn closed(app: &App) -> PageError {
-    let happened = "This set-up link was used, has expired, or the server has an account already.";
-    let advice = "If there is no account yet, restart the server: it prints a new link. Or make one with: wayleave user add NAME --admin";
-    PageError::new(
-        app,
-        StatusCode::BAD_REQUEST,
-        "This link does not work",
-        happened,
-        advice,
-    )
-    .rule("setup_link")
 }
 
 fn page(

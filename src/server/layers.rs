@@ -29,9 +29,10 @@ use crate::{
     spans,
     web::{
         client_ip::Source,
-        error::{PageError, TokenError},
         headers,
+        page_error::{BadRequest, PageError, is_unrendered, rendered},
         refused::About,
+        token_error::TokenError,
     },
 };
 
@@ -65,9 +66,12 @@ async fn every(app: App, requests: Arc<Requests>, mut request: Request, next: Ne
     let about = About::new(&app, request.extensions(), request.headers());
     let answer = async {
         match refused {
-            None => answered(&app, request, next).instrument(span.clone()).await,
+            None => {
+                let answer = answered(&app, request, next).instrument(span.clone());
+                rendered(&app, answer.await)
+            }
             Some((status, told)) => {
-                let mut page = PageError::bad_request(&app, "request", told).into_response();
+                let mut page = PageError::from(BadRequest::new("request", told)).page(&app);
                 *page.status_mut() = status;
                 page
             }
@@ -200,23 +204,22 @@ fn busy() -> Response {
 
 /// Around the pages of people.
 pub(super) async fn person(
-    app: App,
     places: Arc<Admission>,
     bodies: Arc<Bodies>,
     request: Request,
     next: Next,
 ) -> Response {
-    let busy = || PageError::busy(&app, &"too many requests at a time").into_response();
+    let busy = || PageError::Busy("too many requests at a time".to_owned()).into_response();
     let source = counted(&request);
     let request = match bodies.read(request).await {
         Ok(request) => request,
         Err(StatusCode::SERVICE_UNAVAILABLE) => return busy(),
-        Err(status) => return page_shape(&app, status.into_response()),
+        Err(status) => return page_shape(status.into_response()),
     };
     let Some(_place) = places.enter(source).await else {
         return busy();
     };
-    page_shape(&app, next.run(request).await)
+    page_shape(next.run(request).await)
 }
 
 /// Why a request is not even looked at.
@@ -278,31 +281,16 @@ fn machine_shape(response: Response) -> Response {
 }
 
 /// The same for people: a page.
-fn page_shape(app: &App, response: Response) -> Response {
-    let status = response.status();
-    if !status.is_client_error()
-        || response
-            .headers()
-            .contains_key(header::CONTENT_SECURITY_POLICY)
-    {
+fn page_shape(response: Response) -> Response {
+    let is_page = response
+        .headers()
+        .contains_key(header::CONTENT_SECURITY_POLICY);
+    if !response.status().is_client_error() || is_page || is_unrendered(&response) {
         return response;
     }
-    let (title, happened) = match status {
-        StatusCode::PAYLOAD_TOO_LARGE => ("Too large", "What was sent here is larger than 64 KiB."),
-        StatusCode::METHOD_NOT_ALLOWED => {
-            ("Not this way", "This page cannot be asked for in this way.")
-        }
-        _ => (
-            "This cannot be read",
-            "What was sent here could not be read.",
-        ),
-    };
     let allow = response.headers().get(header::ALLOW).cloned();
-    let advice = "Go back to the app and start again.";
-    let page = PageError::new(app, status, title, happened, advice).rule("request");
-    let mut page = page.into_response();
-    if let Some(allow) = allow {
-        page.headers_mut().insert(header::ALLOW, allow);
-    }
+    let mut page = PageError::Unreadable(response.status()).into_response();
+    page.headers_mut()
+        .extend(allow.map(|allow| (header::ALLOW, allow)));
     page
 }

@@ -3,7 +3,7 @@
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 
-use super::{error::noted, refused::Weight};
+use super::{refused::Weight, token_error::noted};
 use crate::{
     app::App,
     protocol::{

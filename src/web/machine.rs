@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use axum::body::Bytes;
 use http::{Extensions, HeaderMap, Method, Uri, header};
 
-use super::{client_ip::client_ip, error::TokenError, forms, refused};
+use super::{client_ip::client_ip, forms, refused, token_error::TokenError};
 use crate::{
     app::App,
     clients::{Attempt, AuthenticatedClient, LookUp, claimed},
