@@ -12,6 +12,8 @@ use prometheus_client::{
 };
 use tracing_appender::non_blocking::ErrorCounter;
 
+use crate::protocol::client_metadata::GrantType;
+
 /// Seconds: from what a busy disk needs to what nobody should wait.
 const SECONDS: [f64; 11] = [
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0,
@@ -96,7 +98,7 @@ impl Counts {
             sign_ins: ByName::new("outcome", &["signed in", "wrong", "disabled"]),
             clients: ByName::new("source", &["memory", "database", "host", "stale"]),
             document_fetches: ByName::new("result", &["ok"]),
-            tokens: ByName::new("grant", &["authorization_code", "refresh_token"]),
+            tokens: ByName::new("grant", &GrantType::ALL.map(GrantType::as_str)),
             token_errors: ByName::new("error", &["invalid_client", "invalid_grant"]),
             turned_away: ByName::new(
                 "class",

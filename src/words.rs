@@ -7,6 +7,15 @@ pub fn counted(count: impl Into<i128>, unit: &str) -> String {
     format!("{count} {unit}{plural}")
 }
 
+/// What there is to choose from: `a, b or c`.
+pub fn one_of(names: &[&str]) -> String {
+    match names {
+        [] => String::new(),
+        [only] => (*only).to_owned(),
+        [many @ .., last] => format!("{} or {last}", many.join(", ")),
+    }
+}
+
 /// A number of people: `1 person`, `2 people`.
 pub fn people(count: i64) -> String {
     match count {

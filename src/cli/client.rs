@@ -10,11 +10,11 @@ use super::{
     client_list::KnownBy,
     client_rules::Trust,
     context::AdminContext,
-    exit::{Conflict, Usage},
+    exit::Conflict,
     hash_secret::{self, HashSecret},
     output::{self, Limit},
     registration::{Add, SecretCommand, Set},
-    whose::no_such_name,
+    whose::{identifier, no_such_name},
 };
 use crate::{
     config::Config,
@@ -190,9 +190,4 @@ impl AdminContext<'_> {
         say!("{about}: {done}");
         Ok(())
     }
-}
-
-pub(super) fn identifier(text: &str) -> Result<ClientId, Usage> {
-    text.parse()
-        .map_err(|error: crate::protocol::client_url::ClientUrlError| Usage(error.to_string()))
 }

@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 
 use super::{
     check,
-    client::identifier,
     context::AdminContext,
     exit::{Conflict, NotFound, Usage},
     output::{self, maybe_at},
+    whose::identifier,
 };
 use crate::{
     policy::registration::{KeptSecret, Registered, Registration},

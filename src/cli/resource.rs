@@ -58,7 +58,7 @@ fn metadata(url: &str, config: &Config, as_json: bool) -> anyhow::Result<()> {
         .into());
     };
     let scopes = resource.baseline();
-    let algs = dpop::ALGS.map(|alg| alg.as_str());
+    let algs = dpop::algs();
     let document = document(&Described {
         id: &resource.id,
         name: resource.name.as_deref(),

@@ -6,9 +6,15 @@ use super::exit::{NotFound, Usage};
 use crate::{
     accounts::Accounts,
     config::Config,
-    protocol::client_id::ClientId,
+    protocol::{client_id::ClientId, client_url::ClientUrlError},
     store::{Store, Which},
 };
+
+/// A client identifier as it was typed.
+pub(super) fn identifier(text: &str) -> Result<ClientId, Usage> {
+    text.parse()
+        .map_err(|error: ClientUrlError| Usage(error.to_string()))
+}
 
 #[derive(Debug, Args)]
 pub(super) struct Whose {

@@ -1,7 +1,11 @@
 //! What to tell a client's developer: what answers instead of a document, and what to change.
 
-use super::explain::{KID, MEDIA, USE};
 use crate::fetch::Wire;
+
+/// Rules beside those that fetching, reading and the policy about documents have.
+pub(super) const USE: &str = "policy.use";
+pub(super) const MEDIA: &str = "document.media_type";
+pub(super) const KID: &str = "document.jwks.kid";
 
 /// What answers instead of a document, as far as it can be told.
 pub(super) fn recognise(wire: &Wire) -> Vec<String> {

@@ -318,7 +318,11 @@ impl Clients {
 
     /// What the document of a client of this standing may say.
     pub(super) fn allowed(&self, standing: &Standing) -> Allowed {
-        self.0.allowed.clone().under(standing.rule.as_ref())
+        let general = self.0.allowed.clone();
+        match &standing.rule {
+            Some(rule) => rule.allowed(general),
+            None => general,
+        }
     }
 
     /// A registered client, or the URL where the document of another one is.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::{
-    advice::{advice, recognise},
+    advice::{KID, MEDIA, USE, advice, recognise},
     cimd::{Clients, DEVELOPMENT_GONE},
     history::{key_changed, key_replaced},
     reading::{MEDIA_TYPE, read},
@@ -196,10 +196,6 @@ impl Report {
         }
     }
 }
-
-pub(super) const USE: &str = "policy.use";
-pub(super) const MEDIA: &str = "document.media_type";
-pub(super) const KID: &str = "document.jwks.kid";
 
 fn grammar() -> impl Iterator<Item = &'static str> {
     grammar::RULES.iter().map(|rule| rule.rule())

@@ -1,6 +1,7 @@
 //! The configuration: a TOML file overlaid by `WAYLEAVE_…` environment variables. Parsing is validation.
 
 mod load;
+mod passwords;
 mod secrets;
 mod sections;
 mod wording;

@@ -8,6 +8,7 @@ use url::Url;
 use super::{
     Config, DatabaseUrl,
     load::{Environment, PREFIX, in_use, read},
+    passwords::is_in,
 };
 
 /// A file with a secret in it, and what makes us read it.
@@ -27,34 +28,6 @@ pub fn config_file(path: Option<&Path>) -> Option<(PathBuf, bool)> {
 
 fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
-}
-
-/// The parameter by which PostgreSQL's URLs may name a password, too.
-const PASSWORD: &str = "password";
-
-/// Is there a password in this URL?
-pub(super) fn is_in(url: &Url) -> bool {
-    url.password().is_some() || url.query_pairs().any(|(name, _)| name == PASSWORD)
-}
-
-/// The URL without the passwords in it.
-pub(super) fn masked(mut url: Url) -> String {
-    if url.password().is_some() {
-        _ = url.set_password(Some("…"));
-    }
-    if url.query_pairs().any(|(name, _)| name == PASSWORD) {
-        let pairs: Vec<_> = url.query_pairs().into_owned().collect();
-        let shown = pairs.into_iter().map(|(name, value)| {
-            let value = if name == PASSWORD {
-                "…".to_owned()
-            } else {
-                value
-            };
-            (name, value)
-        });
-        url.query_pairs_mut().clear().extend_pairs(shown);
-    }
-    url.as_str().replace("%E2%80%A6", "…")
 }
 
 fn has_secret(table: &Table) -> bool {

@@ -2,7 +2,7 @@
 
 use std::{fmt, net::SocketAddr, num::NonZeroU32, path::PathBuf, str::FromStr};
 
-use super::secrets;
+use super::passwords;
 use crate::{
     policy::{
         client_document::{Member, PrivateUseSchemes},
@@ -142,7 +142,7 @@ impl fmt::Display for DatabaseUrl {
                 let Ok(url) = url::Url::parse(text) else {
                     return f.write_str("postgres://…");
                 };
-                f.write_str(&secrets::masked(url))
+                f.write_str(&passwords::masked(url))
             }
         }
     }
@@ -315,7 +315,7 @@ impl TryFrom<String> for CollectorUrl {
     fn try_from(text: String) -> Result<Self, Self::Error> {
         match url::Url::parse(&text) {
             // It is shown and logged.
-            Ok(url) if !url.username().is_empty() || secrets::is_in(&url) => Err(
+            Ok(url) if !url.username().is_empty() || passwords::is_in(&url) => Err(
                 "expected a URL without user and password, such as http://127.0.0.1:4318/v1/traces",
             ),
             Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(Self(text)),

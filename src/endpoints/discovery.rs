@@ -10,15 +10,16 @@ use crate::{
     clients, grants,
     protocol::{
         discovery::{Offer, document},
+        dpop,
         etag::etag,
     },
-    web::{headers::FOR_EVERYBODY, machine},
+    web::headers::FOR_EVERYBODY,
 };
 
 /// The metadata as bytes: it does not change while the server runs.
 pub(crate) fn metadata(app: &App) -> Bytes {
     let grants: Vec<&str> = grants::offered(&app.config)
-        .map(|grant| grant.name)
+        .map(|grant| grant.kind.as_str())
         .collect();
     let scopes: Vec<String> = app
         .config
@@ -40,7 +41,7 @@ pub(crate) fn metadata(app: &App) -> Bytes {
         devices: app.config.policy.devices,
         auth_methods: clients::METHODS,
         assertion_algs: &["ES256", "PS256", "EdDSA", "RS256"],
-        proof_algs: &machine::proof_algs(),
+        proof_algs: &dpop::algs(),
         requires_pushing: app.config.policy.require_pushed_authorization_requests,
         scopes: &scopes,
         resources: &resources,

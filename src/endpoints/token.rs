@@ -10,7 +10,7 @@ use http::{Extensions, HeaderMap, Uri, header};
 
 use crate::{
     app::App,
-    clients::{LookUp, claimed},
+    clients::claimed,
     grants::{self, Request},
     protocol::error::ErrorCode,
     web::{
@@ -21,14 +21,10 @@ use crate::{
     },
 };
 
-/// At the token endpoint only a client that acts for itself may have to be looked up: every other one has a grant.
 const TOKEN: Endpoint = Endpoint {
     path: "/token",
     takes_proofs: true,
-    look_up: |params| match params.optional("grant_type") {
-        Some("client_credentials") => LookUp::Listed,
-        _ => LookUp::Never,
-    },
+    look_up: grants::look_up,
 };
 
 /// Redeems a grant for tokens.

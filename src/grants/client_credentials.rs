@@ -25,7 +25,7 @@ pub(super) async fn redeem(request: Request<'_>) -> Result<TokenResponse, OAuthE
         return refuse("client_credentials is for clients that authenticate".to_owned());
     };
     if !known.may_use(GrantType::ClientCredentials) {
-        return refuse(known.does_not_list("client_credentials"));
+        return refuse(known.does_not_list(GrantType::ClientCredentials));
     }
     let standing = standing(app, client, now).await?;
     standing.check_grant(GrantType::ClientCredentials, true)?;

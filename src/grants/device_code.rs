@@ -121,7 +121,7 @@ pub fn check_client(
     if !client.may_use(GrantType::DeviceCode) {
         return Err(OAuthError::new(
             ErrorCode::UnauthorizedClient,
-            client.does_not_list("urn:ietf:params:oauth:grant-type:device_code"),
+            client.does_not_list(GrantType::DeviceCode),
         ));
     }
     Ok(())

@@ -13,11 +13,11 @@ use futures_util::future::BoxFuture;
 pub(crate) use crate::tokens::store_failed;
 use crate::{
     app::App,
-    clients::{AuthenticatedClient, refused, unproven},
+    clients::{AuthenticatedClient, LookUp, refused, unproven},
     config::Config,
     policy::client_rules::Standing,
     protocol::{
-        client_metadata::AuthMethod,
+        client_metadata::{AuthMethod, GrantType},
         error::{ErrorCode, OAuthError},
         params::Params,
         refresh::RefreshToken,
@@ -40,34 +40,41 @@ pub struct Request<'a> {
     pub now: UnixTime,
 }
 
-/// A grant: its wire name, and how it is redeemed.
+/// A grant, and how it is redeemed.
 pub struct Grant {
-    pub name: &'static str,
+    pub kind: GrantType,
     /// Has the administrator switched it on?
     is_on: fn(&Config) -> bool,
+    /// May the document of a client be read that has no grant yet?
+    look_up: LookUp,
     redeem: for<'a> fn(Request<'a>) -> BoxFuture<'a, Result<TokenResponse, OAuthError>>,
 }
 
 /// Every grant that works.
 pub static ALL: &[Grant] = &[
     Grant {
-        name: "authorization_code",
+        kind: GrantType::AuthorizationCode,
         is_on: |_| true,
+        look_up: LookUp::Never,
         redeem: |request| Box::pin(authorization_code::redeem(request)),
     },
     Grant {
-        name: "client_credentials",
+        kind: GrantType::ClientCredentials,
         is_on: |_| true,
+        // It acts for itself: there was no sign-in at which it was read.
+        look_up: LookUp::Listed,
         redeem: |request| Box::pin(client_credentials::redeem(request)),
     },
     Grant {
-        name: "refresh_token",
+        kind: GrantType::RefreshToken,
         is_on: |_| true,
+        look_up: LookUp::Never,
         redeem: |request| Box::pin(refresh_token::redeem(request)),
     },
     Grant {
-        name: "urn:ietf:params:oauth:grant-type:device_code",
+        kind: GrantType::DeviceCode,
         is_on: |config| config.policy.devices,
+        look_up: LookUp::Never,
         redeem: |request| Box::pin(device_code::redeem(request)),
     },
 ];
@@ -75,6 +82,13 @@ pub static ALL: &[Grant] = &[
 /// Those of them that this server has.
 pub fn offered(config: &Config) -> impl Iterator<Item = &'static Grant> {
     ALL.iter().filter(|grant| (grant.is_on)(config))
+}
+
+/// Whose document a request for tokens may have read.
+pub fn look_up(params: &Params) -> LookUp {
+    let name = params.optional("grant_type").unwrap_or_default();
+    let grant = ALL.iter().find(|grant| grant.kind.as_str() == name);
+    grant.map_or(LookUp::Never, |grant| grant.look_up)
 }
 
 /// Redeems whatever grant the request names.
@@ -85,7 +99,7 @@ pub fn offered(config: &Config) -> impl Iterator<Item = &'static Grant> {
 pub async fn redeem(request: Request<'_>) -> Result<TokenResponse, OAuthError> {
     let name = request.params.require("grant_type")?;
     let mut offered = offered(&request.app.config);
-    let Some(grant) = offered.find(|grant| grant.name == name) else {
+    let Some(grant) = offered.find(|grant| grant.kind.as_str() == name) else {
         return Err(OAuthError::new(
             ErrorCode::UnsupportedGrantType,
             "this server does not have this grant_type",
@@ -96,7 +110,7 @@ pub async fn redeem(request: Request<'_>) -> Result<TokenResponse, OAuthError> {
     } = request;
     match (grant.redeem)(request).await {
         Ok(response) => {
-            app.store.counts.tokens.add(grant.name);
+            app.store.counts.tokens.add(grant.kind.as_str());
             Ok(response)
         }
         Err(error)

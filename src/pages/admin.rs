@@ -3,17 +3,17 @@
 use axum::{body::Bytes, extract::State, response::Response};
 use http::{HeaderMap, StatusCode, Uri};
 
-use super::refusals;
+use super::{administrator::administrator, refusals};
 use crate::{
     app::App,
     clients::{Report, Verdict},
     protocol::params::Params,
-    time::{UnixTime, in_rfc_3339},
+    time::in_rfc_3339,
     web::{
         forms::{self, sign_in_for},
         html,
         page_error::PageError,
-        session::{self, CurrentSession},
+        session::CurrentSession,
         views::{AdminClients, AdminExplain, BackedOffView, ClientView, LineView, ReportView},
     },
     words::{counted, used_by},
@@ -24,22 +24,6 @@ const FORM: &str = "explain";
 const MOST: i64 = 100;
 /// Refusals beside them.
 const REFUSALS: i64 = 20;
-
-/// The session of an administrator; `None`: nobody is signed in.
-pub(super) async fn administrator(
-    app: &App,
-    headers: &HeaderMap,
-    now: UnixTime,
-) -> Result<Option<CurrentSession>, PageError> {
-    let session = session::current(app, headers, now).await?;
-    match session {
-        Some(session) if !session.row.is_admin => {
-            let username = session.row.username;
-            Err(PageError::AdministratorsOnly { username })
-        }
-        session => Ok(session),
-    }
-}
 
 /// The clients that were read, the hosts in back-off, and what was refused.
 pub(crate) async fn clients(

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{
     app::App,
-    protocol::{params::Params, redirect_uri::RedirectUri},
+    protocol::{client_metadata::GrantType, params::Params, redirect_uri::RedirectUri},
     secret::{is_random_id, random_id},
     store::NewDevClient,
     time::{UnixTime, in_rfc_3339, in_words},
@@ -148,10 +148,11 @@ fn address(app: &App, id: &str) -> String {
 }
 
 fn document(client_id: &str, name: &str, redirect_uris: &[&str]) -> Value {
+    let grants = [GrantType::AuthorizationCode, GrantType::RefreshToken];
     let mut document = json!({
         "client_id": client_id,
         "redirect_uris": redirect_uris,
-        "grant_types": ["authorization_code", "refresh_token"],
+        "grant_types": grants.map(GrantType::as_str),
         "response_types": ["code"],
         "token_endpoint_auth_method": "none",
         "application_type": "native",

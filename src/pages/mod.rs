@@ -1,6 +1,7 @@
 //! For people: one file per page.
 
 pub(crate) mod admin;
+mod administrator;
 mod asker;
 pub(crate) mod consent;
 pub(crate) mod development;

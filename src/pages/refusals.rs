@@ -3,7 +3,7 @@
 use axum::{extract::State, response::Response};
 use http::{HeaderMap, StatusCode, Uri};
 
-use super::admin::administrator;
+use super::administrator::administrator;
 use crate::{
     app::App,
     protocol::params::Params,

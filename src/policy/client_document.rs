@@ -4,7 +4,6 @@
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::client_rules::Rule;
 use crate::protocol::{
     client_metadata::{ClientMetadata, GrantType},
     client_url::ClientUrl,
@@ -61,20 +60,6 @@ pub struct Allowed {
 }
 
 impl Allowed {
-    /// The same with what a rule about the client says instead.
-    #[must_use]
-    pub fn under(mut self, rule: Option<&Rule>) -> Self {
-        let Some(rule) = rule else { return self };
-        self.private_use_schemes = match rule.private_use_schemes {
-            Some(true) => PrivateUseSchemes::Any,
-            Some(false) => PrivateUseSchemes::Off,
-            None => self.private_use_schemes,
-        };
-        self.same_origin = rule.same_origin.clone().unwrap_or(self.same_origin);
-        self.same_site = rule.same_site.clone().unwrap_or(self.same_site);
-        self
-    }
-
     /// May the client's redirect URIs have this private-use scheme?
     pub fn allows_scheme(&self, client_id: &ClientUrl, scheme: &str) -> bool {
         match self.private_use_schemes {
@@ -222,7 +207,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::{policy::client_rules::Tier, protocol::client_metadata};
+    use crate::protocol::client_metadata;
 
     fn nothing() -> Allowed {
         Allowed {
@@ -385,27 +370,5 @@ mod tests {
         };
         let got = check(&client_id, &metadata(&client_id, members), &allowed);
         assert_eq!(got.map_err(|(name, _)| name), Err("policy.same_origin"));
-    }
-
-    #[test]
-    fn a_rule_about_the_client_wins() {
-        let general = Allowed {
-            same_origin: vec![Member::LogoUri],
-            ..nothing()
-        };
-        let mut rule = Rule::new("app.example.com".parse().unwrap(), Tier::Listed);
-        assert_eq!(general.clone().under(Some(&rule)), general);
-        rule.private_use_schemes = Some(true);
-        rule.same_origin = Some(Vec::new());
-        rule.same_site = Some(vec![Member::RedirectUris]);
-        let expected = Allowed {
-            private_use_schemes: PrivateUseSchemes::Any,
-            same_origin: Vec::new(),
-            same_site: vec![Member::RedirectUris],
-        };
-        assert_eq!(general.clone().under(Some(&rule)), expected);
-        rule.private_use_schemes = Some(false);
-        let schemes = general.under(Some(&rule)).private_use_schemes;
-        assert_eq!(schemes, PrivateUseSchemes::Off);
     }
 }

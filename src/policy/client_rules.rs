@@ -4,7 +4,7 @@ use std::{borrow::Cow, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use super::client_document::Member;
+use super::client_document::{Allowed, Member, PrivateUseSchemes};
 use crate::protocol::{
     client_id::{ClientId, ClientName},
     client_metadata::{AuthMethod, ClientMetadata, GrantType},
@@ -222,8 +222,8 @@ impl Serialize for Pattern {
 /// # Errors
 ///
 /// What was expected.
-pub fn grant_type(name: &str) -> Result<GrantType, &'static str> {
-    wire::Named::from_name(name).ok_or(<GrantType as wire::Named>::EXPECTED)
+pub fn grant_type(name: &str) -> Result<GrantType, String> {
+    wire::from_name(name).ok_or_else(wire::expected::<GrantType>)
 }
 
 /// A method of documents by its wire name, as rules name it.
@@ -231,8 +231,8 @@ pub fn grant_type(name: &str) -> Result<GrantType, &'static str> {
 /// # Errors
 ///
 /// What was expected.
-pub fn auth_method(name: &str) -> Result<AuthMethod, &'static str> {
-    wire::Named::from_name(name).ok_or(<AuthMethod as wire::Named>::EXPECTED)
+pub fn auth_method(name: &str) -> Result<AuthMethod, String> {
+    wire::from_name(name).ok_or_else(wire::expected::<AuthMethod>)
 }
 
 /// A grant or a method by its wire name.
@@ -240,34 +240,36 @@ mod wire {
     use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
     use super::{AuthMethod, GrantType};
+    use crate::words::one_of;
 
-    pub(super) trait Named: Sized + Copy {
-        const EXPECTED: &'static str;
-        fn from_name(name: &str) -> Option<Self>;
+    pub(super) trait Named: Sized + Copy + 'static {
+        /// Those that a rule may name.
+        const ALL: &'static [Self];
         fn name(self) -> &'static str;
     }
 
     impl Named for GrantType {
-        const EXPECTED: &'static str = "authorization_code, refresh_token, client_credentials or \
-                                        urn:ietf:params:oauth:grant-type:device_code";
-        fn from_name(name: &str) -> Option<Self> {
-            Self::from_wire(name)
-        }
+        const ALL: &'static [Self] = &Self::ALL;
         fn name(self) -> &'static str {
             self.as_str()
         }
     }
 
     impl Named for AuthMethod {
-        const EXPECTED: &'static str = "none or private_key_jwt";
-        fn from_name(name: &str) -> Option<Self> {
-            [Self::None, Self::PrivateKeyJwt]
-                .into_iter()
-                .find(|method| method.as_str() == name)
-        }
+        const ALL: &'static [Self] = &Self::OF_DOCUMENTS;
         fn name(self) -> &'static str {
             self.as_str()
         }
+    }
+
+    pub(super) fn from_name<T: Named>(name: &str) -> Option<T> {
+        T::ALL.iter().copied().find(|entry| entry.name() == name)
+    }
+
+    /// What may be written.
+    pub(super) fn expected<T: Named>() -> String {
+        let names: Vec<_> = T::ALL.iter().map(|entry| entry.name()).collect();
+        one_of(&names)
     }
 
     pub(super) fn serialize<T: Named, S: Serializer>(
@@ -283,11 +285,11 @@ mod wire {
         deserializer: D,
     ) -> Result<Option<Vec<T>>, D::Error> {
         let names = Vec::<String>::deserialize(deserializer)?;
-        let known = names.iter().map(|name| T::from_name(name));
+        let known = names.iter().map(|name| from_name(name));
         known
             .collect::<Option<Vec<T>>>()
             .map(Some)
-            .ok_or_else(|| D::Error::custom(format!("expected {}", T::EXPECTED)))
+            .ok_or_else(|| D::Error::custom(format!("expected {}", expected::<T>())))
     }
 }
 
@@ -347,6 +349,20 @@ pub struct Rule {
 }
 
 impl Rule {
+    /// What the client's document may say, where this server allows `general` to all.
+    #[must_use]
+    pub fn allowed(&self, general: Allowed) -> Allowed {
+        Allowed {
+            private_use_schemes: match self.private_use_schemes {
+                Some(true) => PrivateUseSchemes::Any,
+                Some(false) => PrivateUseSchemes::Off,
+                None => general.private_use_schemes,
+            },
+            same_origin: self.same_origin.clone().unwrap_or(general.same_origin),
+            same_site: self.same_site.clone().unwrap_or(general.same_site),
+        }
+    }
+
     /// What no single field can know of the others.
     ///
     /// # Errors
@@ -822,5 +838,28 @@ mod tests {
                 "{standing:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_rule_about_the_client_wins() {
+        let general = Allowed {
+            private_use_schemes: PrivateUseSchemes::Bound,
+            same_origin: vec![Member::LogoUri],
+            same_site: Vec::new(),
+        };
+        let mut rule = Rule::new("app.example.com".parse().unwrap(), Tier::Listed);
+        assert_eq!(rule.allowed(general.clone()), general);
+        rule.private_use_schemes = Some(true);
+        rule.same_origin = Some(Vec::new());
+        rule.same_site = Some(vec![Member::RedirectUris]);
+        let expected = Allowed {
+            private_use_schemes: PrivateUseSchemes::Any,
+            same_origin: Vec::new(),
+            same_site: vec![Member::RedirectUris],
+        };
+        assert_eq!(rule.allowed(general.clone()), expected);
+        rule.private_use_schemes = Some(false);
+        let schemes = rule.allowed(general).private_use_schemes;
+        assert_eq!(schemes, PrivateUseSchemes::Off);
     }
 }

@@ -299,7 +299,10 @@ impl Registration {
         match &self.grant_types {
             Some(listed) => listed.iter().map(String::as_str).collect(),
             None if self.redirect_uris.is_empty() => Vec::new(),
-            None => vec!["authorization_code", "refresh_token"],
+            None => vec![
+                GrantType::AuthorizationCode.as_str(),
+                GrantType::RefreshToken.as_str(),
+            ],
         }
     }
 
@@ -308,7 +311,7 @@ impl Registration {
         let mut grants = self.grants();
         if grants.is_empty() {
             // A document says at least one; it is taken away again.
-            grants.push("client_credentials");
+            grants.push(GrantType::ClientCredentials.as_str());
         }
         let method = match method {
             AuthMethod::PrivateKeyJwt => method,

@@ -67,7 +67,7 @@ impl Client {
     pub fn check_code_flow(&self) -> Result<(), OAuthError> {
         let refuse = |description| Err(OAuthError::new(ErrorCode::UnauthorizedClient, description));
         if !self.may_use(GrantType::AuthorizationCode) {
-            return refuse(self.does_not_list("authorization_code"));
+            return refuse(self.does_not_list(GrantType::AuthorizationCode));
         }
         Ok(())
     }
@@ -81,8 +81,11 @@ impl Client {
     }
 
     /// What it is told of a grant that it [may not use](Self::may_use).
-    pub fn does_not_list(&self, grant: &str) -> String {
+    pub fn does_not_list(&self, grant: GrantType) -> String {
         let description = self.description();
-        format!("the client's {description} does not list the grant {grant}")
+        format!(
+            "the client's {description} does not list the grant {}",
+            grant.as_str()
+        )
     }
 }

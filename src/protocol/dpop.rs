@@ -24,6 +24,11 @@ const MAX_NONCE: usize = 512;
 /// The algorithms of proofs: those of RFC 9449 §5.1 that we announce.
 pub const ALGS: [Alg; 3] = [Alg::Es256, Alg::Ps256, Alg::EdDsa];
 
+/// Their names, as metadata and challenges list them.
+pub fn algs() -> [&'static str; 3] {
+    ALGS.map(Alg::as_str)
+}
+
 /// A proof that was signed with the key that it carries, §4.2.
 #[derive(Debug)]
 pub struct Proof<'a> {

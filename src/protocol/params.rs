@@ -1,6 +1,6 @@
 //! Request parameters: RFC 6749 §3.1 and §3.2, `application/x-www-form-urlencoded`.
 
-use super::error::OAuthError;
+use super::{client_metadata::GrantType, error::OAuthError};
 
 /// At most so many parameters in one request.
 const MOST: usize = 64;
@@ -128,12 +128,8 @@ fn known_name(name: &str) -> Option<&'static str> {
         "client_secret",
         "client_assertion",
         "client_assertion_type",
-        "device_code",
         "user_code",
         "grant_type",
-        "code",
-        "code_verifier",
-        "refresh_token",
         "token",
         "token_type_hint",
         "username",
@@ -141,10 +137,10 @@ fn known_name(name: &str) -> Option<&'static str> {
         "csrf",
         "decision",
         "interaction",
-        "device_code",
-        "user_code",
     ];
-    KNOWN.iter().find(|known| **known == name).copied()
+    let of_grants = GrantType::ALL.into_iter().flat_map(GrantType::parameters);
+    let mut known = KNOWN.iter().chain(of_grants);
+    known.find(|known| **known == name).copied()
 }
 
 pub(super) fn decode(encoded: &[u8]) -> Result<String, OAuthError> {

@@ -12,19 +12,13 @@ use crate::{
     clients::{Attempt, AuthenticatedClient, LookUp, claimed},
     limits::Rate,
     protocol::{
-        dpop::{self, Proof},
+        dpop::Proof,
         error::{ErrorCode, OAuthError},
-        key_set::Alg,
         params::Params,
     },
     store::{Once, OnceKind},
     time::UnixTime,
 };
-
-/// The algorithms that proofs of possession may be signed with, RFC 9449 §5.1.
-pub(crate) fn proof_algs() -> [&'static str; 3] {
-    dpop::ALGS.map(Alg::as_str)
-}
 
 /// A request as it came.
 #[derive(Debug)]

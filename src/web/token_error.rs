@@ -10,14 +10,12 @@ use axum::{
 use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
 
-use super::{
-    machine::proof_algs,
-    refused::{REFERENCE, Refused, Weight, refused},
-};
+use super::refused::{REFERENCE, Refused, Weight, refused};
 use crate::{
     app::App,
     protocol::{
         bearer::Scheme,
+        dpop,
         error::{ErrorCode, OAuthError},
     },
 };
@@ -167,7 +165,7 @@ impl ResourceError {
             true => told.as_str(),
             false => "",
         };
-        let algs = proof_algs().join(" ");
+        let algs = dpop::algs().join(" ");
         [
             format!("Bearer realm=\"userinfo\"{}", about(Scheme::Bearer)),
             format!("DPoP algs=\"{algs}\"{}", about(Scheme::Dpop)),

@@ -1268,7 +1268,7 @@ impl Drop for Listening {
 #[test]
 fn a_server_that_stops_says_so_first_and_finishes_what_it_began() {
     let folder = tempfile::tempdir().unwrap();
-    let mut server = behind_proxy(folder.path(), &[("WAYLEAVE_SERVER__LAME_DUCK", "3")]);
+    let mut server = behind_proxy(folder.path(), &[("WAYLEAVE_SERVER__LAME_DUCK", "6")]);
     let at = server.address;
     let mut idle = connect(at);
     let keep = format!("GET /healthz HTTP/1.1\r\nHost: {at}\r\n\r\n");

@@ -44,6 +44,14 @@ pub enum ApplicationType {
 }
 
 impl GrantType {
+    /// As sentences list them.
+    pub const ALL: [Self; 4] = [
+        Self::AuthorizationCode,
+        Self::RefreshToken,
+        Self::DeviceCode,
+        Self::ClientCredentials,
+    ];
+
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::AuthorizationCode => "authorization_code",
@@ -55,13 +63,17 @@ impl GrantType {
 
     /// The grant of a wire name.
     pub fn from_wire(name: &str) -> Option<Self> {
-        let all = [
-            Self::AuthorizationCode,
-            Self::RefreshToken,
-            Self::DeviceCode,
-            Self::ClientCredentials,
-        ];
-        all.into_iter().find(|grant| grant.as_str() == name)
+        Self::ALL.into_iter().find(|grant| grant.as_str() == name)
+    }
+
+    /// The parameters of `/token` that it has for itself.
+    pub const fn parameters(self) -> &'static [&'static str] {
+        match self {
+            Self::AuthorizationCode => &["code", "redirect_uri", "code_verifier"],
+            Self::RefreshToken => &["refresh_token"],
+            Self::DeviceCode => &["device_code"],
+            Self::ClientCredentials => &[],
+        }
     }
 }
 
@@ -74,6 +86,9 @@ impl AuthMethod {
             Self::PrivateKeyJwt => "private_key_jwt",
         }
     }
+
+    /// Those that a document may name: a secret is only for clients that were registered.
+    pub const OF_DOCUMENTS: [Self; 2] = [Self::None, Self::PrivateKeyJwt];
 
     /// From the weakest to the strongest.
     const ALL: [Self; 4] = [

@@ -14,6 +14,7 @@ use crate::protocol::{
     key_set::{Alg, KeySet},
     redirect_uri::RedirectUri,
 };
+use crate::words::one_of;
 
 /// Members that are absent where they are empty.
 pub(super) const MAY_BE_EMPTY: &[&str] = &[
@@ -132,8 +133,15 @@ pub(super) fn grants(doc: &Object) -> Result<Vec<GrantType>, MetadataError> {
     };
     let grants = distinct(listed.into_iter().filter_map(GrantType::from_wire));
     if grants.iter().all(|grant| *grant == GrantType::RefreshToken) {
-        let reason = "grant_types has nothing that this server supports: authorization_code, device_code (as URN), client_credentials";
-        return Err(rule.refuse(reason));
+        let useful = GrantType::ALL.map(GrantType::as_str);
+        let useful: Vec<_> = useful
+            .into_iter()
+            .filter(|name| *name != GrantType::RefreshToken.as_str())
+            .collect();
+        let useful = one_of(&useful);
+        return Err(rule.refuse(format!(
+            "grant_types has nothing that this server supports: {useful}"
+        )));
     }
     Ok(grants)
 }
