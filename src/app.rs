@@ -56,7 +56,7 @@ impl App {
     ) -> Result<Self, AppError> {
         let keys = Keys::load(&config, &store, clock.now()).await?;
         let clients = Clients::new(&config, store.clone(), resolver, &clock)?;
-        clients.standings().reload(&store).await?;
+        clients.rules().reload(&store).await?;
         let root = keys.root();
         Ok(Self(Arc::new(Parts {
             form_key: MacKey::derive(&root, "forms"),

@@ -145,7 +145,7 @@ impl AdminContext<'_> {
     /// The client of this identifier: a URL may be any, a name has to be registered.
     pub(super) fn client(&self, text: &str) -> anyhow::Result<ClientId> {
         let id = identifier(text)?;
-        match id.url().is_none() && self.clients.standings().registered(&id).is_none() {
+        match id.url().is_none() && self.clients.rules().registered(&id).is_none() {
             true => Err(no_such_name(&id).into()),
             false => Ok(id),
         }
@@ -154,7 +154,7 @@ impl AdminContext<'_> {
     /// The same for a client whose document is read.
     fn with_document(&self, text: &str) -> anyhow::Result<ClientUrl> {
         let id = self.client(text)?;
-        let is_registered = self.clients.standings().registered(&id).is_some();
+        let is_registered = self.clients.rules().registered(&id).is_some();
         match id.url().filter(|_| !is_registered) {
             Some(url) => Ok(url.clone()),
             None => Err(Conflict(format!(

@@ -125,7 +125,7 @@ impl AdminContext<'_> {
     }
 
     fn tier(&self, client_id: &ClientId, keys: &[String]) -> Tier {
-        self.clients.standings().of(client_id, keys).tier
+        self.clients.rules().of(client_id, keys).tier
     }
 
     async fn of_registration(
@@ -157,7 +157,7 @@ impl AdminContext<'_> {
         Entry {
             client_id: client.client_id.clone(),
             known_by: KnownBy::Document,
-            tier: self.clients.standings().of_listed(client),
+            tier: self.clients.rules().of_listed(client),
             used: (client.grants, client.people),
             about: [Some(read), state.map(str::to_owned)]
                 .into_iter()

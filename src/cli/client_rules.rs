@@ -105,7 +105,7 @@ fn members(list: Vec<Listed>) -> Option<Vec<Member>> {
 impl AdminContext<'_> {
     pub(super) async fn check_policy(&self, client_id: &ClientId) -> anyhow::Result<()> {
         let keys = self.keys_of(client_id).await?;
-        let standing = self.clients.standings().of(client_id, &keys);
+        let standing = self.clients.rules().of(client_id, &keys);
         if self.as_json {
             return output::json(&json!({
                 "client_id": client_id.as_str(), "tier": standing.tier.as_str(), "why": standing.why(),
@@ -131,7 +131,7 @@ impl AdminContext<'_> {
 
     /// The thumbprints of the keys that a client publishes, as far as they are known here.
     async fn keys_of(&self, client_id: &ClientId) -> anyhow::Result<Vec<String>> {
-        if let Some(registered) = self.clients.standings().registered(client_id) {
+        if let Some(registered) = self.clients.rules().registered(client_id) {
             return Ok(registered.client.metadata.thumbprints());
         }
         let Some(url) = client_id.url() else {
@@ -149,8 +149,8 @@ impl AdminContext<'_> {
     fn concerned(&self, text: &str) -> anyhow::Result<Pattern> {
         let id = text.parse::<ClientId>().ok();
         let name = id.filter(|id| id.url().is_none());
-        let standings = self.clients.standings();
-        let registered = name.clone().filter(|id| standings.registered(id).is_some());
+        let rules = self.clients.rules();
+        let registered = name.clone().filter(|id| rules.registered(id).is_some());
         let is_local =
             |host: &str| host == "localhost" && self.config.danger.allow_loopback_clients;
         match (registered, text.parse::<Pattern>(), name) {
@@ -162,7 +162,7 @@ impl AdminContext<'_> {
             (_, Ok(pattern @ Pattern::Key(_)), _) => Ok(pattern),
             (_, Ok(Pattern::Name(name)), _) => {
                 let id = ClientId::Name(name.clone());
-                match standings.registered(&id) {
+                match rules.registered(&id) {
                     Some(_) => Ok(Pattern::Name(name)),
                     None => Err(no_such_name(&id).into()),
                 }
@@ -184,7 +184,7 @@ impl AdminContext<'_> {
     pub(super) async fn trust(&self, trust: Trust) -> anyhow::Result<()> {
         let pattern = self.concerned(&trust.pattern)?;
         let registered = pattern.client();
-        let registered = registered.and_then(|id| self.clients.standings().registered(&id));
+        let registered = registered.and_then(|id| self.clients.rules().registered(&id));
         let as_written = registered.map_or(Tier::Listed, |registered| registered.tier());
         let tier = trust.tier.unwrap_or(as_written);
         if let Pattern::Path(prefix) = &pattern
@@ -254,7 +254,7 @@ impl AdminContext<'_> {
                 return self.report(&name, "rule removed");
             }
         }
-        let is_registered = id.is_some_and(|id| self.clients.standings().registered(&id).is_some());
+        let is_registered = id.is_some_and(|id| self.clients.rules().registered(&id).is_some());
         let advice = match is_registered {
             true => "; it is a registered client, which `wayleave client remove` takes away",
             false => "; `wayleave client rules` shows those that it has",

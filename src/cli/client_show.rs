@@ -93,7 +93,7 @@ impl AdminContext<'_> {
             .as_ref()
             .map(|(it, _)| it.client.metadata.thumbprints());
         let keys = of_registration.or(of_document).unwrap_or_default();
-        let standing = self.clients.standings().of(client_id, &keys);
+        let standing = self.clients.rules().of(client_id, &keys);
         let is_of_rule = |standing: &Standing| {
             let rule = standing.rule.as_ref();
             rule.is_some_and(|rule| rule.pattern.client().as_ref() == Some(client_id))
@@ -188,7 +188,7 @@ impl AdminContext<'_> {
 
     pub(super) async fn history(&self, client_id: &ClientId, limit: Limit) -> anyhow::Result<()> {
         let mut events = self.store.client_events(client_id).await?;
-        let is_registered = self.clients.standings().registered(client_id).is_some();
+        let is_registered = self.clients.rules().registered(client_id).is_some();
         if events.is_empty() && !is_registered {
             return Err(NotFound(format!("nothing is known of {client_id}")).into());
         }

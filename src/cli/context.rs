@@ -26,7 +26,7 @@ impl<'a> AdminContext<'a> {
         let clock = Clock::system();
         let clients = Clients::new(config, store.clone(), Resolver::of(config), &clock)
             .map_err(|error| Usage(error.to_string()))?;
-        clients.standings().reload(&store).await?;
+        clients.rules().reload(&store).await?;
         Ok(Self {
             config,
             store,

@@ -33,7 +33,7 @@ pub(super) async fn run(client_id: &str, config: &Config, as_json: bool) -> anyh
 
 async fn explain(context: &AdminContext<'_>, text: &str) -> anyhow::Result<Report> {
     match text.parse() {
-        Ok(id @ ClientId::Name(_)) if context.clients.standings().registered(&id).is_none() => {
+        Ok(id @ ClientId::Name(_)) if context.clients.rules().registered(&id).is_none() => {
             Err(no_such_name(&id).into())
         }
         _ => Ok(context.clients.explain(text).await),

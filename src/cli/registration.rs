@@ -228,9 +228,9 @@ impl AdminContext<'_> {
             let told = format!("there is a client {id} already; `wayleave client set` changes it");
             return Err(Conflict(told).into());
         }
-        self.clients.standings().reload(&self.store).await?;
+        self.clients.rules().reload(&self.store).await?;
         // A rule may be older than the registration.
-        let standing = self.clients.standings().of(&id, &keys);
+        let standing = self.clients.rules().of(&id, &keys);
         if let Some(rule) = standing.rule.filter(|_| !self.as_json) {
             let (pattern, tier) = (&rule.pattern, rule.tier.as_str());
             eprintln!(

@@ -54,7 +54,7 @@ impl Inner {
         is_new: bool,
         now: UnixTime,
     ) -> Result<bool, Refusal> {
-        let standing = self.standings.of(client_id, &[]);
+        let standing = self.rules.of(client_id, &[]);
         if standing.registered {
             return Ok(true);
         }

@@ -243,7 +243,7 @@ impl Clients {
 
     /// A client that shows nothing. Whether one of a URL may do so, the document that its grant rests on says.
     fn public(&self, client_id: ClientId) -> Result<AuthenticatedClient, OAuthError> {
-        let registered = self.standings().registered(&client_id);
+        let registered = self.rules().registered(&client_id);
         let client = registered.as_ref().map(|it| Arc::clone(&it.client));
         match (&client, client_id.url()) {
             (Some(client), _) if !client.may_show_nothing() => Err(unproven(client)),
@@ -263,7 +263,7 @@ impl Clients {
         secret: &str,
         method: AuthMethod,
     ) -> Result<AuthenticatedClient, OAuthError> {
-        let registered = self.standings().registered(&client_id);
+        let registered = self.rules().registered(&client_id);
         let presented = SecretHash::<ClientSecret>::of_bytes(secret.as_bytes());
         let is_right = |registered: &Arc<Registered>| registered.has_secret(&presented);
         let Some(registered) = registered.filter(is_right) else {
@@ -321,7 +321,7 @@ impl Clients {
         let standing = self
             .standing(&client_id, &[])
             .map_err(|refusal| refused(&refusal))?;
-        let registered = self.standings().registered(&client_id);
+        let registered = self.rules().registered(&client_id);
         let url = issuer.join(endpoint);
         let is_legacy = match &registered {
             Some(registered) => registered.written().legacy_assertions,

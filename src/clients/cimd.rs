@@ -8,13 +8,13 @@ use url::Url;
 
 use super::{
     asker::Asker,
-    flights::{Flight, Flights},
     key_sets::{KeySets, resting},
     memory::{Cached, Memory},
     pictures::Pictures,
     reading::read,
     refusal::{BLOCKED, Refusal, RefusalKind},
-    standings::Standings,
+    rule_book::RuleBook,
+    single_flight::{Flight, SingleFlight},
 };
 use crate::{
     config::Config,
@@ -60,13 +60,13 @@ pub struct Clients(pub(super) Arc<Inner>);
 pub(super) struct Inner {
     pub(super) fetcher: Fetcher,
     pub(super) store: Store,
-    pub(super) standings: Standings,
+    pub(super) rules: RuleBook,
     pub(super) clock: Clock,
     pub(super) settings: crate::config::Clients,
     pub(super) max_bytes: usize,
     pub(super) max_logo_bytes: usize,
     /// Logos that are looked for, by their clients.
-    pub(super) logos: Flights<()>,
+    pub(super) logos: SingleFlight<()>,
     /// Logos as they are shown.
     pub(super) pictures: Pictures,
     /// Held while a logo is decoded.
@@ -82,7 +82,7 @@ pub(super) struct Inner {
     resource_origins: Vec<String>,
     pub(super) memory: Memory,
     pub(super) failures: Cache<ClientUrl, Failure>,
-    pub(super) flights: Flights<Arc<Client>>,
+    pub(super) flights: SingleFlight<Arc<Client>>,
     /// Places for those who wait for a host.
     waiting: Semaphore,
     /// The same for programs that prove themselves: they have fewer places in all.
@@ -117,13 +117,13 @@ impl Clients {
         Ok(Self(Arc::new(Inner {
             fetcher: Fetcher::new(config, resolver, clock)?,
             store,
-            standings: Standings::new(config),
+            rules: RuleBook::new(config),
             clock: clock.clone(),
             settings: config.clients.clone(),
             max_bytes: usize::try_from(config.fetch.max_bytes.get()).unwrap_or(usize::MAX),
             max_logo_bytes: usize::try_from(config.fetch.max_logo_bytes.get())
                 .unwrap_or(usize::MAX),
-            logos: Flights::new(),
+            logos: SingleFlight::new(),
             pictures: Pictures::new(),
             decoding: tokio::sync::Mutex::default(),
             loopback: config.danger.allow_loopback_clients,
@@ -149,7 +149,7 @@ impl Clients {
                 .collect(),
             memory: Memory::new(entries),
             failures: Cache::new(entries),
-            flights: Flights::new(),
+            flights: SingleFlight::new(),
             waiting: Semaphore::new(half(config.server.max_requests.get().saturating_mul(8))),
             programs_waiting: Semaphore::new(half(config.server.max_requests.get())),
             key_sets: KeySets::new(config),
@@ -157,8 +157,8 @@ impl Clients {
     }
 
     /// What the administrator's rules make of clients.
-    pub fn standings(&self) -> &Standings {
-        &self.0.standings
+    pub fn rules(&self) -> &RuleBook {
+        &self.0.rules
     }
 
     /// Reads the administrator's rules anew and forgets every copy in memory, if something changed since.
@@ -167,8 +167,8 @@ impl Clients {
     ///
     /// When the database fails.
     pub async fn notice_changes(&self) -> Result<(), crate::store::StoreError> {
-        if self.0.store.client_revision().await? != self.0.standings.revision() {
-            self.0.standings.reload(&self.0.store).await?;
+        if self.0.store.client_revision().await? != self.0.rules.revision() {
+            self.0.rules.reload(&self.0.store).await?;
             self.0.memory.clear();
             self.0.key_sets.clear();
             self.0.failures.invalidate_all();
@@ -244,7 +244,7 @@ impl Clients {
     ///
     /// When a rule of the administrator blocks it.
     pub fn standing(&self, client_id: &ClientId, keys: &[String]) -> Result<Standing, Refusal> {
-        let standing = self.0.standings.of(client_id, keys);
+        let standing = self.0.rules.of(client_id, keys);
         if standing.tier == Tier::Blocked && standing.rule.is_none() && client_id.url().is_none() {
             return Err(unknown_name());
         }
@@ -290,7 +290,7 @@ impl Clients {
         else {
             return Ok(chosen);
         };
-        let standing = self.standings().of(client.id(), &metadata.thumbprints());
+        let standing = self.rules().of(client.id(), &metadata.thumbprints());
         match self.allowed(&standing).allows_scheme(url, scheme) {
             true => Ok(chosen),
             false => Err(RedirectUriError::PrivateUseScheme),
@@ -299,12 +299,10 @@ impl Clients {
 
     /// Does a rule or its registration say whether the client's ID tokens carry the claims of their scopes?
     pub fn id_token_claims(&self, client: &Client) -> Option<bool> {
-        let standing = self
-            .standings()
-            .of(client.id(), &client.metadata.thumbprints());
+        let standing = self.rules().of(client.id(), &client.metadata.thumbprints());
         let by_rule = standing.rule.and_then(|rule| rule.id_token_claims);
         by_rule.or_else(|| {
-            let registered = self.standings().registered(client.id())?;
+            let registered = self.rules().registered(client.id())?;
             registered.written().id_token_claims
         })
     }
@@ -312,7 +310,7 @@ impl Clients {
     /// The URL of the client's document, if it is known by one: the administrator writes registrations as they are to be.
     fn by_document<'a>(&self, client: &'a Client) -> Option<&'a ClientUrl> {
         let url = client.id().url()?;
-        let is_registered = self.standings().registered(client.id()).is_some();
+        let is_registered = self.rules().registered(client.id()).is_some();
         (!is_registered).then_some(url)
     }
 
@@ -327,7 +325,7 @@ impl Clients {
 
     /// A registered client, or the URL where the document of another one is.
     fn find<'a>(&self, client_id: &'a ClientId) -> Result<Found<'a>, Refusal> {
-        match (self.standings().registered(client_id), client_id.url()) {
+        match (self.rules().registered(client_id), client_id.url()) {
             (Some(registered), _) => Ok(Found::Registered(Arc::clone(&registered.client))),
             (None, Some(url)) => Ok(Found::Url(url)),
             (None, None) => Err(unknown_name()),

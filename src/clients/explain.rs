@@ -240,7 +240,7 @@ impl Clients {
             notes: Vec::new(),
         };
         let registered = text.parse().ok();
-        let registered = registered.and_then(|id: ClientId| self.standings().registered(&id));
+        let registered = registered.and_then(|id: ClientId| self.rules().registered(&id));
         if let Some(registered) = registered {
             self.explain_registered(&mut report, &registered.client);
             report.accepted = report.refused_by().is_none();
@@ -278,7 +278,7 @@ impl Clients {
                     about identifiers, hosts and documents do not apply.";
         report.notes.push(note.to_owned());
         let metadata = &client.metadata;
-        let standing = self.standings().of(client.id(), &metadata.thumbprints());
+        let standing = self.rules().of(client.id(), &metadata.thumbprints());
         self.explain_standing(report, &standing);
         match metadata.grants.is_empty() {
             true => report
@@ -304,7 +304,7 @@ impl Clients {
                 report.line(rule.name, refuses.then(|| rule.told.to_owned()));
             }
         }
-        self.explain_standing(report, &self.standings().of(&client_id.clone().into(), &[]));
+        self.explain_standing(report, &self.rules().of(&client_id.clone().into(), &[]));
     }
 
     fn explain_standing(&self, report: &mut Report, standing: &Standing) {
@@ -391,9 +391,7 @@ impl Clients {
             .and_then(|known| key_replaced(&known.client.metadata, &client.metadata));
         report.line(KID, replaced.map(|kid| key_changed(kid).cause));
         // Its keys may be blocked where its address is not.
-        let standing = self
-            .standings()
-            .of(client.id(), &client.metadata.thumbprints());
+        let standing = self.rules().of(client.id(), &client.metadata.thumbprints());
         self.explain_standing(report, &standing);
         let allowed = self.allowed(&standing);
         for check in client_document::ALL {

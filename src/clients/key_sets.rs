@@ -8,8 +8,8 @@ use url::Url;
 use super::{
     asker::Asker,
     cimd::{Clients, Inner, Reread},
-    flights::Flights,
     refusal::{Refusal, RefusalKind},
+    single_flight::SingleFlight,
 };
 use crate::{
     config::Config,
@@ -45,7 +45,7 @@ struct Kept {
 #[derive(Debug)]
 pub(super) struct KeySets {
     kept: Cache<String, Kept>,
-    flights: Flights<Arc<KeySet>>,
+    flights: SingleFlight<Arc<KeySet>>,
     bounds: Bounds,
     /// Seconds between two questions to one host.
     cooldown: i64,
@@ -59,7 +59,7 @@ impl KeySets {
         let clients = &config.clients;
         Self {
             kept: Cache::new(clients.cache_entries.get().into()),
-            flights: Flights::new(),
+            flights: SingleFlight::new(),
             bounds: Bounds {
                 least: clients.keys_fresh.least.into(),
                 absent: clients.keys_fresh.absent.into(),

@@ -87,7 +87,7 @@ fn charged(app: &App, incoming: &Incoming) -> Result<bool, OAuthError> {
     let keys = asking.known().map(|client| client.metadata.thumbprints());
     let standing = app
         .clients
-        .standings()
+        .rules()
         .of(asking.id(), &keys.unwrap_or_default());
     let rate = match (standing.is_listed(), asking.is_confidential()) {
         (true, true) => return Ok(true),

@@ -79,16 +79,16 @@ impl Proposal {
         redirect_uri: RedirectUri,
         pushed: Option<PushedAs>,
     ) -> Result<Self, OAuthError> {
-        let registered = app.clients.standings().registered(client.id());
+        let registered = app.clients.rules().registered(client.id());
         let pkce = registered.map_or(Pkce::Required, |registered| registered.written().pkce);
         let mut request = authorize::parse(params, client.id().clone(), redirect_uri, pkce)?;
         request.resources = app.config.resources.named(request.resources);
         request.max_age = request.max_age.or(client.metadata.default_max_age);
         // The revision first: rules that come with a later one are judged by again.
-        let revision = app.clients.standings().revision();
+        let revision = app.clients.rules().revision();
         let standing = app
             .clients
-            .standings()
+            .rules()
             .of(client.id(), &client.metadata.thumbprints());
         client.check_code_flow()?;
         let must_push = client.metadata.require_pushed_authorization_requests

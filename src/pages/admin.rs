@@ -37,12 +37,7 @@ pub(crate) async fn clients(
     let listed = app.store.clients(now, MOST).await;
     let listed = listed?;
     let clients = listed.into_iter().map(|client| ClientView {
-        tier: app
-            .clients
-            .standings()
-            .of_listed(&client)
-            .as_str()
-            .to_owned(),
+        tier: app.clients.rules().of_listed(&client).as_str().to_owned(),
         fetched: in_rfc_3339(client.fetched_at),
         use_: used_by(client.grants, client.people),
         state: match (client.gone_since, client.failed_rule) {

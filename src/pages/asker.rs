@@ -201,7 +201,7 @@ fn cautions(
     if standing.tier > Tier::Unknown {
         return cautions;
     }
-    let listed = app.clients.standings().listed_hosts();
+    let listed = app.clients.rules().listed_hosts();
     if let Some(known) = known_names::resembles(host, app.config.issuer.host(), &listed) {
         let text = "It is another host than the one that it resembles:";
         add(

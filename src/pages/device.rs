@@ -302,7 +302,7 @@ struct Judged {
 impl Judged {
     async fn new(app: &App, device: &ClaimedDevice, now: UnixTime) -> Result<Self, PageError> {
         // The revision first: rules that come with a later one are judged by again.
-        let revision = app.clients.standings().revision();
+        let revision = app.clients.rules().revision();
         let id = &device.client_id;
         let refused = |refusal| RefusedClient::new(id, refusal);
         let told = |error: OAuthError| {

@@ -170,7 +170,7 @@ fn told(outcome: &Outcome) -> (String, Option<u64>) {
 
 /// What the person knows the client by: its host, or the name that the administrator gave it.
 fn asking(app: &App, client_id: &ClientId) -> String {
-    let registered = app.clients.standings().registered(client_id);
+    let registered = app.clients.rules().registered(client_id);
     let name = registered.and_then(|registered| registered.client.metadata.client_name.clone());
     name.unwrap_or_else(|| client_id.host_or_name().to_owned())
 }

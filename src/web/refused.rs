@@ -95,8 +95,8 @@ pub(crate) fn of_claimed_client(text: &str) {
         return;
     };
     note(|about| {
-        let standings = about.app.clients.standings();
-        if id.url().is_some() || standings.registered(&id).is_some() {
+        let rules = about.app.clients.rules();
+        if id.url().is_some() || rules.registered(&id).is_some() {
             about.client = Some(shortened(text, LONGEST_ID));
         }
     });

@@ -490,7 +490,7 @@ on_both! {
         assert_eq!(redeem(None).await.unwrap_err(), "invalid_dpop_proof");
         assert_eq!(redeem(Some("another")).await.unwrap_err(), "invalid_grant");
         assert_eq!(redeem(Some("key")).await.unwrap_err(), "authorization_pending", "what others ask slows nobody down");
-        let revision = server.app.clients.standings().revision();
+        let revision = server.app.clients.rules().revision();
         let (session, ada) = (Secret::<Session>::generate().hash(), server.app.store.account("ada").await.unwrap().unwrap());
         assert!(server.app.store.start_session(session.clone(), ada, now, (now + 60, now + 60), None).await.unwrap());
         let allow = DeviceAnswer::Allow { signed_in_at: now, sid: "sid".to_owned(), session, revision };

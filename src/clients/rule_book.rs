@@ -19,7 +19,7 @@ const DEVELOPMENT_ACCESS: u32 = 300;
 
 /// All rules, as this process knows them.
 #[derive(Debug)]
-pub struct Standings {
+pub struct RuleBook {
     configured: Vec<Rule>,
     registered: HashMap<ClientId, Arc<Registered>>,
     unlisted: Tier,
@@ -33,8 +33,8 @@ struct Stored {
     registered: HashMap<ClientId, Arc<Registered>>,
 }
 
-impl Standings {
-    /// With the configuration's rules only; [`Standings::reload`] adds those of the database.
+impl RuleBook {
+    /// With the configuration's rules only; [`RuleBook::reload`] adds those of the database.
     pub(super) fn new(config: &Config) -> Self {
         let mut configured = config.policy.clients.clone();
         let development = &config.development;

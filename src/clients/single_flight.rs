@@ -19,11 +19,11 @@ pub(super) type Flight<T> = Shared<BoxFuture<'static, Result<T, Refusal>>>;
 
 /// The fetches that are under way, by what they fetch.
 #[derive(Debug)]
-pub(super) struct Flights<T>(Arc<Mutex<HashMap<String, Flight<T>>>>)
+pub(super) struct SingleFlight<T>(Arc<Mutex<HashMap<String, Flight<T>>>>)
 where
     T: Clone + 'static;
 
-impl<T: Clone + Send + Sync + 'static> Flights<T> {
+impl<T: Clone + Send + Sync + 'static> SingleFlight<T> {
     pub(super) fn new() -> Self {
         Self(Arc::default())
     }
@@ -85,7 +85,7 @@ mod tests {
 
     #[tokio::test]
     async fn callers_share_one_flight_and_a_panic_ends_it() {
-        let flights = Flights::<usize>::new();
+        let flights = SingleFlight::<usize>::new();
         let begun = Arc::new(AtomicUsize::new(0));
         let fetch = || {
             let begun = Arc::clone(&begun);
