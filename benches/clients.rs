@@ -24,7 +24,7 @@ use criterion::Criterion;
 use serde_json::json;
 use wayleave::{
     app::App,
-    clients::Asker,
+    clients::{Asker, Need},
     config::{Config, Environment},
     fetch::Resolver,
     policy::client_rules::{Rule, Tier, standing},
@@ -67,13 +67,13 @@ fn hot(criterion: &mut Criterion, runtime: &tokio::runtime::Runtime, app: &App, 
     let id: ClientId = site.publish("/hot.json", json!({})).parse().unwrap();
     let now = app.clock.now();
     runtime
-        .block_on(app.clients.resolve(&id, anybody(), now))
+        .block_on(app.clients.client(&id, Need::Fetch(anybody()), now))
         .unwrap();
     let document = site.document("/hot.json", json!({})).to_string();
     criterion.bench_function("resolve a cached client", |bench| {
         bench
             .to_async(runtime)
-            .iter(|| app.clients.resolve(&id, anybody(), now));
+            .iter(|| app.clients.client(&id, Need::Fetch(anybody()), now));
     });
     criterion.bench_function("read a client identifier", |bench| {
         bench.iter(|| id.as_str().parse::<ClientId>().unwrap());
@@ -156,7 +156,7 @@ async fn cold(app: &App, site: &ClientSite) {
         let id = url.parse().unwrap();
         let began = Instant::now();
         app.clients
-            .resolve(&id, anybody(), app.clock.now())
+            .client(&id, Need::Fetch(anybody()), app.clock.now())
             .await
             .unwrap();
         resolved.push(began.elapsed());
@@ -177,7 +177,7 @@ fn p99(mut all: Vec<Duration>) -> Duration {
 async fn tar_pits(app: &App, site: &ClientSite) {
     let id: ClientId = site.publish("/steady.json", json!({})).parse().unwrap();
     app.clients
-        .resolve(&id, anybody(), app.clock.now())
+        .client(&id, Need::Fetch(anybody()), app.clock.now())
         .await
         .unwrap();
     let measure = || async {
@@ -185,7 +185,7 @@ async fn tar_pits(app: &App, site: &ClientSite) {
         for _ in 0..20_000 {
             let began = Instant::now();
             app.clients
-                .resolve(&id, anybody(), app.clock.now())
+                .client(&id, Need::Fetch(anybody()), app.clock.now())
                 .await
                 .unwrap();
             all.push(began.elapsed());
@@ -207,7 +207,10 @@ async fn tar_pits(app: &App, site: &ClientSite) {
         );
         let now = app.clock.now();
         pits.push(tokio::spawn(async move {
-            clients.resolve(&pit, anybody(), now).await.map(drop)
+            clients
+                .client(&pit, Need::Fetch(anybody()), now)
+                .await
+                .map(drop)
         }));
     }
     tokio::time::sleep(Duration::from_millis(200)).await;
@@ -255,7 +258,11 @@ async fn memory(app: &App, site: &ClientSite) {
     }
     let before = resident();
     for id in &ids {
-        app.clients.known(id, now).await.unwrap().unwrap();
+        app.clients
+            .client(id, Need::CachedFresh, now)
+            .await
+            .unwrap()
+            .unwrap();
     }
     let grown = resident().saturating_sub(before);
     println!(

@@ -7,7 +7,7 @@ use serde::Serialize;
 pub use self::live::{Live, live};
 use crate::{
     app::App,
-    clients::refused,
+    clients::{Need, refused},
     keys::KeyError,
     protocol::{
         access_token,
@@ -119,7 +119,10 @@ async fn id_token(
     access_token: &str,
     now: UnixTime,
 ) -> Result<String, OAuthError> {
-    let client = app.clients.last_known(&granted.client_id, now).await;
+    let client = app
+        .clients
+        .client(&granted.client_id, Need::LastKnown, now)
+        .await;
     let client = client.map_err(|refusal| refused(&refusal))?;
     let alg = client
         .as_ref()

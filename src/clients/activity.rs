@@ -15,7 +15,7 @@ pub struct BackedOff {
 impl Clients {
     /// The hosts in back-off.
     pub fn backed_off(&self, now: UnixTime) -> Vec<BackedOff> {
-        let failures = self.0.failures.iter();
+        let failures = self.0.host.failures();
         let mut all: Vec<_> = failures
             .filter(|(_, failure)| failure.not_before > now)
             .map(|(client_id, failure)| BackedOff {
@@ -31,16 +31,16 @@ impl Clients {
 
     /// How much fetching is under way and charged.
     pub fn budgets(&self) -> &crate::fetch::Budgets {
-        self.0.fetcher.budgets()
+        self.0.host.fetcher().budgets()
     }
 
     /// Documents that are being read.
     pub fn flights(&self) -> usize {
-        self.0.flights.len()
+        self.0.host.under_way()
     }
 
     /// Clients in memory.
     pub fn in_memory(&self) -> u64 {
-        self.0.memory.len()
+        self.0.cache.memory.len()
     }
 }

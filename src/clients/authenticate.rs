@@ -4,7 +4,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use http::{HeaderMap, header};
 
-use super::{Asker, Clients, Refusal, RefusalKind, cimd::Copy};
+use super::{Asker, Clients, Need, Refusal, RefusalKind, found};
 use crate::{
     policy::{
         client_rules::{Standing, Tier},
@@ -396,13 +396,19 @@ impl Clients {
         standing: &Standing,
         now: UnixTime,
     ) -> Result<Arc<Client>, OAuthError> {
-        let copy = self.copy(client_id, asker, now).await;
-        let may_ask = match (copy.map_err(|refusal| refused(&refusal))?, look_up) {
-            (Copy::Usable(client), _) => return Ok(client),
+        let because = |refusal| refused(&refusal);
+        let usable = self.client(client_id, Need::CachedUsable(asker), now).await;
+        if let Some(client) = usable.map_err(because)? {
+            return Ok(client);
+        }
+        let may_ask = match look_up {
+            LookUp::Always => true,
+            LookUp::Listed if standing.tier >= Tier::Listed => true,
             // It is known here: whoever has its key may have it read again.
-            (Copy::Old, _) | (Copy::None, LookUp::Always) => true,
-            (Copy::None, LookUp::Listed) => standing.tier >= Tier::Listed,
-            (Copy::None, LookUp::Never) => false,
+            LookUp::Listed | LookUp::Never => {
+                let known = self.client(client_id, Need::LastKnown, now).await;
+                known.map_err(because)?.is_some()
+            }
         };
         if !may_ask {
             let cause = "the client is not known here, and its host is not asked for this";
@@ -412,9 +418,11 @@ impl Clients {
             // Endpoints that always look up have places of their own.
             let _place = match look_up {
                 LookUp::Always => None,
-                _ => Some(self.program_may_wait()?),
+                _ => Some(self.0.host.program_may_wait()?),
             };
-            self.resolve(client_id, asker, now).await
+            self.client(client_id, Need::Fetch(asker), now)
+                .await
+                .and_then(found)
         };
         resolved.await.map_err(|refusal| refused(&refusal))
     }

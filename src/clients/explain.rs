@@ -6,10 +6,12 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::{
+    Clients,
     advice::{KID, MEDIA, USE, advice, recognise},
-    cimd::{Clients, DEVELOPMENT_GONE},
+    development,
+    document_cache::read,
+    document_host::MEDIA_TYPE,
     history::{key_changed, key_replaced},
-    reading::{MEDIA_TYPE, read},
     refusal::BLOCKED,
 };
 use crate::{
@@ -298,7 +300,7 @@ impl Clients {
                 "This server serves the document itself, for a client in development: nothing is fetched.".to_owned(),
             );
         } else {
-            let rules = self.url_rules();
+            let rules = self.0.identifiers.rules();
             for rule in client_url::ALL {
                 let refuses = rule.refuses(client_id, &rules);
                 report.line(rule.name, refuses.then(|| rule.told.to_owned()));
@@ -317,21 +319,21 @@ impl Clients {
 
     /// A document of ours: read where it lies, as a real request does.
     async fn explain_development(&self, report: &mut Report, client_id: &ClientUrl) {
-        match self.0.development_document(client_id, self.0.now()).await {
+        match self.development_document(client_id).await {
             Ok(document) => {
-                report.line(DEVELOPMENT_GONE, None);
+                report.line(development::GONE, None);
                 self.explain_body(report, client_id, document.as_bytes(), 0)
                     .await;
             }
             Err(refusal) => {
-                report.line(DEVELOPMENT_GONE, Some(refusal.cause));
+                report.line(development::GONE, Some(refusal.cause));
                 report.not_reached(in_the_document());
             }
         }
     }
 
     async fn explain_document(&self, report: &mut Report, client_id: &ClientUrl) {
-        let (wire, fetched) = self.0.fetch(client_id, Charge::Administrator).await;
+        let (wire, fetched) = self.0.host.fetch(client_id, Charge::Administrator).await;
         report.wire = Some(facts(&wire));
         report.notes.extend(recognise(&wire));
         let names = fetch::RULES.iter().map(|(name, _)| *name);
@@ -351,7 +353,7 @@ impl Clients {
         };
         let is_json = media_type::is_json(&fetched.header_values("content-type"));
         report.line(MEDIA, (!is_json).then(|| MEDIA_TYPE.to_owned()));
-        let freshness = self.0.freshness(&fetched);
+        let freshness = self.0.host.freshness(&fetched);
         let fresh_for = if freshness.store {
             freshness.lifetime
         } else {
@@ -380,12 +382,12 @@ impl Clients {
                 }
             }
         }
-        let now = self.0.now();
+        let now = self.0.clock.now();
         let Ok(client) = read(client_id, body, now) else {
             report.not_reached([KID].into_iter().chain(document_policy()).chain([USE]));
             return;
         };
-        let known = self.0.last_good(client_id).await.ok().flatten();
+        let known = self.0.cache.last_good(client_id).await.ok().flatten();
         let replaced = known
             .as_ref()
             .and_then(|known| key_replaced(&known.client.metadata, &client.metadata));

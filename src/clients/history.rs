@@ -1,6 +1,6 @@
 //! What a new version of a document means beside the one that was known. CIMD §8.4.
 
-use super::{memory::Cached, refusal::Refusal};
+use super::{document_cache::Cached, refusal::Refusal};
 use crate::{
     policy::metadata_change::{self, Answer, Change},
     protocol::{client::Client, client_metadata::ClientMetadata},

@@ -6,8 +6,9 @@ use moka::sync::Cache;
 use url::Url;
 
 use super::{
+    Clients, Reread,
     asker::Asker,
-    cimd::{Clients, Inner, Reread},
+    document_host::DocumentHost,
     refusal::{Refusal, RefusalKind},
     single_flight::SingleFlight,
 };
@@ -41,9 +42,12 @@ struct Kept {
     failure: Option<Refusal>,
 }
 
-/// The key sets at clients' `jwks_uri`s.
-#[derive(Debug)]
-pub(super) struct KeySets {
+/// The key sets at clients' `jwks_uri`s. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct KeySets(Arc<Inner>);
+
+struct Inner {
+    host: DocumentHost,
     kept: Cache<String, Kept>,
     flights: SingleFlight<Arc<KeySet>>,
     bounds: Bounds,
@@ -55,9 +59,10 @@ pub(super) struct KeySets {
 }
 
 impl KeySets {
-    pub(super) fn new(config: &Config) -> Self {
+    pub(super) fn new(config: &Config, host: DocumentHost) -> Self {
         let clients = &config.clients;
-        Self {
+        Self(Arc::new(Inner {
+            host,
             kept: Cache::new(clients.cache_entries.get().into()),
             flights: SingleFlight::new(),
             bounds: Bounds {
@@ -68,11 +73,11 @@ impl KeySets {
             cooldown: clients.keys_cooldown.into(),
             stale: clients.stale_authorization.into(),
             max_bytes: usize::try_from(config.fetch.max_key_set_bytes.get()).unwrap_or(usize::MAX),
-        }
+        }))
     }
 
     pub(super) fn clear(&self) {
-        self.kept.invalidate_all();
+        self.0.kept.invalidate_all();
     }
 }
 
@@ -102,7 +107,7 @@ impl Clients {
     ) -> Result<Arc<KeySet>, Refusal> {
         let (uri, sets) = match (&client.metadata.jwks, &client.metadata.jwks_uri) {
             (Some(set), _) => return Ok(Arc::new(set.clone())),
-            (None, Some(uri)) => (uri, &self.0.key_sets),
+            (None, Some(uri)) => (uri, &*self.0.key_sets.0),
             (None, None) => return Err(no_keys()),
         };
         if let Some(kept) = sets.kept.get(uri) {
@@ -147,7 +152,7 @@ impl Clients {
         let Some(uri) = &client.metadata.jwks_uri else {
             return self.newer_inline_keys(client, made_at, asker, now).await;
         };
-        let sets = &self.0.key_sets;
+        let sets = &*self.0.key_sets.0;
         if let Some(kept) = sets.kept.get(uri) {
             if kept.set.is_some() && kept.read_at > made_at {
                 return Err(no_such_key());
@@ -180,7 +185,7 @@ impl Clients {
             return Err(no_such_key());
         }
         let reread = {
-            let _place = self.program_may_wait()?;
+            let _place = self.0.host.program_may_wait()?;
             self.reread(client, asker, now).await
         };
         match reread {
@@ -198,13 +203,13 @@ impl Clients {
         now: UnixTime,
     ) -> Result<Arc<KeySet>, Refusal> {
         let address = self.key_set_address(uri)?;
-        let _place = self.program_may_wait()?;
-        let charge = self.0.charge(client.id(), asker, false, now).await?;
+        let _place = self.0.host.program_may_wait()?;
+        let charge = self.0.host.charge(client.id(), asker, false, now).await?;
         let load = || {
-            let (inner, client_id) = (self.0.clone(), client.id().clone());
-            async move { inner.load_keys(&client_id, &address, charge).await }
+            let (sets, client_id) = (self.0.key_sets.clone(), client.id().clone());
+            async move { sets.load(&client_id, &address, charge).await }
         };
-        let flights = &self.0.key_sets.flights;
+        let flights = &self.0.key_sets.0.flights;
         // Another client may name the same address: what it may have read decides for itself alone.
         match charge {
             Charge::Stranger { .. } => flights.join(&format!("for a stranger: {uri}"), load).await,
@@ -258,22 +263,22 @@ fn no_keys() -> Refusal {
     Refusal::invalid("document.keys", "the client publishes no keys")
 }
 
-impl Inner {
-    async fn load_keys(
+impl KeySets {
+    async fn load(
         &self,
         client_id: &ClientId,
         address: &ClientUrl,
         charge: Charge,
     ) -> Result<Arc<KeySet>, Refusal> {
-        let sets = &self.key_sets;
+        let sets = &*self.0;
         let uri = address.as_str();
         let before = sets.kept.get(uri);
-        let read = match self.read_keys(address, charge).await {
+        let read = match self.read(address, charge).await {
             // Nothing was asked, and nothing is noted.
             Err(refusal) if refusal.is_ours() => return Err(refusal),
             read => read,
         };
-        let now = self.now();
+        let now = sets.host.now();
         let read = read.and_then(|(set, lifetime)| {
             let known = before.as_ref().and_then(|kept| kept.set.as_ref());
             match known.and_then(|known| set.replaced(known)) {
@@ -309,18 +314,14 @@ impl Inner {
     }
 
     /// The key set at an address, and how long it is fresh.
-    async fn read_keys(
-        &self,
-        address: &ClientUrl,
-        charge: Charge,
-    ) -> Result<(KeySet, i64), Refusal> {
+    async fn read(&self, address: &ClientUrl, charge: Charge) -> Result<(KeySet, i64), Refusal> {
         let url = Url::parse(address.as_str())
             .map_err(|error| Refusal::invalid("document.jwks_uri", error.to_string()))?;
         let wanted = Wanted {
             accept: ACCEPT,
-            max_bytes: self.key_sets.max_bytes,
+            max_bytes: self.0.max_bytes,
         };
-        let (_, fetched) = self.fetcher.get(&url, wanted, charge).await;
+        let (_, fetched) = self.0.host.fetcher().get(&url, wanted, charge).await;
         let fetched = fetched.map_err(|error| Refusal::from(&error))?;
         if !media_type::is_json(&fetched.header_values("content-type")) {
             let told = "the key set must be served as application/jwk-set+json or application/json";
@@ -333,8 +334,8 @@ impl Inner {
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_str()))
             .collect();
-        let freshness = http_cache::freshness(&headers, &self.key_sets.bounds);
-        Ok((set, freshness.lifetime.max(self.key_sets.bounds.least)))
+        let freshness = http_cache::freshness(&headers, &self.0.bounds);
+        Ok((set, freshness.lifetime.max(self.0.bounds.least)))
     }
 }
 

@@ -7,8 +7,9 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use image::{DynamicImage, ImageFormat, ImageReader, Limits};
 use url::Url;
 
-use super::Clients;
+use super::{Clients, single_flight::SingleFlight};
 use crate::{
+    config::Config,
     fetch::{Charge, FetchError, Wanted},
     policy::client_document::Member,
     protocol::{client::Client, client_id::ClientId},
@@ -29,6 +30,26 @@ const FRESH: i64 = 86_400;
 const FAILED: i64 = 3_600;
 /// Most that are looked for at a time. Whoever finds no place is served when its client is shown again.
 const AT_ONCE: usize = 32;
+
+/// Logos that are looked for.
+pub(super) struct Logos {
+    /// By their clients.
+    looked_for: SingleFlight<()>,
+    max_bytes: usize,
+    /// Held while one is decoded.
+    decoding: tokio::sync::Mutex<()>,
+}
+
+impl Logos {
+    pub(super) fn new(config: &Config) -> Self {
+        let max_bytes = config.fetch.max_logo_bytes.get();
+        Self {
+            looked_for: SingleFlight::new(),
+            max_bytes: usize::try_from(max_bytes).unwrap_or(usize::MAX),
+            decoding: tokio::sync::Mutex::default(),
+        }
+    }
+}
 
 impl Clients {
     /// The hash of the logo to show for a client, as far as one is at hand. One that is not is looked for while
@@ -51,7 +72,7 @@ impl Clients {
             };
             now - known.fetched_at >= lifetime
         });
-        let logos = &self.0.logos;
+        let logos = &self.0.logos.looked_for;
         if is_due && logos.len() < AT_ONCE {
             let (clients, client_id) = (self.clone(), client.id().clone());
             drop(logos.join(client.id().as_str(), || async move {
@@ -100,7 +121,7 @@ impl Clients {
     /// Where a logo is, if its host and port may be asked: what holds for a `client_id` and a `jwks_uri` holds for it.
     pub(super) fn logo_address(&self, logo_uri: &str) -> Result<Url, String> {
         let url = Url::parse(logo_uri).map_err(|error| format!("logo_uri: {error}"))?;
-        let judged = self.check_place(Member::LogoUri, &url);
+        let judged = self.0.identifiers.check_place(Member::LogoUri, &url);
         judged.map(|()| url).map_err(|refusal| refusal.told)
     }
 
@@ -108,13 +129,18 @@ impl Clients {
         let url = self.logo_address(logo_uri).map_err(LogoError::Other)?;
         let wanted = Wanted {
             accept: "image/png, image/webp, image/jpeg",
-            max_bytes: self.0.max_logo_bytes,
+            max_bytes: self.0.logos.max_bytes,
         };
-        let (_, fetched) = self.0.fetcher.get(&url, wanted, Charge::Known(None)).await;
+        let (_, fetched) = self
+            .0
+            .host
+            .fetcher()
+            .get(&url, wanted, Charge::Known(None))
+            .await;
         let fetched = fetched.map_err(LogoError::Fetch)?;
         let png = {
             // One at a time: it takes memory.
-            let _alone = self.0.decoding.lock().await;
+            let _alone = self.0.logos.decoding.lock().await;
             let png = tokio::task::spawn_blocking(move || encode_anew(&fetched.body));
             png.await.unwrap_or_else(|error| Err(error.to_string()))
         };

@@ -11,7 +11,7 @@ use http::{Extensions, HeaderMap, Method, StatusCode, Uri, header};
 
 use crate::{
     app::App,
-    clients::{Asker, Refusal, Reread},
+    clients::{Asker, Need, Refusal, Reread, found},
     fetch::LOOP_MARKER,
     grants::approval::{Proposal, PushedAs},
     policy::{Facts, Verdict, decide},
@@ -239,13 +239,23 @@ impl Incoming<'_> {
         let (clients, now) = (&self.app.clients, self.now);
         match is_signed_in {
             true => {
-                let asker = Asker::SignedIn(self.source);
-                clients.resolve(client_id, asker, now).await.map(Some)
+                let need = Need::Fetch(Asker::SignedIn(self.source));
+                clients.client(client_id, need, now).await
             }
             // The answer is a refusal in any case, and the last good copy knows where it goes.
-            false if self.is_silent() => clients.last_good_copy(client_id, now).await,
-            false => clients.known(client_id, now).await,
+            false if self.is_silent() => self.last_known(client_id).await,
+            false => clients.client(client_id, Need::CachedFresh, now).await,
         }
+    }
+
+    /// The last version that was read, where the client would be let in: its redirect URIs say where a refusal may go.
+    async fn last_known(&self, client_id: &ClientId) -> Result<Option<Arc<Client>>, Refusal> {
+        let clients = &self.app.clients;
+        let client = clients.client(client_id, Need::LastKnown, self.now).await?;
+        client
+            .as_deref()
+            .map_or(Ok(()), |client| clients.admit(client).map(drop))?;
+        Ok(client)
     }
 
     /// OpenID Connect Core §3.1.2.1: must nobody be shown a page?
@@ -260,8 +270,8 @@ impl Incoming<'_> {
         if !self.is_silent() || !refusal.is_temporary() {
             return None;
         }
-        let (app, now) = (self.app, self.now);
-        let client = app.clients.last_good_copy(client_id, now).await.ok()??;
+        let app = self.app;
+        let client = self.last_known(client_id).await.ok()??;
         let requested = self.params.optional("redirect_uri").unwrap_or_default();
         let redirect_uri = app.clients.redirect_uri(&client, requested).ok()?;
         let told =
@@ -278,10 +288,11 @@ impl Incoming<'_> {
         pushed: &PushedRequest,
     ) -> Result<Arc<Client>, PageError> {
         let clients = &self.app.clients;
-        let version = clients
-            .version(client_id, &pushed.digest, pushed.fetched_at)
-            .await;
-        let admitted = version.and_then(|client| clients.admit(&client).map(|_| client));
+        let need = Need::Version(&pushed.digest, pushed.fetched_at);
+        let version = clients.client(client_id, need, self.now).await;
+        let admitted = version
+            .and_then(found)
+            .and_then(|client| clients.admit(&client).map(|_| client));
         admitted.map_err(|refusal| RefusedClient::new(client_id, refusal).into())
     }
 

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::{
     app::App,
-    clients::{Asker, LookUp, refused},
+    clients::{Asker, LookUp, Need, found, refused},
     grants::{
         device_code::{Proposal, check_allowed},
         store_failed,
@@ -148,8 +148,13 @@ async fn judged(app: &App, incoming: &Incoming) -> Result<(Arc<Client>, Standing
         Some(client) => Arc::clone(client),
         None => app
             .clients
-            .resolve(asking.id(), Asker::Anonymous(incoming.source), incoming.now)
+            .client(
+                asking.id(),
+                Need::Fetch(Asker::Anonymous(incoming.source)),
+                incoming.now,
+            )
             .await
+            .and_then(found)
             .map_err(|refusal| refused(&refusal))?,
     };
     let standing = app.clients.admit(&client);

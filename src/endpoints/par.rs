@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::{
     app::App,
-    clients::{Asker, LookUp, refused},
+    clients::{Asker, LookUp, Need, found, refused},
     grants::{
         approval::{Proposal, PushedAs},
         store_failed,
@@ -160,6 +160,7 @@ async fn client(app: &App, incoming: &Incoming) -> Result<Arc<Client>, OAuthErro
     let asker = Asker::Anonymous(incoming.source);
     let resolved = app
         .clients
-        .resolve(incoming.client.id(), asker, incoming.now);
-    resolved.await.map_err(|refusal| refused(&refusal))
+        .client(incoming.client.id(), Need::Fetch(asker), incoming.now);
+    let client = resolved.await.and_then(found);
+    client.map_err(|refusal| refused(&refusal))
 }

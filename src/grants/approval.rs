@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{implied_resources, lifetimes};
 use crate::{
     app::App,
+    clients::Need,
     policy::{
         client_rules::{OTHER_METHOD, Standing, Tier},
         metadata_change,
@@ -182,11 +183,13 @@ impl Proposal {
             // A version that cannot be read any more counts as changed.
             remembered.changed = match app
                 .clients
-                .version(self.client.id(), &latest.digest, now)
+                .client(self.client.id(), Need::Version(&latest.digest, now), now)
                 .await
             {
-                Ok(then) => metadata_change::since_consent(&then.metadata, &self.client.metadata),
-                Err(_) => vec!["Its description changed."],
+                Ok(Some(then)) => {
+                    metadata_change::since_consent(&then.metadata, &self.client.metadata)
+                }
+                Ok(None) | Err(_) => vec!["Its description changed."],
             };
         }
         remembered.covers = covering.is_some() && remembered.changed.is_empty();

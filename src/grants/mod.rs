@@ -13,7 +13,7 @@ use futures_util::future::BoxFuture;
 pub(crate) use crate::tokens::store_failed;
 use crate::{
     app::App,
-    clients::{AuthenticatedClient, LookUp, refused, unproven},
+    clients::{AuthenticatedClient, LookUp, Need, refused, unproven},
     config::Config,
     policy::client_rules::Standing,
     protocol::{
@@ -134,7 +134,8 @@ async fn missing_proof(
     if client.is_confidential() {
         return None;
     }
-    let known = app.clients.last_known(client.id(), now).await.ok()??;
+    let known = app.clients.client(client.id(), Need::LastKnown, now);
+    let known = known.await.ok()??;
     (!known.may_show_nothing()).then(|| unproven(&known))
 }
 
@@ -148,7 +149,7 @@ async fn standing(
         Some(known) => Some(Arc::clone(known)),
         None => app
             .clients
-            .last_known(client.id(), now)
+            .client(client.id(), Need::LastKnown, now)
             .await
             .map_err(|refusal| refused(&refusal))?,
     };

@@ -6,6 +6,7 @@ use http::{HeaderMap, StatusCode, Uri};
 use super::asker::{asker, wanted};
 use crate::{
     app::App,
+    clients::{Need, found},
     grants::approval::{Proposal, PushedAs, Remembered},
     policy::{Facts, Verdict, decide},
     protocol::{client_id::ClientId, params::Params, redirect_uri::Destination},
@@ -138,7 +139,8 @@ async fn still_listed(app: &App, open: &Open, now: UnixTime) -> Result<(), PageE
     let client = &open.proposal.client;
     let requested = open.proposal.request.redirect_uri.as_str();
     // A version that cannot be looked up now takes nothing away.
-    let newest = app.clients.known(client.id(), now).await.ok().flatten();
+    let newest = app.clients.client(client.id(), Need::CachedFresh, now);
+    let newest = newest.await.ok().flatten();
     match newest {
         Some(newest)
             if newest.digest != client.digest
@@ -187,8 +189,9 @@ async fn open(
     refused::of_client(client_id.as_str());
     let client = app
         .clients
-        .version(&client_id, &row.digest, row.fetched_at)
-        .await;
+        .client(&client_id, Need::Version(&row.digest, row.fetched_at), now)
+        .await
+        .and_then(found);
     let refused = |refusal| RefusedClient::new(&client_id, refusal);
     let client = client.map_err(refused)?;
     app.clients.admit(&client).map_err(refused)?;

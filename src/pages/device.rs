@@ -14,6 +14,7 @@ use http::{Extensions, HeaderMap, HeaderValue, StatusCode, Uri, header};
 use super::asker::{ago, asker, wanted};
 use crate::{
     app::App,
+    clients::{Need, found},
     grants::{device_code::check_client, lifetimes},
     limits::network,
     policy::client_rules::Standing,
@@ -308,13 +309,16 @@ impl Judged {
         let told = |error: OAuthError| {
             BadRequest::new(error.code.as_str(), error.description).detail("client_id", id.as_str())
         };
-        let version = app.clients.version(id, &device.digest, device.fetched_at);
-        let client = version.await.map_err(refused)?;
+        let version = app
+            .clients
+            .client(id, Need::Version(&device.digest, device.fetched_at), now);
+        let client = version.await.and_then(found).map_err(refused)?;
         let standing = app.clients.admit(&client).map_err(refused)?;
         check_client(&client, &standing, device.auth_method).map_err(told)?;
         // A newer version of the document that is at hand may have taken the grant away. One that cannot be looked up
         // now takes nothing away.
-        let newest = app.clients.known(id, now).await.ok().flatten();
+        let newest = app.clients.client(id, Need::CachedFresh, now);
+        let newest = newest.await.ok().flatten();
         if let Some(newest) = newest.filter(|newest| !newest.may_use(GrantType::DeviceCode)) {
             let description = newest.description();
             let gone =

@@ -3,7 +3,7 @@
 use super::{key_failed, store_failed};
 use crate::{
     app::App,
-    clients::{Footing, Refusal, RefusalKind, refused},
+    clients::{Footing, Need, Refusal, RefusalKind, refused},
     protocol::{
         access_token::{self, Claims},
         client_id::ClientId,
@@ -74,7 +74,7 @@ async fn ours(app: &App, text: &str, now: UnixTime) -> Result<Option<Claims>, OA
 
 /// Would the client be served now: nobody blocks it or a key of it, its document is acceptable, and its host did not take its document away?
 async fn is_welcome(app: &App, client_id: &ClientId, now: UnixTime) -> Result<bool, Refusal> {
-    let known = app.clients.last_known(client_id, now).await?;
+    let known = app.clients.client(client_id, Need::LastKnown, now).await?;
     match known {
         Some(known) => app.clients.admit(&known)?,
         None => app.clients.standing(client_id, &[])?,

@@ -5,6 +5,7 @@ use std::process::Output;
 
 use serde_json::{Value, json};
 use wayleave::{
+    clients::Need,
     policy::client_rules::{Rule, Tier},
     protocol::client_metadata::{AuthMethod, GrantType},
 };
@@ -157,7 +158,7 @@ on_both! {
             } else {
                 local(&server, "/c.json", members.clone());
             }
-            server.app.clients.resolve(&id, anybody(), server.app.clock.now()).await.unwrap();
+            server.app.clients.client(&id, Need::Fetch(anybody()), server.app.clock.now()).await.unwrap();
             server.app.clock.advance(700);
         }
         let text = out(&command(&server, &["client", "history", &client]));
@@ -186,11 +187,11 @@ on_both! {
         server.site.publish("/c.json", json!({ "token_endpoint_auth_method": "private_key_jwt", "jwks": keys }));
         server.app.clock.advance(700);
         let id = client.parse().unwrap();
-        server.app.clients.resolve(&id, anybody(), server.app.clock.now()).await.unwrap();
+        server.app.clients.client(&id, Need::Fetch(anybody()), server.app.clock.now()).await.unwrap();
         assert_eq!(server.refresh(&client, &token).await.status, 200);
         server.site.publish("/c.json", json!({}));
         server.app.clock.advance(700);
-        server.app.clients.resolve(&id, anybody(), server.app.clock.now()).await.unwrap();
+        server.app.clients.client(&id, Need::Fetch(anybody()), server.app.clock.now()).await.unwrap();
         assert_eq!(server.refresh(&client, &token).await.status, 400);
         let history = server.app.store.client_events(&id).await.unwrap();
         assert!(history.last().unwrap().answer.contains("revoked"), "{history:?}");
@@ -786,7 +787,7 @@ async fn a_slow_logo_is_fetched_once_and_holds_up_no_other() {
         server
             .app
             .clients
-            .resolve(&id, anybody(), now)
+            .client(&id, Need::Fetch(anybody()), now)
             .await
             .unwrap();
         targets.push(server.flow(&client).with("prompt", "consent").target());

@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use wayleave::clients::Need;
+
 use crate::{
     process::{run, wayleave},
     support::{
@@ -255,7 +257,7 @@ on_both! {
         register(&server, "wiki").await;
         let documents = ["/a.json", "/b.json"].map(|path| server.site.publish(path, json!({})));
         for id in &documents {
-            server.app.clients.resolve(&id.parse().unwrap(), anybody(), server.app.clock.now()).await.unwrap();
+            server.app.clients.client(&id.parse().unwrap(), Need::Fetch(anybody()), server.app.clock.now()).await.unwrap();
         }
         done(&server, &["client", "trust", "https://named.example.com/client.json"]).await;
         done(&server, &["client", "trust", &documents[0]]).await;

@@ -8,7 +8,8 @@ use futures_util::{StreamExt, stream::FuturesUnordered};
 use serde_json::json;
 use tokio::task::JoinHandle;
 use wayleave::{
-    app::App, config::Config, fetch::Resolver, server, store::Store, time::Clock, time::UnixTime,
+    app::App, clients::Need, config::Config, fetch::Resolver, server, store::Store, time::Clock,
+    time::UnixTime,
 };
 
 use crate::support::{
@@ -404,7 +405,11 @@ async fn slow_key_sets_leave_half_of_the_places_of_programs() {
     server.site.answer("/jwks", keys);
     let id = proven.parse().unwrap();
     let now = server.app.clock.now();
-    let known = server.app.clients.resolve(&id, anybody(), now).await;
+    let known = server
+        .app
+        .clients
+        .client(&id, Need::Fetch(anybody()), now)
+        .await;
     known.unwrap();
     let asked = server.site.requests().len();
     let redeem = || {

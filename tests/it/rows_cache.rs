@@ -5,7 +5,7 @@ use std::{net::IpAddr, time::Duration};
 use axum::body::Body;
 use http::Request;
 use serde_json::json;
-use wayleave::clients::Asker;
+use wayleave::clients::{Asker, Need};
 
 use crate::support::{Answer, Database, TestApp, app::anybody, log, on_both};
 
@@ -103,7 +103,7 @@ on_both! {
         let now = server.app.clock.now();
         let ask = |app: &wayleave::app::App| {
             let (clients, client) = (app.clients.clone(), &client);
-            async move { clients.resolve(client, anybody(), now).await.map(drop) }
+            async move { clients.client(client, Need::Fetch(anybody()), now).await.map(drop) }
         };
         let all = (0..500).flat_map(|_| [ask(&server.app), ask(&other.app)]);
         for answer in futures_util::future::join_all(all).await {
@@ -119,7 +119,12 @@ async fn c_03_a_thousand_requests_share_one_failure() {
     let client = server.site.url("/c.json").parse().unwrap();
     server.site.answer("/c.json", Answer::status(500));
     let now = server.app.clock.now();
-    let ask = || server.app.clients.resolve(&client, anybody(), now);
+    let ask = || {
+        server
+            .app
+            .clients
+            .client(&client, Need::Fetch(anybody()), now)
+    };
     let answers = futures_util::future::join_all((0..1_000).map(|_| ask())).await;
     assert!(answers.iter().all(Result::is_err));
     assert_eq!(server.site.connections(), 1);
@@ -142,10 +147,10 @@ async fn c_09_c_10_every_spelling_is_its_own_client() {
         let client = server
             .app
             .clients
-            .resolve(&id, anybody(), now)
+            .client(&id, Need::Fetch(anybody()), now)
             .await
             .unwrap();
-        assert_eq!(client.metadata.client_name.as_deref(), Some(path));
+        assert_eq!(client.unwrap().metadata.client_name.as_deref(), Some(path));
     }
     assert_eq!(server.site.connections(), paths.len());
     // A document of A that is served at B is kept for neither.
@@ -158,7 +163,7 @@ async fn c_09_c_10_every_spelling_is_its_own_client() {
         server
             .app
             .clients
-            .resolve(&b, anybody(), now)
+            .client(&b, Need::Fetch(anybody()), now)
             .await
             .unwrap_err()
             .rule,
@@ -177,10 +182,10 @@ async fn c_09_c_10_every_spelling_is_its_own_client() {
     let kept = server
         .app
         .clients
-        .resolve(&c, anybody(), now)
+        .client(&c, Need::Fetch(anybody()), now)
         .await
         .unwrap();
-    assert_eq!(kept.metadata.client_name.as_deref(), Some("/c"));
+    assert_eq!(kept.unwrap().metadata.client_name.as_deref(), Some("/c"));
 }
 
 #[tokio::test]
@@ -192,7 +197,7 @@ async fn c_11_no_error_is_ever_kept_as_a_document() {
     server
         .app
         .clients
-        .resolve(&id, anybody(), now)
+        .client(&id, Need::Fetch(anybody()), now)
         .await
         .unwrap();
     let good = server
@@ -208,7 +213,7 @@ async fn c_11_no_error_is_ever_kept_as_a_document() {
         _ = server
             .app
             .clients
-            .resolve(&id, anybody(), server.app.clock.now())
+            .client(&id, Need::Fetch(anybody()), server.app.clock.now())
             .await;
         let kept = server
             .app
@@ -234,7 +239,7 @@ async fn c_17_a_busy_client_is_read_again_before_anybody_has_to_wait() {
     let first = server
         .app
         .clients
-        .resolve(&id, anybody(), now)
+        .client(&id, Need::Fetch(anybody()), now)
         .await
         .unwrap();
     let slow = Answer {
@@ -253,18 +258,18 @@ async fn c_17_a_busy_client_is_read_again_before_anybody_has_to_wait() {
     let same = server
         .app
         .clients
-        .resolve(&id, anybody(), now)
+        .client(&id, Need::Fetch(anybody()), now)
         .await
         .unwrap();
-    assert_eq!(same.digest, first.digest, "nobody waits");
+    assert_eq!(same.unwrap().digest, first.unwrap().digest, "nobody waits");
     server.quiet(2).await;
     let new = server
         .app
         .clients
-        .resolve(&id, anybody(), now)
+        .client(&id, Need::Fetch(anybody()), now)
         .await
         .unwrap();
-    assert_eq!(new.metadata.client_name.as_deref(), Some("New"));
+    assert_eq!(new.unwrap().metadata.client_name.as_deref(), Some("New"));
     assert_eq!(server.site.connections(), 2);
 }
 
@@ -307,7 +312,11 @@ async fn c_20_one_host_is_asked_ten_times_at_once_and_thirty_times_a_minute() {
         let got = server
             .app
             .clients
-            .resolve(&client, Asker::SignedIn(source), server.app.clock.now())
+            .client(
+                &client,
+                Need::Fetch(Asker::SignedIn(source)),
+                server.app.clock.now(),
+            )
             .await;
         match got {
             Ok(_) => reached += 1,
@@ -344,7 +353,7 @@ async fn c_21_when_all_places_are_taken_the_rest_is_sent_away_at_once() {
     let now = server.app.clock.now();
     let answers = ids
         .iter()
-        .map(|id| server.app.clients.resolve(id, anybody(), now));
+        .map(|id| server.app.clients.client(id, Need::Fetch(anybody()), now));
     let answers = futures_util::future::join_all(answers).await;
     let busy = answers.iter().filter(|answer| {
         answer
@@ -377,7 +386,10 @@ async fn c_22_tar_pits_cost_nobody_who_uses_another_client() {
             server.site.url(&format!("/pit{n}")).parse().unwrap(),
         );
         pits.push(tokio::spawn(async move {
-            clients.resolve(&id, anybody(), now).await.map(drop)
+            clients
+                .client(&id, Need::Fetch(anybody()), now)
+                .await
+                .map(drop)
         }));
     }
     while server.app.clients.budgets().under_way() == 0 {
@@ -490,10 +502,10 @@ async fn c_28_m_60_a_client_that_flips_is_written_down() {
         let resolved = server
             .app
             .clients
-            .resolve(&id, anybody(), server.app.clock.now())
+            .client(&id, Need::Fetch(anybody()), server.app.clock.now())
             .await
             .unwrap();
-        digests.push(resolved.digest.as_str().to_owned());
+        digests.push(resolved.unwrap().digest.as_str().to_owned());
         server.app.clock.advance(700);
     }
     assert!(digests[0] == digests[2] && digests[1] == digests[3] && digests[0] != digests[1]);
@@ -557,7 +569,7 @@ async fn c_29_a_fetch_is_logged_without_the_document() {
     server
         .app
         .clients
-        .resolve(&client.parse().unwrap(), anybody(), now)
+        .client(&client.parse().unwrap(), Need::Fetch(anybody()), now)
         .await
         .unwrap();
     server.site.answer(
@@ -568,7 +580,7 @@ async fn c_29_a_fetch_is_logged_without_the_document() {
     server
         .app
         .clients
-        .resolve(&bad, anybody(), now)
+        .client(&bad, Need::Fetch(anybody()), now)
         .await
         .unwrap_err();
     let text = log.text();

@@ -1,6 +1,7 @@
 //! Clients that authenticate: sections 3(a).8 (assertions), 3(c) X-5x and J-… of the attack corpus, as conversations.
 
 use serde_json::{Value, json};
+use wayleave::clients::Need;
 use wayleave::policy::client_rules::Tier;
 
 use crate::support::{
@@ -104,8 +105,8 @@ on_both! {
         let public = server.site.publish("/p.json", json!({}));
         // A's code by B, by a public client, by A without its key; and a public client's code by A.
         for (whose, who) in [(&client_a, "b"), (&client_a, "public"), (&client_a, "bare"), (&public, "a")] {
-            server.app.clients.resolve(&client_b.parse().unwrap(), anybody(), server.app.clock.now()).await.unwrap();
-            server.app.clients.resolve(&client_a.parse().unwrap(), anybody(), server.app.clock.now()).await.unwrap();
+            server.app.clients.client(&client_b.parse().unwrap(), Need::Fetch(anybody()), server.app.clock.now()).await.unwrap();
+            server.app.clients.client(&client_a.parse().unwrap(), Need::Fetch(anybody()), server.app.clock.now()).await.unwrap();
             let fields = code(&server, whose).await;
             let now = server.app.clock.now();
             let (as_b, as_a) = (b.assertion(&client_b, now), a.assertion(&client_a, now));
@@ -371,7 +372,7 @@ async fn client_credentials_are_for_clients_that_authenticate_and_are_listed() {
     server
         .app
         .clients
-        .resolve(&client.parse().unwrap(), anybody(), now)
+        .client(&client.parse().unwrap(), Need::Fetch(anybody()), now)
         .await
         .unwrap();
     assert_eq!(

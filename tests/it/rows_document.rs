@@ -4,6 +4,7 @@ use scraper::{Html, Selector};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use wayleave::{
+    clients::Need,
     policy::metadata_change,
     protocol::{
         client_metadata::{self, AuthMethod, ClientMetadata, GrantType},
@@ -688,7 +689,11 @@ async fn c_06_c_07_c_08_a_document_is_fresh_within_our_bounds_whatever_its_host_
         for wait in [0, lifetime - lifetime / 10 - 1, lifetime / 5 + 2] {
             server.app.clock.advance(wait);
             let now = server.app.clock.now();
-            let client = server.app.clients.resolve(&client, anybody(), now).await;
+            let client = server
+                .app
+                .clients
+                .client(&client, Need::Fetch(anybody()), now)
+                .await;
             fetches.push(client.map(|_| server.site.connections() - before));
         }
         let counts: Vec<_> = fetches.iter().map(|count| count.as_ref().ok()).collect();

@@ -3,7 +3,8 @@
 
 use serde_json::json;
 use wayleave::{
-    accounts::Password, clients::Asker, protocol::client_id::ClientId, store::Description,
+    accounts::Password, clients::Asker, clients::Need, protocol::client_id::ClientId,
+    store::Description,
 };
 
 use crate::support::{
@@ -159,7 +160,7 @@ on_both! {
         let clients = server.app.clients.clone();
         let (id, now) = (slow.parse().unwrap(), server.app.clock.now());
         let asker = Asker::SignedIn([192, 0, 2, 1].into());
-        let first = tokio::spawn(async move { clients.resolve(&id, asker, now).await.map(drop) });
+        let first = tokio::spawn(async move { clients.client(&id, Need::Fetch(asker), now).await.map(drop) });
         until_asked(&server, asked + 1).await;
         // The copy is too old to be fresh, and serves.
         for _ in 0..5 {
@@ -192,7 +193,7 @@ on_both! {
         server.site.answer("/jwks", answer);
         let asker = Asker::SignedIn([192, 0, 2, 1].into());
         let id = client.parse().unwrap();
-        server.app.clients.resolve(&id, asker, server.app.clock.now()).await.unwrap();
+        server.app.clients.client(&id, Need::Fetch(asker), server.app.clock.now()).await.unwrap();
         let redeem = async |signer: &Signer| {
             let assertion = signer.assertion(&client, server.app.clock.now());
             let fields = [
@@ -211,7 +212,7 @@ on_both! {
 
         let tar_pit = server.site.hold().await;
         let (clients, now) = (server.app.clients.clone(), server.app.clock.now());
-        let first = tokio::spawn(async move { clients.resolve(&slow, asker, now).await.map(drop) });
+        let first = tokio::spawn(async move { clients.client(&slow, Need::Fetch(asker), now).await.map(drop) });
         until_asked(&server, asked + 1).await;
         for _ in 0..3 {
             assert_eq!(redeem(&signer).await, "invalid_grant");

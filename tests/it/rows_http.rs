@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use wayleave::{
     app::App,
     clients::Clients,
+    clients::Need,
     config::Config,
     fetch::DOCUMENT_ACCEPT,
     policy::catalog::Resource,
@@ -966,13 +967,13 @@ async fn disagreement(app: &App, case: &str, client: &str) -> Option<String> {
     let client_id: ClientId = client.parse().unwrap();
     let resolved = app
         .clients
-        .resolve(&client_id, anybody(), app.clock.now())
+        .client(&client_id, Need::Fetch(anybody()), app.clock.now())
         .await;
     let explained_rule = explained.refused_by().map(|line| line.rule);
     let resolved_rule = match &resolved {
         Err(refusal) => Some(refusal.rule),
         // It is known, and there is nothing that it may do: neither sign people in, nor what only listed clients may.
-        Ok(client) if client.check_code_flow().is_err() => Some("policy.use"),
+        Ok(Some(client)) if client.check_code_flow().is_err() => Some("policy.use"),
         Ok(_) => None,
     };
     let agree = explained_rule == resolved_rule && explained.accepted == resolved_rule.is_none();

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 use wayleave::{
-    clients::{Refusal, RefusalKind},
+    clients::{Need, Refusal, RefusalKind},
     protocol::{client::Client, key_set::KeySet},
 };
 
@@ -52,10 +52,17 @@ impl Scene {
         let client = server
             .app
             .clients
-            .resolve(&id.parse().unwrap(), anybody(), server.app.clock.now())
+            .client(
+                &id.parse().unwrap(),
+                Need::Fetch(anybody()),
+                server.app.clock.now(),
+            )
             .await
             .unwrap();
-        let scene = Self { server, client };
+        let scene = Self {
+            server,
+            client: client.unwrap(),
+        };
         scene.publish(keys);
         scene
     }

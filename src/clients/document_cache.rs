@@ -1,12 +1,17 @@
-//! Clients in memory, in two parts: strangers never push out those that have grants.
+//! Documents at hand: in memory, in two parts, so that strangers never push out those that have grants; and in the database.
 
 use std::sync::Arc;
 
 use moka::sync::Cache;
 
+use super::refusal::Refusal;
 use crate::{
-    protocol::{client::Client, client_url::ClientUrl},
-    store::{Gone, KeptClient},
+    protocol::{
+        client::{Client, Digest},
+        client_metadata,
+        client_url::ClientUrl,
+    },
+    store::{Gone, KeptClient, Store},
     time::UnixTime,
 };
 
@@ -108,10 +113,105 @@ impl Memory {
     }
 }
 
+/// The documents that were read, as far as they are kept.
+#[derive(Debug)]
+pub(super) struct DocumentCache {
+    pub(super) memory: Memory,
+    store: Store,
+    /// Seconds that the last good copy serves new authorizations while its host is down.
+    pub(super) stale_authorization: i64,
+}
+
+impl DocumentCache {
+    /// With an empty memory.
+    pub(super) fn new(settings: &crate::config::Clients, store: Store) -> Self {
+        Self {
+            memory: Memory::new(settings.cache_entries.get().into()),
+            store,
+            stale_authorization: settings.stale_authorization.into(),
+        }
+    }
+
+    /// The last good copy, from memory or else from the database.
+    pub(super) async fn last_good(&self, client_id: &ClientUrl) -> Result<Option<Cached>, Refusal> {
+        let found = self.look_up(client_id).await?;
+        Ok(found.map(|(cached, _)| cached))
+    }
+
+    /// The same, and where it was: as [`Counts::clients`](crate::counts::Counts::clients) names it.
+    pub(super) async fn look_up(
+        &self,
+        client_id: &ClientUrl,
+    ) -> Result<Option<(Cached, &'static str)>, Refusal> {
+        if let Some(cached) = self.memory.get(client_id) {
+            return Ok(Some((cached, "memory")));
+        }
+        let Some(kept) = self.store.client(client_id).await? else {
+            return Ok(None);
+        };
+        // A copy that today's rules refuse is no copy.
+        let Ok(client) = read(client_id, kept.document.as_bytes(), kept.fetched_at) else {
+            return Ok(None);
+        };
+        let cached = Cached::kept(client, &kept);
+        self.memory.insert(client_id.clone(), cached.clone());
+        Ok(Some((cached, "database")))
+    }
+
+    /// One version, as it was kept; `None` when it is not kept any more.
+    pub(super) async fn version(
+        &self,
+        client_id: &ClientUrl,
+        digest: &Digest,
+        fetched_at: UnixTime,
+    ) -> Result<Option<Arc<Client>>, Refusal> {
+        let cached = self.memory.get(client_id);
+        if let Some(cached) = cached.filter(|cached| cached.client.digest == *digest) {
+            return Ok(Some(cached.client));
+        }
+        let Some(document) = self.store.client_document(client_id, digest).await? else {
+            return Ok(None);
+        };
+        let client = read(client_id, document.as_bytes(), fetched_at)?;
+        Ok(Some(Arc::new(client)))
+    }
+
+    /// The last good copy, while it may serve new authorizations although its host is down.
+    pub(super) fn stale(&self, last_good: Option<Cached>, now: UnixTime) -> Option<Cached> {
+        last_good.filter(|cached| {
+            cached.may_go_stale
+                && cached.gone.since.is_none()
+                && now - cached.fresh_until < self.stale_authorization
+        })
+    }
+
+    /// What may not be stored is not remembered beyond its second.
+    pub(super) fn put(&self, client_id: &ClientUrl, cached: Cached) {
+        match cached.may_go_stale {
+            true => self.memory.insert(client_id.clone(), cached),
+            false => self.memory.remove(client_id),
+        }
+    }
+}
+
+pub(super) fn read(
+    client_id: &ClientUrl,
+    document: &[u8],
+    fetched_at: UnixTime,
+) -> Result<Client, Refusal> {
+    let metadata = client_metadata::parse(client_id, document)
+        .map_err(|error| Refusal::invalid(error.rule().name(), error.to_string()))?;
+    Ok(Client {
+        metadata,
+        digest: Digest::of(document),
+        fetched_at,
+        is_registered: false,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{client::Digest, client_metadata};
 
     fn cached(client_id: &ClientUrl) -> Cached {
         let document = format!(
