@@ -95,7 +95,7 @@ pub(crate) async fn submit(
         .await
         .map_err(|error| PageError::store(&app, &error))?;
     if !added {
-        let told = "You have as many as you may have. Remove one first.";
+        let told = "You have reached the limit. Remove one first.";
         return page(&app, &session, now, StatusCode::BAD_REQUEST, refused(told)).await;
     }
     Ok(see_other(&format!(

@@ -314,7 +314,7 @@ impl PageError {
 
     /// The server is too busy for this request.
     pub(crate) fn busy(app: &App, cause: &dyn std::fmt::Display) -> Self {
-        let happened = "The server has more to do than it can at the moment.";
+        let happened = "The server is overloaded at the moment.";
         let advice = "Wait a moment and try again. Nothing is lost.";
         let mut page = Self::new(
             app,
@@ -381,7 +381,8 @@ impl PageError {
 
     /// Too many user codes were wrong, RFC 8628 §5.1: right ones wait, too.
     pub(crate) fn too_many_codes(app: &App, wait: Duration) -> Self {
-        let happened = "Too many codes were wrong. None is looked at for a while, right or wrong.";
+        let happened =
+            "Too many codes were wrong. For a while no code is accepted, not even a right one.";
         let advice = "Wait a few minutes, and start again on your device.";
         let status = StatusCode::TOO_MANY_REQUESTS;
         let mut page = Self::new(app, status, "Too many wrong codes", happened, advice);
@@ -393,7 +394,7 @@ impl PageError {
 
     /// A question that is answered already, or was put to somebody else.
     pub(crate) fn gone(app: &App) -> Self {
-        let happened = "This question has been answered already, has expired, or was put to another browser or account.";
+        let happened = "This request has been answered already, has expired, or belongs to another browser or account.";
         let advice = "Go back to the app and start again.";
         Self::new(
             app,
