@@ -9,6 +9,7 @@ use super::{
     Config,
     load::{PREFIX, SECRETS},
 };
+use crate::words::counted;
 
 const FILE: &str = "docs/reference/configuration.md";
 
@@ -189,12 +190,12 @@ fn default(key: &Key, value: Option<&Value>) -> String {
         Value::Integer(seconds) if form(key).starts_with("seconds") => *seconds,
         _ => 0,
     };
-    let units = [(86_400, "days"), (3_600, "hours"), (60, "minutes")];
+    let units = [(86_400, "day"), (3_600, "hour"), (60, "minute")];
     let whole = units
         .iter()
-        .find(|(unit, _)| seconds >= 2 * unit && seconds % unit == 0);
+        .find(|(unit, _)| seconds >= 600 && seconds % unit == 0);
     match whole {
-        Some((unit, name)) => format!("`{text}` ({} {name})", seconds / unit),
+        Some((unit, name)) => format!("`{text}` ({})", counted(seconds / unit, name)),
         None => format!("`{text}`"),
     }
 }
@@ -222,7 +223,10 @@ fn rows(text: &mut String, section: &str, keys: &[Key], defaults: &Table) {
             section => format!("{section}.{}", key.name),
         };
         let mut variables = format!("`{}`", variable(&name));
-        if SECRETS.contains(&name.as_str()) {
+        let is_named_by_a_key = keys
+            .iter()
+            .any(|it| it.name == format!("{}_file", key.name));
+        if SECRETS.contains(&name.as_str()) && !is_named_by_a_key {
             write!(variables, "<br>`{}_FILE`", variable(&name)).unwrap();
         }
         let default = match key.is_required {
