@@ -26,7 +26,7 @@ pub(super) enum Command {
     /// List all clients, and how each is known: registered ones, those whose documents were read (the newest first), those in
     /// development, and those that only a rule names.
     List {
-        /// Only those that are known so.
+        /// Only those that are known in this way.
         #[arg(long, value_name = "HOW", value_enum)]
         known_by: Option<KnownBy>,
         #[command(flatten)]
@@ -34,12 +34,12 @@ pub(super) enum Command {
     },
     /// Register a client that publishes no document, and make its secret.
     Add(Box<Add>),
-    /// Take a registration away, and end everything that the client has. `forget` takes a rule away.
+    /// Remove a registration, and end everything that the client has. `forget` removes a rule.
     Remove {
         /// The name it is registered by
         client_id: String,
     },
-    /// Change a registered client. What is left out stays, an empty text takes away what is there.
+    /// Change a registered client. What you leave out stays, an empty text removes a value.
     Set(Box<Set>),
     /// Secrets of a registered client: two at a time, while one replaces the other.
     #[command(subcommand)]
@@ -58,7 +58,7 @@ pub(super) enum Command {
         /// The client_id: the https URL of its document, or the name it is registered by
         client_id: String,
     },
-    /// Show what became of a client: every version of its document, what changed, what was done about it, and blocks.
+    /// Show the history of a client: every version of its document, what changed, what was done about it, and blocks.
     History {
         /// The client_id: the https URL of its document, or the name it is registered by
         client_id: String,
@@ -70,7 +70,7 @@ pub(super) enum Command {
         /// The client_id: the https URL of its document, or the name it is registered by
         client_id: String,
     },
-    /// Trust clients, as far as you say.
+    /// Trust clients: give them a tier, and limits if you like.
     Trust(Box<Trust>),
     /// Block clients, and end everything they have.
     Block {
@@ -80,7 +80,7 @@ pub(super) enum Command {
         #[arg(long, value_name = "TEXT")]
         note: Option<String>,
     },
-    /// Take a rule away. `remove` takes a registration away.
+    /// Remove a rule. `remove` removes a registration.
     Forget {
         /// The pattern, as `wayleave client rules` shows it
         pattern: String,

@@ -256,7 +256,7 @@ impl AdminContext<'_> {
         }
         let is_registered = id.is_some_and(|id| self.clients.rules().registered(&id).is_some());
         let advice = match is_registered {
-            true => "; it is a registered client, which `wayleave client remove` takes away",
+            true => "; it is a registered client, which `wayleave client remove` removes",
             false => "; `wayleave client rules` shows those that it has",
         };
         Err(NotFound(format!("the database has no rule for {text}{advice}")).into())

@@ -38,7 +38,8 @@ pub(super) enum Command {
         #[arg(allow_hyphen_values = true)]
         kid: String,
     },
-    /// Begin anew when the key that encrypts ours is lost: says what ends, and ends it with --yes. Stop the servers first.
+    /// Start over when the key that encrypts the signing keys is lost: says what ends, and ends it with --yes. Stop the servers
+    /// first.
     Reset {
         /// Do it
         #[arg(long)]

@@ -82,25 +82,25 @@ enum Command {
     /// Clients: what is known of them, and whom to trust.
     #[command(subcommand)]
     Client(client::Command),
-    /// What clients hold by what people allowed: refresh tokens, and the access tokens of them.
+    /// Grants: the refresh and access tokens that clients have because people allowed it.
     #[command(subcommand)]
     Grant(grant::Command),
-    /// What people allowed clients, so that they are not asked again.
+    /// Consents: what people allowed clients, so that they are not asked again.
     #[command(subcommand)]
     Consent(consent::Command),
-    /// Browsers in which people are signed in.
+    /// Sessions: browsers in which people are signed in.
     #[command(subcommand)]
     Session(session::Command),
-    /// Why requests were refused.
+    /// Refusals: which requests were refused, and why.
     #[command(subcommand)]
     Refusal(refusal::Command),
-    /// Our signing keys.
+    /// Signing keys.
     #[command(subcommand)]
     Key(key::Command),
     /// Protected resources.
     #[command(subcommand)]
     Resource(resource::Command),
-    /// Say what every rule makes of a client_id, as this machine sees it.
+    /// Check a client_id against every rule, from this machine's network. Stores nothing.
     Explain {
         /// The client_id, as the client sends it
         client_id: String,

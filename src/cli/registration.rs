@@ -98,11 +98,11 @@ pub(super) enum SecretCommand {
     Add {
         /// The name it is registered by
         client_id: String,
-        /// Those before are worth nothing from now on.
+        /// Revoke the secrets that it has. They stop working at once.
         #[arg(long)]
         replace: bool,
     },
-    /// Take a secret away: it is worth nothing from then on.
+    /// Remove a secret. It stops working at once.
     Remove {
         /// The name it is registered by
         client_id: String,
@@ -110,7 +110,7 @@ pub(super) enum SecretCommand {
         #[arg(allow_hyphen_values = true)]
         id: Option<String>,
     },
-    /// List the secrets, and when each was made. What they are is not known any more.
+    /// List the secrets, and when each was made. The secrets themselves are not stored.
     List {
         /// The name it is registered by
         client_id: String,
@@ -234,7 +234,7 @@ impl AdminContext<'_> {
         if let Some(rule) = standing.rule.filter(|_| !self.as_json) {
             let (pattern, tier) = (&rule.pattern, rule.tier.as_str());
             eprintln!(
-                "The rule {pattern} is about this client: it is {tier}. `wayleave client forget` takes a rule away."
+                "The rule {pattern} is about this client: it is {tier}. `wayleave client forget` removes a rule."
             );
         }
         self.tell(&id, "registered", made.as_ref())
@@ -258,7 +258,7 @@ impl AdminContext<'_> {
         let done = match lost {
             0 => "changed",
             _ => {
-                "changed; it authenticates without a secret now, and those it had are worth nothing"
+                "changed; it authenticates without a secret now, and its old secrets no longer work"
             }
         };
         self.tell(&id, done, made.as_ref())
@@ -304,7 +304,7 @@ impl AdminContext<'_> {
             };
             if secrets.len() > 1 {
                 return Err(anyhow::Error::from(Conflict(format!(
-                    "{id} has two secrets already; `wayleave client secret remove` takes one away"
+                    "{id} has two secrets already; `wayleave client secret remove` removes one"
                 ))));
             }
             let (secret, kept) = generate(now);
@@ -314,7 +314,7 @@ impl AdminContext<'_> {
         });
         let secret = added.await?.ok_or_else(|| unknown(id))??;
         let done = match replace {
-            true => "the secrets before are worth nothing from now on",
+            true => "a secret was added; those before no longer work",
             false => {
                 "a secret was added; the one before works until `wayleave client secret remove`"
             }
@@ -350,7 +350,7 @@ impl AdminContext<'_> {
             output::json(&told)?;
         } else {
             say!(
-                "{id}: the secret {} ({}) is worth nothing from now on",
+                "{id}: the secret {} ({}) no longer works",
                 removed.id(),
                 made(&removed)
             );

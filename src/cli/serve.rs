@@ -171,7 +171,7 @@ async fn greet(app: &App) -> anyhow::Result<()> {
     }
     if !issuer.is_loopback() && app.config.keys.encryption_key.is_none() {
         tracing::warn!(
-            "the signing keys lie in the database in the clear: whoever reads it or its backup can sign tokens. Give \
+            "the signing keys are in the database in clear text: whoever reads it or its backup can sign tokens. Give \
              keys.encryption_key_file a key (openssl rand -base64 32); the server encrypts them when it starts"
         );
     }

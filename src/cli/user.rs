@@ -33,14 +33,14 @@ pub(super) enum Command {
         #[command(flatten)]
         about: About,
     },
-    /// Change what a person is called, and whether they administer the server. An empty text takes away what is there.
+    /// Change a person's name and e-mail address, and whether they administer the server. An empty text removes a value.
     Set {
         /// The user name
         name: String,
         /// Make it an administrator.
         #[arg(long, conflicts_with = "no_admin")]
         admin: bool,
-        /// Make it an administrator no longer. The last one who can sign in stays one.
+        /// Make it an ordinary account. The last administrator who can sign in stays one.
         #[arg(long)]
         no_admin: bool,
         #[command(flatten)]
@@ -169,7 +169,7 @@ pub(super) async fn run(command: Command, config: &Config, as_json: bool) -> any
                 return Err(refused(AccountError::NoSuchAccount, name.as_str(), ""));
             };
             let done = match end_grants {
-                true => "password changed; what its apps had has ended",
+                true => "password changed; its apps' access has ended",
                 false => "password changed",
             };
             self::report(as_json, name.as_str(), done, account.disabled_at.is_some());
@@ -188,7 +188,9 @@ pub(super) async fn run(command: Command, config: &Config, as_json: bool) -> any
                 .await?;
             store.close().await;
             if !forgotten {
-                let told = format!("no password was wrong for {name} since it last signed in");
+                let told = format!(
+                    "nothing to unlock: no wrong password for {name} since it last signed in"
+                );
                 return Err(NotFound(told).into());
             }
             self::report(as_json, &name, "unlocked", is_disabled);
@@ -327,7 +329,7 @@ fn refused(error: AccountError, name: &str, address: &str) -> anyhow::Error {
             "{name} is the last administrator who can sign in; `wayleave user set NAME --admin` makes another one"
         ))
         .into(),
-        AccountError::LinkSpent => Conflict("the set-up link works no longer".to_owned()).into(),
+        AccountError::LinkSpent => Conflict("the set-up link no longer works".to_owned()).into(),
     }
 }
 

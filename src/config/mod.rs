@@ -2,6 +2,8 @@
 
 mod load;
 mod passwords;
+#[cfg(test)]
+mod reference;
 mod secrets;
 mod sections;
 mod wording;
@@ -28,7 +30,8 @@ use crate::{
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// The issuer URL: how browsers and clients reach this server.
+    /// The URL by which browsers and clients reach this server: `https`, or `http` on a loopback host, without a slash at
+    /// its end. It is in every token. You cannot change it later without setting up every app anew.
     #[serde(with = "sections::text")]
     pub issuer: IssuerUrl,
     pub server: Server,
@@ -46,7 +49,7 @@ pub struct Config {
     pub webfinger: WebFinger,
     pub development: Development,
     pub danger: Danger,
-    /// The protected resources that tokens are for.
+    /// The protected resources that tokens are for, one `[[resources]]` for each.
     pub resources: Catalog,
 }
 

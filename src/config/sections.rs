@@ -54,54 +54,63 @@ macro_rules! section {
 }
 
 section! {
-    /// `[server]`: where it listens, and for how long it listens to one peer.
+    /// `[server]`: where the server listens, and what one peer may use.
     Server {
-        /// Socket address.
+        /// The address and port to listen on. Behind a proxy on the same machine a loopback address, in a container
+        /// `0.0.0.0:8080`.
         listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 8080)),
-        /// TLS in process.
+        /// Ends TLS in this process, without a proxy: needs `cert_file` and `key_file`.
         #[serde(skip_serializing_if = "Option::is_none")]
         tls: Option<Tls> = None,
-        /// Proxies whose `X-Forwarded-For` is believed, as networks.
+        /// Networks of your reverse proxies. The server takes the client's address from `X-Forwarded-For` only if a
+        /// connection comes from one of them. Rate limits count by that address.
         trusted_proxies: Vec<IpNet> = Vec::new(),
-        /// Connections at a time.
+        /// The most connections at a time.
         max_connections: NonZeroU32 = at_least_one(10_000),
-        /// Connections at a time from one address (IPv6: /64) that is no trusted proxy.
+        /// The most connections at a time from one address. Of IPv6 a /64 counts as one address, a /56 has four times and a
+        /// /48 sixteen times as many. Trusted proxies have no such limit.
         max_connections_per_address: NonZeroU32 = at_least_one(100),
-        /// Requests of programs that are worked on at a time: for browsers eight times, for programs that begin a sign-in half
-        /// as many. Four times as many may wait, for half a second.
+        /// The most requests of programs that are worked on at a time. Browsers have eight times as many places of their
+        /// own, programs that begin a sign-in half as many. Others wait for half a second, then get 503 with `Retry-After`.
+        /// One address (IPv6: a /64) has a quarter at most, a /56 or /48 half.
         max_requests: NonZeroU32 = at_least_one(256),
-        /// Longest time for the head of a request, and for TLS to begin.
+        /// The longest time for the head of a request, and for a TLS handshake, in seconds.
         header_timeout: NonZeroU32 = at_least_one(10),
-        /// Longest time for its body.
+        /// The longest time for the body of a request, in seconds.
         body_timeout: NonZeroU32 = at_least_one(10),
-        /// Longest time from its head to its answer.
+        /// The longest time from the head of a request to its answer, in seconds.
         request_timeout: NonZeroU32 = at_least_one(30),
-        /// Longest time between an answer and the next request.
+        /// The longest time between an answer and the next request on the same connection, in seconds.
         idle_timeout: NonZeroU32 = at_least_one(30),
-        /// Longest time in which a peer takes nothing of what it is sent.
+        /// The longest time for which a peer may accept nothing of an answer, in seconds. Then the connection is closed.
         write_timeout: NonZeroU32 = at_least_one(30),
-        /// How long connections are still accepted after the server was told to stop; not at all on a loopback issuer.
+        /// How long the server still accepts connections after it was told to stop, in seconds. Meanwhile `/readyz` answers
+        /// 503, so that a proxy sends its requests elsewhere. With an issuer on a loopback host the server stops at once.
         lame_duck: u32 = 5,
-        /// Does `Strict-Transport-Security` bind the hosts below the issuer's, too?
+        /// Adds `includeSubDomains` to `Strict-Transport-Security`, which is sent for a year where the issuer is https. Set
+        /// it only if every host below the issuer's has https, for ever.
         hsts_include_subdomains: bool = false,
     }
 }
 
-/// `[server.tls]`: certificate chain and key, PEM.
+/// `[server.tls]`: TLS in this process. The server reads renewed files by itself. The issuer must be an `https` URL.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Tls {
+    /// The certificate with its chain, a PEM file.
     pub cert_file: PathBuf,
+    /// Its private key, a PEM file.
     pub key_file: PathBuf,
 }
 
 section! {
-    /// `[database]`: where state lives.
+    /// `[database]`: where the server keeps its data.
     Database {
-        /// `sqlite:PATH` or `postgres://…`.
+        /// `sqlite:PATH`, or `postgres://USER:PASSWORD@HOST/DATABASE` with parameters such as `?sslmode=verify-full`. It is
+        /// a secret if it has a password: name a file by `WAYLEAVE_DATABASE__URL_FILE` instead.
         #[serde(with = "text")]
         url: DatabaseUrl = DatabaseUrl::Sqlite(PathBuf::from("wayleave-data/wayleave.db")),
-        /// Most connections to PostgreSQL.
+        /// The most connections of this server to PostgreSQL. SQLite does not use it.
         max_connections: NonZeroU32 = at_least_one(10),
     }
 }
@@ -155,58 +164,63 @@ impl fmt::Debug for DatabaseUrl {
 }
 
 section! {
-    /// `[fetch]`: limits on what is downloaded from strangers.
+    /// `[fetch]`: limits on what the server downloads from clients' hosts (the guard against SSRF).
     Fetch {
-        /// PEM file with additional roots for outbound TLS.
+        /// A PEM file with certificate authorities that are trusted besides the system's.
         #[serde(skip_serializing_if = "Option::is_none")]
         extra_ca_file: Option<PathBuf> = None,
-        /// Longest time for one document in all.
+        /// The longest time for one document in all, in seconds.
         timeout: NonZeroU32 = at_least_one(5),
-        /// Longest time for resolving its host.
+        /// The longest time to resolve its host, in seconds.
         dns_timeout: NonZeroU32 = at_least_one(2),
-        /// Longest time for connecting, TLS included.
+        /// The longest time for TCP and TLS together, in seconds.
         connect_timeout: NonZeroU32 = at_least_one(2),
-        /// Largest document.
+        /// The largest document, in bytes.
         max_bytes: NonZeroU32 = at_least_one(10_240),
-        /// Fetches under way at once.
+        /// The most downloads at a time. Callers who are not signed in have half of them.
         max_in_flight: NonZeroU32 = at_least_one(32),
-        /// Fetches under way at once to one host.
+        /// The most downloads at a time from one host.
         max_in_flight_per_host: NonZeroU32 = at_least_one(2),
-        /// Largest key set.
+        /// The largest key set (`jwks_uri`), in bytes.
         max_key_set_bytes: NonZeroU32 = at_least_one(65_536),
-        /// Largest logo.
+        /// The largest logo, in bytes.
         max_logo_bytes: NonZeroU32 = at_least_one(524_288),
-        /// Name servers, as address and port; empty: the system's.
+        /// Name servers such as `["9.9.9.9:53"]`. Empty: those of the system, and its hosts file.
         nameservers: Vec<SocketAddr> = Vec::new(),
-        /// Networks that may be dialled although they are not public.
+        /// Networks that the server may connect to although they are not public, such as `["10.1.0.0/16"]`.
         allow_networks: Vec<IpNet> = Vec::new(),
-        /// Networks that are never dialled; wins over `allow_networks`.
+        /// Networks that the server never connects to. Wins over `allow_networks`.
         deny_networks: Vec<IpNet> = Vec::new(),
-        /// Networks behind NAT64 have only such addresses: may `64:ff9b::/96` be dialled where the IPv4 address in it is public?
+        /// Behind NAT64 only: allows addresses in `64:ff9b::/96` if the IPv4 address inside is public.
         allow_nat64: bool = false,
     }
 }
 
 section! {
-    /// `[clients]`: how clients' documents are read and kept.
+    /// `[clients]`: how clients' documents are read and cached.
     Clients {
-        /// How long a document counts as fresh.
+        /// How long a document is fresh. Its HTTP headers decide, between `least` and `most` seconds; `absent` applies
+        /// where they say nothing.
         fresh: Fresh = Fresh { least: 60, absent: 600, most: 86_400 },
-        /// How long after that the last good copy serves new authorizations while its host is down.
+        /// While a document cannot be read: how long after it was fresh the last good copy still serves new sign-ins, in
+        /// seconds.
         stale_authorization: u32 = 3_600,
-        /// How long after that it serves those who have grants.
+        /// While a document cannot be read: how long after it was fresh the last good copy still serves refresh tokens, in
+        /// seconds.
         stale_refresh: u32 = 86_400,
-        /// How long a key set counts as fresh.
+        /// How long a key set (`jwks_uri`) is fresh, by the same rule as `fresh`.
         keys_fresh: Fresh = Fresh { least: 30, absent: 300, most: 3_600 },
-        /// How long a host is left alone after it was asked for a key set.
+        /// An assertion with an unknown key makes the server read the keys again. This is the shortest time between two
+        /// such reads, in seconds.
         keys_cooldown: u32 = 30,
-        /// May a client_id have a query?
+        /// Allows a query in a `client_id`.
         allow_query: bool = true,
-        /// The only ports a client_id may have; empty: 443 and the harmless ones from 1024.
+        /// The only ports that a `client_id` may have. Empty: 443, and ports from 1024 that browsers do not block.
         allowed_ports: Vec<u16> = Vec::new(),
-        /// Documents kept in memory.
+        /// The most documents in the memory cache.
         cache_entries: NonZeroU32 = at_least_one(4_096),
-        /// Clients that are known without a document.
+        /// Clients that are known without a document, one `[[clients.registered]]` for each. `wayleave client add` keeps
+        /// them in the database instead.
         registered: Vec<Registered> = Vec::new(),
     }
 }
@@ -246,53 +260,59 @@ impl<'de> Deserialize<'de> for Fresh {
 }
 
 section! {
-    /// `[tokens]`: how long what we issue lives.
+    /// `[tokens]`: how long codes and tokens live.
     Tokens {
-        /// An authorization code.
+        /// Lifetime of an authorization code, in seconds.
         code: NonZeroU32 = at_least_one(60),
-        /// An access token.
+        /// Lifetime of an access token, in seconds. A resource server that checks tokens by itself accepts a revoked one
+        /// until then.
         access: NonZeroU32 = at_least_one(600),
-        /// A refresh token that is not used.
+        /// How long a refresh token of a public client works without use, in seconds. Each use makes a new one.
         refresh_idle: NonZeroU32 = at_least_one(14 * 86_400),
-        /// A family of refresh tokens, however much it is used.
+        /// How long such a grant lives in all, in seconds. Then the person has to sign in again.
         refresh_absolute: NonZeroU32 = at_least_one(90 * 86_400),
-        /// How long a used refresh token still gives the same successor.
+        /// How long a used refresh token still gives the same successor, in seconds. A client that lost the answer may ask
+        /// again.
         refresh_grace: u32 = 30,
-        /// A refresh token of a client that authenticates, while it is not used.
+        /// How long a refresh token of a client that authenticates works without use, in seconds. Such tokens are not
+        /// rotated.
         confidential_refresh_idle: NonZeroU32 = at_least_one(90 * 86_400),
-        /// The same, however much it is used.
+        /// How long such a grant lives in all, in seconds.
         confidential_refresh_absolute: NonZeroU32 = at_least_one(365 * 86_400),
-        /// A request that was pushed.
+        /// Lifetime of a pushed authorization request (`request_uri`, PAR), in seconds.
         pushed_request: NonZeroU32 = at_least_one(300),
-        /// A device that waits for its person.
+        /// How long a device waits for its person, in seconds.
         device_code: NonZeroU32 = at_least_one(600),
-        /// Seconds between two questions of such a device.
+        /// The shortest time between two requests of such a device, in seconds.
         device_interval: NonZeroU32 = at_least_one(5),
-        /// Do ID tokens carry the claims of their scopes, as `/userinfo` does?
+        /// Puts the claims of the granted scopes into ID tokens, as `/userinfo` has them. `false`: only `/userinfo` has
+        /// them.
         id_token_claims: bool = true,
-        /// Must every DPoP proof carry a nonce of ours?
+        /// Requires a nonce of this server in every DPoP proof.
         dpop_nonce_required: bool = true,
     }
 }
 
 section! {
-    /// `[metrics]`: what monitoring is told.
+    /// `[metrics]`: numbers for Prometheus.
     Metrics {
-        /// Where `/metrics` is served, as Prometheus reads it; nowhere unless set.
+        /// The address and port of a listener of its own for `/metrics`. Not set: there is none. Only your monitoring
+        /// should reach it.
         listen: Option<SocketAddr> = None,
     }
 }
 
 section! {
-    /// `[traces]`: what a collector is told of each request, by OTLP over HTTP.
+    /// `[traces]`: spans of requests for a collector, by OTLP over HTTP (protobuf). They have routes, results and
+    /// durations, no client addresses and no secrets.
     Traces {
-        /// The collector's URL, such as `http://127.0.0.1:4318/v1/traces`; nobody is told unless set.
+        /// The collector's URL, such as `http://127.0.0.1:4318/v1/traces`. Not set: nothing is sent.
         #[serde(skip_serializing_if = "Option::is_none")]
         endpoint: Option<CollectorUrl> = None,
-        /// Of so many in a thousand requests.
+        /// How many of a thousand requests are traced.
         per_thousand: u32 = 1_000,
-        /// Go on with the trace that a request's `traceparent` names, and sample as it says. Only behind a proxy that sets it:
-        /// otherwise strangers decide.
+        /// Continues the trace that the header `traceparent` names, and samples as it says. Set it only behind a proxy that
+        /// sets the header: otherwise strangers decide.
         follow: bool = false,
     }
 }
@@ -327,40 +347,47 @@ impl TryFrom<String> for CollectorUrl {
 section! {
     /// `[login]`: people's sessions.
     Login {
-        /// A session that is not used.
+        /// How long a session lives without use, in seconds.
         session_idle: NonZeroU32 = at_least_one(12 * 3_600),
-        /// A session, however much it is used.
+        /// How long a session lives in all, in seconds.
         session_absolute: NonZeroU32 = at_least_one(7 * 86_400),
-        /// The time a person has for one page.
+        /// How long a person may take for one page, in seconds.
         interaction: NonZeroU32 = at_least_one(900),
-        /// The set-up link.
+        /// Lifetime of the link that makes the first account, in seconds. A server without accounts prints one when it
+        /// starts.
         setup: NonZeroU32 = at_least_one(3_600),
     }
 }
 
 section! {
-    /// `[policy]`: what is asked, and how often.
+    /// `[policy]`: which clients may do what, and how often people are asked.
     Policy {
-        /// How long a consent is remembered.
+        /// How long the server remembers a consent, in seconds. `0`: people are asked every time.
         consent: u32 = 90 * 86_400,
-        /// Are authorization requests taken only when they were pushed (RFC 9126 §5)?
+        /// Accepts authorization requests only by way of `/par` (RFC 9126).
         require_pushed_authorization_requests: bool = false,
-        /// The tier of clients that no rule is about: `blocked` makes the rules an allow-list.
+        /// The tier of clients that no rule matches. `blocked` makes your rules an allow-list.
         unlisted: Tier = Tier::Unknown,
-        /// May devices be signed in by people who look at another screen (RFC 8628)?
+        /// Allows the device grant (RFC 8628): people sign in a device while they look at another screen.
         devices: bool = true,
-        /// Which private-use schemes redirect URIs in documents may have (RFC 8252 §7.1).
+        /// Which private-use URI schemes a document's redirect URIs may have (RFC 8252). `bound`: its own domain in reverse
+        /// order, such as `com.example.app:/` for `https://app.example.com/`. `any`: all but those that browsers and
+        /// systems use themselves. `off`: none. A registered client may have any.
         private_use_schemes: PrivateUseSchemes = PrivateUseSchemes::Bound,
-        /// Members of documents that must be on the origin of the `client_id`.
+        /// Members of a document that must be on the origin of its `client_id`: any of `redirect_uris`, `logo_uri`,
+        /// `jwks_uri`, `client_uri`, `tos_uri`, `policy_uri`. Loopback redirect URIs and bound schemes are always allowed.
         same_origin: Vec<Member> = Vec::new(),
-        /// Members of documents that must be on its registrable domain.
+        /// Members of a document that must be on the registrable domain of its `client_id`. Same values as `same_origin`.
         same_site: Vec<Member> = Vec::new(),
-        /// What an access token is for whose request names no resource, and whose scopes do not say it either.
+        /// The `id` of a `[[resources]]`. An access token is for it if the request names no resource, and if its scopes do
+        /// not all belong to one resource. Not set: the token is for this server.
         #[serde(skip_serializing_if = "Option::is_none")]
         default_resource: Option<String> = None,
-        /// Rules about clients.
+        /// Rules about clients, one `[[policy.clients]]` for each. `wayleave client trust` and `block` keep them in the
+        /// database instead.
         clients: Vec<Rule> = Vec::new(),
-        /// What the rules must make of some clients: `wayleave config check` proves it.
+        /// Clients and the tier that your rules must give them, one `[[policy.examples]]` for each. `wayleave config check`
+        /// fails if one comes out differently.
         examples: Vec<Example> = Vec::new(),
     }
 }
@@ -369,50 +396,55 @@ section! {
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Example {
+    /// The client's URL.
     #[serde(with = "text")]
     pub client_id: ClientUrl,
+    /// The tier that it must have.
     pub tier: Tier,
-    /// The rule that must decide, by its `match`.
+    /// The `match` of the rule that must decide.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<Pattern>,
 }
 
 section! {
-    /// `[webfinger]`: whose people sign in here, for clients that begin with an address.
+    /// `[webfinger]`: for apps that begin with a person's address, such as `ada@example.com` (RFC 7033).
     WebFinger {
-        /// Domains that `/.well-known/webfinger` answers for; empty: there is no such page.
+        /// Domains of such addresses, for example `["example.com"]`. `/.well-known/webfinger` has to be reachable at each.
+        /// Empty: there is no such page.
         domains: Vec<Domain> = Vec::new(),
     }
 }
 
 section! {
-    /// `[development]`: documents for clients on developers' own machines.
+    /// `[development]`: documents that this server publishes for clients on developers' own machines.
     Development {
-        /// May people who are signed in have them made?
+        /// Lets people who are signed in publish such documents at `/development`. The issuer must be an `https` URL.
         clients: bool = false,
-        /// How long such a document lives.
+        /// How long such a document lives, in seconds.
         lifetime: NonZeroU32 = at_least_one(8 * 3_600),
-        /// How many one person may have at a time.
+        /// The most such documents of one person at a time.
         per_person: NonZeroU32 = at_least_one(5),
     }
 }
 
 section! {
-    /// `[keys]`: our signing keys.
+    /// `[keys]`: signing keys, and the key that encrypts them in the database.
     Keys {
-        /// 32 bytes, base64: signing keys and secrets are encrypted with it in the database.
+        /// 32 bytes in base64 (`openssl rand -base64 32`). Encrypts signing keys and the server's secrets in the database.
+        /// Not set: they are stored in clear text. Better name a file.
         #[serde(skip_serializing_if = "Option::is_none")]
         encryption_key: Option<Sensitive> = None,
-        /// A file with such a key.
+        /// A file with that key.
         #[serde(skip_serializing_if = "Option::is_none")]
         encryption_key_file: Option<PathBuf> = None,
-        /// The one before it: what is encrypted with it is encrypted anew when the server starts.
+        /// The key before it, while you replace it. The server encrypts everything with the new key when it starts.
         #[serde(skip_serializing_if = "Option::is_none")]
         old_encryption_key: Option<Sensitive> = None,
         /// A file with that one.
         #[serde(skip_serializing_if = "Option::is_none")]
         old_encryption_key_file: Option<PathBuf> = None,
-        /// How long a key signs before another one does. The next one is published a day earlier.
+        /// How long a signing key signs before the next one takes over, in seconds. The next one is published a day
+        /// earlier.
         rotate_after: RotateAfter = RotateAfter(90 * 86_400),
     }
 }
@@ -465,19 +497,19 @@ impl Serialize for Sensitive {
 }
 
 section! {
-    /// `[limits]`.
+    /// `[limits]`: rate limits.
     Limits {
-        /// Multiplies every rate limit and budget.
+        /// Multiplies every rate limit and budget. Raise it if many people share few addresses.
         scale: NonZeroU32 = at_least_one(1),
     }
 }
 
 section! {
-    /// `[log]`.
+    /// `[log]`: log lines, on standard error.
     Log {
-        /// `auto`: text on a terminal, JSON elsewhere.
+        /// `text`, `json`, or `auto`: text on a terminal, JSON elsewhere.
         format: LogFormat = LogFormat::Auto,
-        /// Which events, in `tracing`'s filter syntax.
+        /// Which events are logged, such as `debug` or `info,wayleave=debug` (the filter syntax of `tracing`).
         filter: String = "info".to_owned(),
     }
 }
@@ -492,9 +524,10 @@ pub enum LogFormat {
 }
 
 section! {
-    /// `[danger]`: what weakens security.
+    /// `[danger]`: settings that weaken security.
     Danger {
-        /// Development only: clients on this machine.
+        /// For development: accepts a `client_id` on this machine, such as `https://localhost:9444/client.json`. Works only
+        /// while `server.listen` is a loopback address.
         allow_loopback_clients: bool = false,
     }
 }

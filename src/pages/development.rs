@@ -94,7 +94,7 @@ pub(crate) async fn submit(
         .add_dev_client(new, now, settings.per_person.get().into())
         .await?;
     if !added {
-        let told = "You have as many as you may have. Remove one first.";
+        let told = "You have reached the limit. Remove one first.";
         return page(&app, &session, now, StatusCode::BAD_REQUEST, refused(told)).await;
     }
     Ok(see_other(&format!(

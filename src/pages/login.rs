@@ -158,7 +158,7 @@ fn told(outcome: &Outcome) -> (String, Option<u64>) {
             again("Too many sign-ins from your network went wrong.", *wait)
         }
         Outcome::Busy => again(
-            "This is not about your password: the server has more to do than it can.",
+            "This is not about your password: the server is overloaded.",
             BUSY,
         ),
         Outcome::SignedIn(_) | Outcome::Wrong | Outcome::Disabled => (

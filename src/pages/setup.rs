@@ -52,7 +52,7 @@ pub(crate) async fn submit(
         .await;
     if let Err(AccountsError::Busy) = made {
         tracing::info!("the first account was not made: too many passwords wait to be hashed");
-        let told = "The server has more to do than it can. Wait a few seconds, and try again.";
+        let told = "The server is overloaded. Wait a few seconds, and try again.";
         let mut page = page(&app, &headers, &link, name, Some(told));
         *page.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
         let headers = page.headers_mut();

@@ -30,22 +30,25 @@ pub fn is_of_people(scope: &str) -> bool {
     OF_PEOPLE.iter().any(|(known, _)| *known == scope)
 }
 
-/// One protected resource, as the administrator describes it.
+/// `[[resources]]`: a protected resource (an API) that tokens are for. As long as none is configured, a client may name any
+/// resource, and gets no scope with it.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub struct Resource {
-    /// Its URL: what clients send as `resource`, and what becomes `aud`.
+    /// Its URL. Clients send it as `resource`, and tokens carry it as `aud`.
     pub id: String,
     /// What people call it.
     #[serde(default)]
     pub name: Option<String>,
-    /// Each scope, and what it means.
+    /// Its scopes. Each has a meaning in plain words for the consent page: `"notes.write" = "Change your notes"`, or `{
+    /// meaning = "Read your notes", baseline = true }`. The resource's metadata tells clients to ask for the `baseline`
+    /// scopes.
     #[serde(default)]
     pub scopes: BTreeMap<String, Meaning>,
-    /// May clients that nobody listed ask for its scopes?
+    /// Clients that no rule lists may ask for its scopes.
     #[serde(default)]
     pub open: bool,
-    /// What its access tokens are signed with; [`access_token::ALG`] unless it is set.
+    /// What its access tokens are signed with: `ES256`, `RS256` or `EdDSA`. Not set: `ES256`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_alg: Option<SigningAlg>,
 }

@@ -293,57 +293,61 @@ mod wire {
     }
 }
 
-/// One rule. What it leaves out is as its tier says.
+/// `[[policy.clients]]`: a rule about clients. The most specific rule decides; `blocked` always wins. What a rule leaves
+/// out is as its tier says.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
-    /// Which clients it is about.
+    /// Which clients: a URL, a URL prefix that ends with `/*`, a host, `*.` and a registrable domain, `key:THUMBPRINT`, or
+    /// `name:` and the name of a registered client.
     #[serde(rename = "match")]
     pub pattern: Pattern,
+    /// What they get.
     pub tier: Tier,
     /// Why, for administrators.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
-    /// The only scopes it may be granted.
+    /// The only scopes that they are granted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scopes: Option<Vec<String>>,
-    /// The only resources it may be granted tokens for.
+    /// The only resources that they are granted tokens for, also those that are not open to their tier.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<Vec<String>>,
-    /// The only grants it may use.
+    /// The only grants that they may use: `authorization_code`, `refresh_token`, `client_credentials`,
+    /// `urn:ietf:params:oauth:grant-type:device_code`.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "wire")]
     pub grants: Option<Vec<GrantType>>,
-    /// The only methods it may authenticate with.
+    /// The only methods that they may authenticate with: `none`, `private_key_jwt`.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "wire")]
     pub auth_methods: Option<Vec<AuthMethod>>,
-    /// Longest life of its access tokens, in seconds.
+    /// The longest lifetime of their access tokens, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access: Option<u32>,
-    /// Longest life of its refresh tokens without use, in seconds.
+    /// How long their refresh tokens work without use at most, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refresh_idle: Option<u32>,
-    /// Longest life of its grants, in seconds.
+    /// How long their grants live at most, in seconds. Applies to grants that are made from now on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refresh_absolute: Option<u32>,
-    /// May its assertions name the endpoint as audience and live for an hour, as before RFC 10070?
+    /// `true`: their assertions may name the endpoint as audience and live for an hour, as before RFC 10070.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub legacy_assertions: Option<bool>,
-    /// May its redirect URIs have every private-use scheme (RFC 8252 §7.1), or none?
+    /// `true`: their redirect URIs may have any private-use scheme (RFC 8252). `false`: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub private_use_schemes: Option<bool>,
-    /// Members of its document that must be on the origin of its identifier.
+    /// Members of the document that must be on the origin of its `client_id`, instead of `policy.same_origin`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub same_origin: Option<Vec<Member>>,
-    /// Members of its document that must be on its registrable domain.
+    /// Members of the document that must be on its registrable domain, instead of `policy.same_site`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub same_site: Option<Vec<Member>>,
-    /// Do its ID tokens carry the claims of their scopes?
+    /// `false`: their ID tokens carry no claims of the granted scopes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id_token_claims: Option<bool>,
-    /// The administrator's word on it, shown on the consent page.
+    /// Shown on the consent page as "The administrator says: …".
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consent_text: Option<String>,
-    /// Is its logo shown?
+    /// `false`: no logo is shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub logo: Option<bool>,
 }

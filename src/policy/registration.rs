@@ -18,54 +18,67 @@ use crate::{
     time::UnixTime,
 };
 
-/// A registration as it is written.
+/// `[[clients.registered]]`: a registered client. `wayleave client hash-secret` makes a secret for one. The names are those
+/// of RFC 7591 where it has them.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Registration {
+    /// Its name: up to 128 letters, digits and `-._~@:/`, a URN, or the URL of a document that is then not fetched.
     pub client_id: String,
+    /// What people call it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_name: Option<String>,
+    /// Its home page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_uri: Option<String>,
+    /// Where people are sent back to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub redirect_uris: Vec<String>,
-    /// Empty for a resource server that only introspects. Absent: the code flow, and refreshing, where there is a
-    /// redirect URI.
+    /// The grants that it may use. Not set: `authorization_code` and `refresh_token` if it has a redirect URI, else none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grant_types: Option<Vec<String>>,
-    /// Absent: by what there is, keys, a secret, or neither.
+    /// `none`, `private_key_jwt`, `client_secret_basic` or `client_secret_post`. Not set: `private_key_jwt` if it has keys,
+    /// a secret in the header or in the form if it has a secret, else `none`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_endpoint_auth_method: Option<String>,
+    /// The only scopes that it is granted, separated by spaces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<String>,
+    /// Its public keys, as a JWK set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jwks: Option<Value>,
+    /// Where it publishes them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jwks_uri: Option<String>,
+    /// `web` or `native`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub application_type: Option<String>,
+    /// What its ID tokens are signed with: `RS256`, `ES256` or `EdDSA`. Not set: `RS256`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id_token_signed_response_alg: Option<String>,
+    /// Its tokens are bound to a key of its own (DPoP).
     #[serde(default, skip_serializing_if = "is_false")]
     pub dpop_bound_access_tokens: bool,
+    /// Accepts its authorization requests only by way of `/par`.
     #[serde(default, skip_serializing_if = "is_false")]
     pub require_pushed_authorization_requests: bool,
-    /// SHA-256 of the secret that `wayleave client add` made, base64url.
+    /// SHA-256 of its secret, base64url. `wayleave client hash-secret` prints it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_secret_sha256: Option<String>,
-    /// Ours: nobody is asked for consent.
+    /// Nobody is asked for consent.
     #[serde(default, skip_serializing_if = "is_false")]
     pub first_party: bool,
-    /// May its assertions name the endpoint as audience and live for an hour, as before RFC 10070?
+    /// Its assertions may name the endpoint as audience and live for an hour, as before RFC 10070.
     #[serde(default, skip_serializing_if = "is_false")]
     pub legacy_assertions: bool,
-    /// May its redirect URIs lead to an address or a single-label name of a private network by http?
+    /// Its redirect URIs may be `http` on a private address or a single-label host. The consent page says so.
     #[serde(default, skip_serializing_if = "is_false")]
     pub allow_http_redirect: bool,
-    /// Do its ID tokens carry the claims of their scopes?
+    /// Puts the claims of the granted scopes into its ID tokens. Not set: as `tokens.id_token_claims` says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id_token_claims: Option<bool>,
-    /// Must its authorization requests have a PKCE challenge? Only a client that authenticates may do without.
+    /// `required`, `nonce` (no PKCE where a request has a `nonce`) or `optional`. Only a client that authenticates may do
+    /// without.
     #[serde(default, skip_serializing_if = "is_default")]
     pub pkce: Pkce,
     /// The resources whose tokens it may introspect.

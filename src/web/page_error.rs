@@ -172,7 +172,7 @@ impl PageError {
             Self::Busy(_) => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "The server is busy",
-                "The server has more to do than it can at the moment.",
+                "The server is overloaded at the moment.",
                 "Wait a moment and try again. Nothing is lost.",
             ),
             Self::Forbidden => (
@@ -196,13 +196,13 @@ impl PageError {
             Self::TooManyCodes(_) => (
                 StatusCode::TOO_MANY_REQUESTS,
                 "Too many wrong codes",
-                "Too many codes were wrong. None is looked at for a while, right or wrong.",
+                "Too many codes were wrong. For a while no code is accepted, not even a right one.",
                 "Wait a few minutes, and start again on your device.",
             ),
             Self::Gone => (
                 StatusCode::BAD_REQUEST,
                 "This page is no longer valid",
-                "This question has been answered already, has expired, or was put to another browser or account.",
+                "This request has been answered already, has expired, or belongs to another browser or account.",
                 BACK,
             ),
             Self::SetupLink => (

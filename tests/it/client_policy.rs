@@ -240,7 +240,7 @@ on_both! {
             assert_eq!(made.status, 303, "{}", made.body);
         }
         let third = browser.submit(&form, &[("client_name", "Third"), ("redirect_uris", "http://127.0.0.1/cb")]).await;
-        assert!(third.status == 400 && third.body.contains("as many as you may have"), "{}", third.body);
+        assert!(third.status == 400 && third.body.contains("reached the limit"), "{}", third.body);
         let page = browser.get("/development").await;
         let client = page.text(".rows code");
         assert!(client.starts_with("https://id.example.com/dev-clients/"), "{client}");

@@ -205,7 +205,7 @@ on_both! {
         assert!(tell(&server, &["client", "forget", "nothing.example.com"]).err.contains("`wayleave client rules` shows"));
         done(&server, &["client", "forget", "name:wiki"]).await;
         let said = tell(&server, &["client", "forget", "wiki"]);
-        assert!(said.code == 1 && said.err.contains("`wayleave client remove` takes away"), "{}", said.err);
+        assert!(said.code == 1 && said.err.contains("`wayleave client remove` removes"), "{}", said.err);
         done(&server, &["client", "remove", "wiki"]).await;
     }
 

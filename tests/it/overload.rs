@@ -222,7 +222,7 @@ on_both! {
         let typed = [("username", "ada"), ("password", PASSWORD)];
         let page = browser.submit(&login, &typed).await;
         assert_eq!((page.status.as_u16(), page.header("retry-after")), (503, "2"), "{}", page.body);
-        assert!(page.text("#failed").contains("more to do than it can"), "{}", page.body);
+        assert!(page.text("#failed").contains("overloaded"), "{}", page.body);
         let (_, fields) = page.form();
         assert_eq!((fields["username"].as_str(), fields["password"].as_str()), ("ada", ""));
         assert_eq!(fields["request"], login.form().1["request"], "the request goes on with the form");

@@ -176,7 +176,7 @@ on_both! {
         let file = server.database.path("jwks.json");
         std::fs::write(&file, signer.jwks().to_string()).unwrap();
         let told = done(&server, &["set", "job", "--jwks", file.to_str().unwrap()]).await;
-        assert!(told["done"].as_str().unwrap().contains("worth nothing"), "{told}");
+        assert!(told["done"].as_str().unwrap().contains("no longer work"), "{told}");
         assert_eq!(own_token(&server, "job", &first).await, 401);
         let (code, told) = tell(&server, &["secret", "add", "job"]);
         assert!(code == Some(1) && told.contains("does not authenticate with a secret"), "{told}");

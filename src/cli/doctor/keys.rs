@@ -37,7 +37,7 @@ pub(super) async fn check(config: &Config, store: &Store, clock: &Clock) -> Vec<
                      what ends when you begin anew"
                 }
                 KeyError::OldEncryptionKey | KeyError::OldAlone => {
-                    "give keys.old_encryption_key_file the key before, beside the new one, or take it away"
+                    "give keys.old_encryption_key_file the key before, beside the new one, or remove it"
                 }
                 KeyError::Damaged(_) => {
                     "restore the table signing_keys or server_secrets from a backup"
