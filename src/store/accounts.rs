@@ -2,8 +2,8 @@
 
 use super::{
     Store, StoreError,
-    columns::row,
-    dialect::{Connection, keep_accounts, on_connection, on_reads, stop_giving},
+    db::row::row,
+    db::{Connection, keep_accounts, on_connection, on_reads, stop_giving},
     sign_in_failures, statements,
 };
 use crate::{

@@ -1,6 +1,6 @@
 //! The most that is kept of what strangers and people can make us keep. `docs/operations.md` has the table of all.
 
-use super::{Store, StoreError, dialect::on_reads, statements};
+use super::{Store, StoreError, db::on_reads, statements};
 use crate::{
     limits::{PerKey, Room},
     protocol::client_id::ClientId,

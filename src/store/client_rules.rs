@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{
     Store, StoreError,
     clients::{EventKind, NewEvent, write_event},
-    dialect::{Connection, on_connection, on_reads, stop_giving},
+    db::{Connection, on_connection, on_reads, stop_giving},
     registered_clients::keys_of,
     statements,
 };

@@ -3,8 +3,8 @@
 use super::{
     Store, StoreError,
     caps::{EVENTS_OF_CLIENT, REASON},
-    columns::row,
-    dialect::{on_connection, on_reads},
+    db::row::row,
+    db::{on_connection, on_reads},
     statements,
 };
 use crate::{
@@ -152,7 +152,7 @@ pub struct Gone {
 
 /// Writes a line of history, unless it says what the last one says.
 pub(super) async fn write_event(
-    connection: &mut super::dialect::Connection<'_>,
+    connection: &mut super::db::Connection<'_>,
     client_id: &str,
     at: UnixTime,
     event: &NewEvent,

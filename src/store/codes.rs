@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::{
     Store, StoreError,
-    columns::row,
-    dialect::{on_connection, on_reads},
+    db::row::row,
+    db::{on_connection, on_reads},
     grants::{Approved, NewGrant},
     pushed_requests, statements,
 };
@@ -159,7 +159,7 @@ pub enum Redeemed {
 }
 
 pub(super) async fn insert(
-    connection: &mut super::dialect::Connection<'_>,
+    connection: &mut super::db::Connection<'_>,
     code: &NewCode,
     grant_id: &str,
 ) -> Result<(), StoreError> {

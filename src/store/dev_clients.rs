@@ -2,8 +2,8 @@
 
 use super::{
     Store, StoreError,
-    columns::row,
-    dialect::{on_connection, on_reads},
+    db::row::row,
+    db::{on_connection, on_reads},
     statements,
 };
 use crate::time::UnixTime;

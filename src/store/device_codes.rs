@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::{
     Store, StoreError,
-    columns::row,
-    dialect::{on_connection, on_reads},
+    db::row::row,
+    db::{on_connection, on_reads},
     grants::{Approved, NewGrant},
     interactions::Asked,
     statements,

@@ -2,8 +2,8 @@
 
 use super::{
     Store, StoreError,
-    columns::row,
-    dialect::{on_connection, on_reads, stop_giving},
+    db::row::row,
+    db::{on_connection, on_reads, stop_giving},
     statements,
 };
 use crate::{

@@ -10,11 +10,11 @@ use sqlx::{
 
 use super::{
     Store, StoreError,
-    columns::row,
-    connections::{ACQUIRE, Connections},
-    dialect::{Pool, on_held, on_reads},
+    db::pool::{ACQUIRE, Connections},
+    db::row::row,
+    db::sqlite_writer::Writer,
+    db::{Pool, on_held, on_reads},
     statements,
-    writer::Writer,
 };
 use crate::{config::DatabaseUrl, counts::Counts, protocol::id_token::SigningAlg, time::UnixTime};
 

@@ -3,8 +3,8 @@
 use super::{
     Store, StoreError,
     codes::{self, NewCode},
-    columns::row,
-    dialect::{on_connection, on_reads},
+    db::row::row,
+    db::{on_connection, on_reads},
     statements,
 };
 use crate::{

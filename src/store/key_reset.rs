@@ -2,7 +2,7 @@
 
 use super::{
     Store, StoreError,
-    dialect::{on_connection, on_reads, stop_giving},
+    db::{on_connection, on_reads, stop_giving},
     statements,
 };
 use crate::time::UnixTime;

@@ -5,21 +5,17 @@ mod caps;
 mod client_rules;
 mod clients;
 mod codes;
-mod columns;
 mod command_notes;
-mod connections;
 mod consents;
+mod db;
 mod dev_clients;
 mod device_codes;
-mod dialect;
 mod grants;
 mod inspect;
 mod interactions;
 mod key_reset;
 mod keys;
 mod logos;
-mod migrate;
-mod opening;
 mod pushed_requests;
 mod refusals;
 mod registered_clients;
@@ -27,7 +23,6 @@ mod sessions;
 mod sign_in_failures;
 mod sweep;
 mod used_once;
-mod writer;
 
 pub use self::{
     accounts::{Account, AccountError, DescribedEmail, Description, Profile},
@@ -36,17 +31,15 @@ pub use self::{
     clients::{Accepted, ClientEvent, EventKind, Gone, KeptClient, ListedClient, NewEvent},
     codes::{IssuedCode, NewCode, Redeemed},
     consents::{Consent, ListedConsent},
+    db::{Schema, Store, Unusable},
     dev_clients::{DevClient, ListedDevClient, NewDevClient},
     device_codes::{ClaimedDevice, DeviceAnswer, NewDevice, Polled, WaitingDevice},
-    dialect::Store,
     grants::{Approved, GrantRow, ListedGrant, NewGrant, Revoked, RotateRequest, Rotated, Which},
     inspect::{InspectedKey, PostgresFacts},
     interactions::{Answer, Asked, Interaction, NewInteraction},
     key_reset::KeysEnd,
     keys::{KeyMark, NewKey, StoredKey},
     logos::{ClientLogo, NewLogo},
-    migrate::Schema,
-    opening::Unusable,
     pushed_requests::{NewPushed, Pushed},
     refusals::{KeptRefusal, MOST_REFUSALS, NewRefusal},
     sessions::{ListedSession, SessionRow},

@@ -3,8 +3,8 @@
 use super::{
     Store, StoreError,
     caps::pushed_bytes,
-    columns::row,
-    dialect::{Connection, on_connection, on_reads},
+    db::row::row,
+    db::{Connection, on_connection, on_reads},
     statements,
 };
 use crate::{

@@ -3,8 +3,8 @@
 use super::{
     Store, StoreError,
     client_rules::{Ended, end_all},
-    columns::row,
-    dialect::{Connection, keep_registrations, on_connection, on_reads, stop_giving},
+    db::row::row,
+    db::{Connection, keep_registrations, on_connection, on_reads, stop_giving},
     statements,
 };
 use crate::{

@@ -2,7 +2,7 @@
 
 use super::{
     Store, StoreError,
-    dialect::{Connection, on_connection, on_reads},
+    db::{Connection, on_connection, on_reads},
     statements,
 };
 use crate::{

@@ -2,7 +2,7 @@
 
 use super::{
     Store, StoreError, caps,
-    dialect::{on_connection, on_reads},
+    db::{on_connection, on_reads},
     statements,
 };
 use crate::time::UnixTime;

@@ -2,7 +2,7 @@
 
 use super::{
     Store, StoreError,
-    dialect::{Connection, on_connection},
+    db::{Connection, on_connection},
     statements,
 };
 use crate::{secret::sha256, time::UnixTime};

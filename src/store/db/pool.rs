@@ -17,10 +17,10 @@ use tokio::{
     time::Instant,
 };
 
-use super::StoreError;
+use crate::store::StoreError;
 
 /// Longest wait for a connection.
-pub(super) const ACQUIRE: Duration = Duration::from_secs(2);
+pub(in crate::store) const ACQUIRE: Duration = Duration::from_secs(2);
 /// Longest wait for the answer of one that is tried.
 const ANSWER: Duration = Duration::from_secs(1);
 /// Longest wait for a unit of work on a server's connection: more than the server itself lets a statement take.
@@ -31,7 +31,7 @@ const TESTED: Duration = Duration::from_secs(1);
 const OLD: Duration = Duration::from_secs(1_800);
 
 #[derive(Debug)]
-pub(super) struct Connections<DB: Database> {
+pub(in crate::store) struct Connections<DB: Database> {
     pool: Pool<DB>,
     places: Arc<Semaphore>,
     idle: Arc<Idle<DB>>,
@@ -61,7 +61,7 @@ impl<DB: Database> Clone for Connections<DB> {
 
 impl Connections<Postgres> {
     /// All connections to a server.
-    pub(super) fn to_server(pool: Pool<Postgres>) -> Self {
+    pub(in crate::store) fn to_server(pool: Pool<Postgres>) -> Self {
         Self {
             longest: Some(WORK),
             ..Self::of(pool)
@@ -71,7 +71,7 @@ impl Connections<Postgres> {
 
 impl<DB: Database> Connections<DB> {
     /// All connections of a pool to a file.
-    pub(super) fn of(pool: Pool<DB>) -> Self {
+    pub(in crate::store) fn of(pool: Pool<DB>) -> Self {
         let most = usize::try_from(pool.options().get_max_connections()).unwrap_or(usize::MAX);
         Self {
             places: Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS))),
@@ -86,7 +86,7 @@ impl<DB: Database> Connections<DB> {
     /// # Errors
     ///
     /// [`StoreError::Silent`] when it has waited too long for the database.
-    pub(super) async fn in_time<T>(
+    pub(in crate::store) async fn in_time<T>(
         &self,
         work: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
@@ -99,7 +99,7 @@ impl<DB: Database> Connections<DB> {
     }
 
     /// The pool itself, for work that makes its own transactions.
-    pub(super) fn pool(&self) -> &Pool<DB> {
+    pub(in crate::store) fn pool(&self) -> &Pool<DB> {
         &self.pool
     }
 
@@ -108,7 +108,7 @@ impl<DB: Database> Connections<DB> {
     /// # Errors
     ///
     /// When none is free in time, or none can be opened.
-    pub(super) async fn take(&self) -> Result<Held<DB>, StoreError> {
+    pub(in crate::store) async fn take(&self) -> Result<Held<DB>, StoreError> {
         let place = tokio::time::timeout(ACQUIRE, Arc::clone(&self.places).acquire_owned());
         let place = match place.await {
             Ok(Ok(place)) => place,
@@ -144,7 +144,7 @@ impl<DB: Database> Connections<DB> {
     }
 
     /// Waits for the work under way and closes them all.
-    pub(super) async fn close(&self) {
+    pub(in crate::store) async fn close(&self) {
         self.places.close();
         lock(&self.idle).clear();
         // Whoever does not answer is not waited for.
@@ -171,7 +171,7 @@ fn lock<DB: Database>(idle: &Idle<DB>) -> std::sync::MutexGuard<'_, Vec<Kept<DB>
 
 /// A connection in use.
 #[derive(Debug)]
-pub(super) struct Held<DB: Database> {
+pub(in crate::store) struct Held<DB: Database> {
     kept: Option<Kept<DB>>,
     idle: Arc<Idle<DB>>,
     places: Arc<Semaphore>,
@@ -181,7 +181,7 @@ pub(super) struct Held<DB: Database> {
 
 impl<DB: Database> Held<DB> {
     /// The work is done, and left nothing behind: the connection may be used again as it is.
-    pub(super) fn worked(&mut self) {
+    pub(in crate::store) fn worked(&mut self) {
         self.worked = true;
     }
 }

@@ -10,7 +10,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use sqlx::{Connection as _, Executor, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{StoreError, dialect::Connection};
+use super::Connection;
+use crate::store::StoreError;
 
 /// Units of work that may wait.
 const QUEUE: usize = 1_024;
@@ -18,7 +19,7 @@ const QUEUE: usize = 1_024;
 const BATCH: usize = 256;
 
 #[derive(Clone, Debug)]
-pub(super) struct Writer(mpsc::Sender<Message>);
+pub(in crate::store) struct Writer(mpsc::Sender<Message>);
 
 enum Message {
     Work {
@@ -38,14 +39,18 @@ type Job = Box<
 type Reply = Box<dyn FnOnce(Result<(), String>) + Send>;
 
 impl Writer {
-    pub(super) fn start(connection: SqliteConnection, commits: Histogram) -> Self {
+    pub(in crate::store) fn start(connection: SqliteConnection, commits: Histogram) -> Self {
         let (sender, receiver) = mpsc::channel(QUEUE);
         tokio::spawn(work_off(connection, receiver, commits));
         Self(sender)
     }
 
     /// Has `work` done. A caller that goes away does not stop it.
-    pub(super) async fn run<T, W>(&self, savepoint: bool, work: W) -> Result<T, StoreError>
+    pub(in crate::store) async fn run<T, W>(
+        &self,
+        savepoint: bool,
+        work: W,
+    ) -> Result<T, StoreError>
     where
         T: Send + 'static,
         W: for<'c> FnOnce(Connection<'c>) -> BoxFuture<'c, Result<T, StoreError>> + Send + 'static,
@@ -59,7 +64,7 @@ impl Writer {
     }
 
     /// Has `work` done outside any transaction: it makes its own.
-    pub(super) async fn run_bare<T, W>(&self, work: W) -> Result<T, StoreError>
+    pub(in crate::store) async fn run_bare<T, W>(&self, work: W) -> Result<T, StoreError>
     where
         T: Send + 'static,
         W: for<'c> FnOnce(Connection<'c>) -> BoxFuture<'c, Result<T, StoreError>> + Send + 'static,
@@ -73,12 +78,12 @@ impl Writer {
     }
 
     /// Units of work that wait.
-    pub(super) fn waiting(&self) -> usize {
+    pub(in crate::store) fn waiting(&self) -> usize {
         self.0.max_capacity() - self.0.capacity()
     }
 
     /// Finishes what is waiting and closes the connection.
-    pub(super) async fn stop(&self) {
+    pub(in crate::store) async fn stop(&self) {
         let (done, stopped) = oneshot::channel();
         if self.0.send(Message::Stop(done)).await.is_ok() {
             _ = stopped.await;

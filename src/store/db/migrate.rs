@@ -5,58 +5,60 @@ use sqlx::{
     migrate::{Migration, MigrationType, Migrator},
 };
 
-use super::{
-    Store, StoreError,
-    dialect::{Connection, Pool, on_held, on_reads},
-};
+use super::{Connection, Pool, Store, on_held, on_reads};
+use crate::store::StoreError;
 
 /// Number, name and text of each step.
 const STEPS: &[(i64, &str, &str)] = &[
     (
         1,
         "initial",
-        include_str!("../../migrations/0001_initial.sql"),
+        include_str!("../../../migrations/0001_initial.sql"),
     ),
     (
         2,
         "client_history",
-        include_str!("../../migrations/0002_client_history.sql"),
+        include_str!("../../../migrations/0002_client_history.sql"),
     ),
     (
         3,
         "confidential_clients",
-        include_str!("../../migrations/0003_confidential_clients.sql"),
+        include_str!("../../../migrations/0003_confidential_clients.sql"),
     ),
     (
         4,
         "key_rotation",
-        include_str!("../../migrations/0004_key_rotation.sql"),
+        include_str!("../../../migrations/0004_key_rotation.sql"),
     ),
     (
         5,
         "sign_in_failures",
-        include_str!("../../migrations/0005_sign_in_failures.sql"),
+        include_str!("../../../migrations/0005_sign_in_failures.sql"),
     ),
     (
         6,
         "fewer_device_indexes",
-        include_str!("../../migrations/0006_fewer_device_indexes.sql"),
+        include_str!("../../../migrations/0006_fewer_device_indexes.sql"),
     ),
     (
         8,
         "names_and_secrets",
-        include_str!("../../migrations/0008_names_and_secrets.sql"),
+        include_str!("../../../migrations/0008_names_and_secrets.sql"),
     ),
     (
         9,
         "codes_and_consents",
-        include_str!("../../migrations/0009_codes_and_consents.sql"),
+        include_str!("../../../migrations/0009_codes_and_consents.sql"),
     ),
-    (10, "caps", include_str!("../../migrations/0010_caps.sql")),
+    (
+        10,
+        "caps",
+        include_str!("../../../migrations/0010_caps.sql"),
+    ),
     (
         11,
         "refusals",
-        include_str!("../../migrations/0011_refusals.sql"),
+        include_str!("../../../migrations/0011_refusals.sql"),
     ),
 ];
 

@@ -1,5 +1,13 @@
 //! The two databases, and the only place that knows them apart.
 
+mod migrate;
+pub(in crate::store) mod pool;
+pub(in crate::store) mod row;
+pub(in crate::store) mod sqlite_writer;
+mod unusable;
+
+pub use self::{migrate::Schema, unusable::Unusable};
+
 use std::{path::Path, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
@@ -13,13 +21,11 @@ use sqlx::{
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use super::{
-    IssuedCode, StoreError,
-    caps::Rooms,
-    connections::{ACQUIRE, Connections},
-    device_codes::FreshDevice,
-    writer::Writer,
+use self::{
+    pool::{ACQUIRE, Connections},
+    sqlite_writer::Writer,
 };
+use super::{IssuedCode, StoreError, caps::Rooms, device_codes::FreshDevice};
 use crate::{config::DatabaseUrl, counts::Counts, spans::span};
 
 /// Longest wait for PostgreSQL's first answer.
@@ -28,20 +34,20 @@ const FIRST: Duration = Duration::from_secs(10);
 /// The state of the server. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Store {
-    pub(super) pool: Pool,
+    pub(in crate::store) pool: Pool,
     /// Codes that this process issued a moment ago, by their hashes, so that they need not be looked up.
-    pub(super) issued: Cache<String, Arc<IssuedCode>>,
+    pub(in crate::store) issued: Cache<String, Arc<IssuedCode>>,
     /// Devices that began here and that nobody has answered, by the hashes of their codes, so that those that ask need no
     /// look either. Of use only to a process that [is alone](Self::is_alone).
-    pub(super) waiting: Cache<String, Arc<FreshDevice>>,
+    pub(in crate::store) waiting: Cache<String, Arc<FreshDevice>>,
     /// How full the tables are that have a cap.
-    pub(super) rooms: Arc<Rooms>,
+    pub(in crate::store) rooms: Arc<Rooms>,
     /// What this server counts; every part of it that has the store has them.
     pub counts: Arc<Counts>,
 }
 
 #[derive(Clone, Debug)]
-pub(super) enum Pool {
+pub(in crate::store) enum Pool {
     /// Reads go to a pool of their own; one task owns the connection that writes.
     Sqlite {
         reads: Connections<Sqlite>,
@@ -51,7 +57,7 @@ pub(super) enum Pool {
 }
 
 /// A connection inside a unit of work.
-pub(super) enum Connection<'c> {
+pub(in crate::store) enum Connection<'c> {
     Sqlite(&'c mut SqliteConnection),
     Postgres(&'c mut PgConnection),
 }
@@ -60,11 +66,11 @@ pub(super) enum Connection<'c> {
 macro_rules! on_connection {
     ($connection:expr, $c:ident => $body:expr) => {
         match $connection {
-            $crate::store::dialect::Connection::Sqlite($c) => {
+            $crate::store::db::Connection::Sqlite($c) => {
                 let $c = &mut **$c;
                 $body
             }
-            $crate::store::dialect::Connection::Postgres($c) => {
+            $crate::store::db::Connection::Postgres($c) => {
                 let $c = &mut **$c;
                 $body
             }
@@ -76,11 +82,11 @@ macro_rules! on_connection {
 macro_rules! on_reads {
     ($store:expr, $c:ident => $body:expr) => {
         match &$store.pool {
-            $crate::store::dialect::Pool::Sqlite { reads, .. } => {
-                $crate::store::dialect::on_held!(reads, $c => $body)
+            $crate::store::db::Pool::Sqlite { reads, .. } => {
+                $crate::store::db::on_held!(reads, $c => $body)
             }
-            $crate::store::dialect::Pool::Postgres(connections) => {
-                $crate::store::dialect::on_held!(connections, $c => $body)
+            $crate::store::db::Pool::Postgres(connections) => {
+                $crate::store::db::on_held!(connections, $c => $body)
             }
         }
     };
@@ -104,7 +110,7 @@ macro_rules! on_held {
     }};
 }
 
-pub(super) use {on_connection, on_held, on_reads};
+pub(in crate::store) use {on_connection, on_held, on_reads};
 
 /// What is given to people and clients, in the order in which units of work come to the tables.
 const STOP_GIVING: &str = "LOCK TABLE interactions, consents, device_codes, authorization_codes, grants, sessions \
@@ -112,7 +118,9 @@ const STOP_GIVING: &str = "LOCK TABLE interactions, consents, device_codes, auth
 
 /// The first step of a unit of work that ends what somebody has: it waits for the writers that are giving something, and
 /// holds up others until it is durable. So it ends what those gave, and these see what it changed. SQLite has one writer.
-pub(super) async fn stop_giving(connection: &mut Connection<'_>) -> Result<(), StoreError> {
+pub(in crate::store) async fn stop_giving(
+    connection: &mut Connection<'_>,
+) -> Result<(), StoreError> {
     if let Connection::Postgres(c) = connection {
         c.execute(STOP_GIVING).await?;
     }
@@ -121,7 +129,9 @@ pub(super) async fn stop_giving(connection: &mut Connection<'_>) -> Result<(), S
 
 /// Keeps others from changing an account until the unit of work ends, so that what it finds out about all of them stays so.
 /// After [`stop_giving`], where both are needed.
-pub(super) async fn keep_accounts(connection: &mut Connection<'_>) -> Result<(), StoreError> {
+pub(in crate::store) async fn keep_accounts(
+    connection: &mut Connection<'_>,
+) -> Result<(), StoreError> {
     if let Connection::Postgres(c) = connection {
         c.execute("LOCK TABLE users IN SHARE ROW EXCLUSIVE MODE")
             .await?;
@@ -130,7 +140,9 @@ pub(super) async fn keep_accounts(connection: &mut Connection<'_>) -> Result<(),
 }
 
 /// The same for registered clients.
-pub(super) async fn keep_registrations(connection: &mut Connection<'_>) -> Result<(), StoreError> {
+pub(in crate::store) async fn keep_registrations(
+    connection: &mut Connection<'_>,
+) -> Result<(), StoreError> {
     if let Connection::Postgres(c) = connection {
         c.execute("LOCK TABLE registered_clients IN SHARE ROW EXCLUSIVE MODE")
             .await?;
@@ -169,7 +181,7 @@ impl Store {
         Ok(Self::of(pool, counts))
     }
 
-    pub(super) fn of(pool: Pool, counts: Arc<Counts>) -> Self {
+    pub(in crate::store) fn of(pool: Pool, counts: Arc<Counts>) -> Self {
         let issued = Cache::builder()
             .max_capacity(10_000)
             .time_to_live(Duration::from_secs(60))
@@ -189,12 +201,12 @@ impl Store {
     }
 
     /// Does no other server use this database? Then what people answer is answered here.
-    pub(super) fn is_alone(&self) -> bool {
+    pub(in crate::store) fn is_alone(&self) -> bool {
         matches!(self.pool, Pool::Sqlite { .. })
     }
 
     /// One unit of work: all of it is durable when this returns, or none of it ever was.
-    pub(super) async fn write<T, W>(&self, work: W) -> Result<T, StoreError>
+    pub(in crate::store) async fn write<T, W>(&self, work: W) -> Result<T, StoreError>
     where
         T: Send + 'static,
         W: for<'c> FnOnce(Connection<'c>) -> BoxFuture<'c, Result<T, StoreError>> + Send + 'static,
@@ -220,7 +232,7 @@ impl Store {
     }
 
     /// A unit of work that is one statement, which is all-or-nothing by itself.
-    pub(super) async fn write_one<T, W>(&self, work: W) -> Result<T, StoreError>
+    pub(in crate::store) async fn write_one<T, W>(&self, work: W) -> Result<T, StoreError>
     where
         T: Send + 'static,
         W: for<'c> FnOnce(Connection<'c>) -> BoxFuture<'c, Result<T, StoreError>> + Send + 'static,
@@ -296,7 +308,7 @@ impl Store {
     }
 
     #[cfg(test)]
-    pub(super) async fn prepare_all(
+    pub(in crate::store) async fn prepare_all(
         &self,
         statements: &[(&'static str, &'static str)],
     ) -> Vec<String> {
