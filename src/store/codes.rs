@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use super::{
     Store, StoreError,
-    db::row::row,
-    db::{on_connection, on_reads},
+    db::{Query, Tx, row},
     grants::{Approved, NewGrant},
     pushed_requests, statements,
 };
@@ -158,39 +157,34 @@ pub enum Redeemed {
     Unknown,
 }
 
-pub(super) async fn insert(
-    connection: &mut super::db::Connection<'_>,
-    code: &NewCode,
-    grant_id: &str,
-) -> Result<(), StoreError> {
-    let inserted = on_connection!(connection, c => {
-        sqlx::query(INSERT)
-            .bind(code.hash.as_str())
-            .bind(grant_id)
-            .bind(code.client_id.as_str())
-            .bind(code.digest.as_str())
-            .bind(&code.subject)
-            .bind(&code.redirect_uri)
-            .bind(code.code_challenge.as_ref().map(CodeChallenge::as_str))
-            .bind(code.scope.to_string())
-            .bind(code.resources.to_string())
-            .bind(code.signed_in_at.0)
-            .bind(code.may_refresh)
-            .bind(code.expires_at.0)
-            .bind(code.revision)
-            .bind(code.auth_methods.to_column())
-            .bind(&code.jkt)
-            .bind(code.needs_dpop)
-            .bind(&code.nonce)
-            .bind(&code.sid)
-            .bind(code.session.as_str())
-            .execute(c)
-            .await?
-            .rows_affected()
-    });
+pub(super) async fn insert(tx: &mut Tx, code: &NewCode, grant_id: &str) -> Result<(), StoreError> {
+    let inserted = tx
+        .execute(
+            Query::new(INSERT)
+                .bind(&code.hash)
+                .bind(grant_id)
+                .bind(&code.client_id)
+                .bind(&code.digest)
+                .bind(&code.subject)
+                .bind(&code.redirect_uri)
+                .bind(code.code_challenge.as_ref())
+                .bind(&code.scope)
+                .bind(&code.resources)
+                .bind(code.signed_in_at)
+                .bind(code.may_refresh)
+                .bind(code.expires_at)
+                .bind(code.revision)
+                .bind(&code.auth_methods)
+                .bind(&code.jkt)
+                .bind(code.needs_dpop)
+                .bind(&code.nonce)
+                .bind(&code.sid)
+                .bind(&code.session),
+        )
+        .await?;
     match (inserted, &code.pushed) {
         (0, _) => Err(StoreError::RulesMoved),
-        (_, Some(pushed)) => pushed_requests::spend(connection, pushed).await,
+        (_, Some(pushed)) => pushed_requests::spend(tx, pushed).await,
         (_, None) => Ok(()),
     }
 }
@@ -209,16 +203,14 @@ impl Store {
         let issued = code.issued(grant_id.clone());
         match code.pushed {
             Some(_) => {
-                self.write(move |mut connection| {
-                    Box::pin(async move { insert(&mut connection, &code, &grant_id).await })
-                })
-                .await?
+                self.db
+                    .write(async move |mut tx| insert(&mut tx, &code, &grant_id).await)
+                    .await?
             }
             None => {
-                self.write_one(move |mut connection| {
-                    Box::pin(async move { insert(&mut connection, &code, &grant_id).await })
-                })
-                .await?
+                self.db
+                    .write_one(async move |mut tx| insert(&mut tx, &code, &grant_id).await)
+                    .await?
             }
         }
         self.issued.insert(hash, Arc::new(issued));
@@ -236,11 +228,13 @@ impl Store {
         let code = match self.issued.remove(hash.as_str()) {
             // It never changes, and whether it is still good is decided by the statement that spends it.
             Some(issued) => Some(issued),
-            None => on_reads!(self, c => {
-                let code: Option<IssuedCode> =
-                    sqlx::query_as(FIND).bind(hash.as_str()).bind(now.0).fetch_optional(c).await?;
+            None => {
+                let code: Option<IssuedCode> = self
+                    .db
+                    .optional(Query::new(FIND).bind(&hash).bind(now))
+                    .await?;
                 code.map(Arc::new)
-            }),
+            }
         };
         let Some(code) = code else {
             return self.look_again(hash, now, rule).await;
@@ -253,15 +247,12 @@ impl Store {
                 self.look_again(hash, now, rule).await
             }
             Err(refusal) => {
-                self.write_one(move |mut connection| {
-                    Box::pin(async move {
-                        on_connection!(&mut connection, c => {
-                            sqlx::query(WASTE).bind(hash.as_str()).bind(now.0).execute(c).await?;
-                        });
+                self.db
+                    .write_one(async move |mut tx| {
+                        tx.execute(Query::new(WASTE).bind(&hash).bind(now)).await?;
                         Ok(())
                     })
-                })
-                .await?;
+                    .await?;
                 Ok(Redeemed::Refused(refusal))
             }
         }
@@ -274,25 +265,23 @@ impl Store {
         grant: NewGrant,
         now: UnixTime,
     ) -> Result<bool, StoreError> {
-        self.write_one(move |mut connection| {
-            Box::pin(async move {
-                let granted = on_connection!(&mut connection, c => {
-                    sqlx::query(GRANT)
-                        .bind(hash.as_str())
-                        .bind(now.0)
-                        .bind(grant.ends_at.0)
-                        .bind(grant.family.as_ref().map(SecretHash::as_str))
-                        .bind(grant.idle_until.0)
-                        .bind(grant.auth_method.as_str())
-                        .bind(&grant.jkt)
-                        .execute(c)
-                        .await?
-                        .rows_affected()
-                });
+        self.db
+            .write_one(async move |mut tx| {
+                let granted = tx
+                    .execute(
+                        Query::new(GRANT)
+                            .bind(&hash)
+                            .bind(now)
+                            .bind(grant.ends_at)
+                            .bind(grant.family.as_ref())
+                            .bind(grant.idle_until)
+                            .bind(grant.auth_method)
+                            .bind(&grant.jkt),
+                    )
+                    .await?;
                 Ok(granted == 1)
             })
-        })
-        .await
+            .await
     }
 
     /// What becomes of a code that gives nothing (any more): used twice, it takes its grant along, if `rule` would have let
@@ -303,33 +292,32 @@ impl Store {
         now: UnixTime,
         rule: impl Fn(&IssuedCode) -> Result<NewGrant, OAuthError>,
     ) -> Result<Redeemed, StoreError> {
-        let used: Option<(IssuedCode, UnixTime)> = on_reads!(self, c => {
-            let code: Option<IssuedCode> =
-                sqlx::query_as(USED).bind(hash.as_str()).fetch_optional(&mut *c).await?;
-            match code {
-                Some(code) => {
-                    let granted: Option<(UnixTime,)> =
-                        sqlx::query_as(GRANTED_AT).bind(&code.grant_id).fetch_optional(c).await?;
-                    granted.map(|(at,)| (code, at))
-                }
-                None => None,
-            }
-        });
-        let Some((code, granted_at)) = used else {
+        let used: Option<IssuedCode> = self.db.optional(Query::new(USED).bind(&hash)).await?;
+        let Some(code) = used else {
+            return Ok(Redeemed::Unknown);
+        };
+        let granted_at: Option<UnixTime> = self
+            .db
+            .optional(Query::new(GRANTED_AT).bind(&code.grant_id))
+            .await?;
+        let Some(granted_at) = granted_at else {
             return Ok(Redeemed::Unknown);
         };
         if !is_reuse(granted_at, now) || rule(&code).is_err() {
             return Ok(Redeemed::Unknown);
         }
         let grant_id = code.grant_id;
-        self.write_one(move |mut connection| {
-            Box::pin(async move {
-                on_connection!(&mut connection, c => {
-                    sqlx::query(REVOKE).bind(&grant_id).bind(now.0).bind("code used twice").execute(c).await?;
-                });
+        self.db
+            .write_one(async move |mut tx| {
+                tx.execute(
+                    Query::new(REVOKE)
+                        .bind(&grant_id)
+                        .bind(now)
+                        .bind("code used twice"),
+                )
+                .await?;
                 Ok(Redeemed::Reused { grant_id })
             })
-        })
-        .await
+            .await
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     Store, StoreError,
-    db::{Connection, on_connection},
+    db::{Query, Tx},
     statements,
 };
 use crate::{secret::sha256, time::UnixTime};
@@ -67,26 +67,29 @@ impl Store {
         // One alone is one statement.
         match all.len() {
             1 => {
-                self.write_one(move |connection| Box::pin(spend(connection, all, now)))
+                self.db
+                    .write_one(async move |mut tx| spend(&mut tx, all, now).await)
                     .await
             }
             _ => {
-                self.write(move |connection| Box::pin(spend(connection, all, now)))
+                self.db
+                    .write(async move |mut tx| spend(&mut tx, all, now).await)
                     .await
             }
         }
     }
 }
 
-async fn spend(
-    mut connection: Connection<'_>,
-    all: Vec<Once>,
-    now: UnixTime,
-) -> Result<Option<Once>, StoreError> {
+async fn spend(tx: &mut Tx, all: Vec<Once>, now: UnixTime) -> Result<Option<Once>, StoreError> {
     for once in all {
-        let spent = on_connection!(&mut connection, c => {
-            sqlx::query(SPEND).bind(&once.hash).bind(once.until.0).bind(now.0).execute(c).await?.rows_affected()
-        });
+        let spent = tx
+            .execute(
+                Query::new(SPEND)
+                    .bind(&once.hash)
+                    .bind(once.until)
+                    .bind(now),
+            )
+            .await?;
         if spent != 1 {
             return Ok(Some(once));
         }

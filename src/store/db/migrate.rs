@@ -5,8 +5,12 @@ use sqlx::{
     migrate::{Migration, MigrationType, Migrator},
 };
 
-use super::{Connection, Pool, Store, on_held, on_reads};
-use crate::store::StoreError;
+use super::{
+    Db, Pool,
+    error::StoreError,
+    query::Query,
+    tx::{Borrowed, Tx},
+};
 
 /// Number, name and text of each step.
 const STEPS: &[(i64, &str, &str)] = &[
@@ -62,6 +66,8 @@ const STEPS: &[(i64, &str, &str)] = &[
     ),
 ];
 
+const STEPS_MADE: &str = "SELECT version, checksum, success FROM _sqlx_migrations ORDER BY version";
+
 fn migrator() -> Migrator {
     let steps = STEPS.iter().map(|(number, name, sql)| {
         Migration::new(
@@ -75,13 +81,13 @@ fn migrator() -> Migrator {
     Migrator::with_migrations(steps.collect())
 }
 
-impl Store {
+impl Db {
     /// Brings the schema up to date. PostgreSQL: under an advisory lock; SQLite: the writer works alone.
     ///
     /// # Errors
     ///
     /// When a step fails, or the database is of a newer version than this binary: says which, and what it needs.
-    pub async fn migrate(&self) -> Result<(), StoreError> {
+    pub(crate) async fn migrate(&self) -> Result<(), StoreError> {
         let Err(error) = self.make_steps().await else {
             return Ok(());
         };
@@ -96,16 +102,13 @@ impl Store {
         match &self.pool {
             Pool::Postgres(connections) => migrator().run(connections.pool()).await?,
             Pool::Sqlite { writer, .. } => {
-                writer
-                    .run_bare(|connection| {
-                        Box::pin(async move {
-                            let Connection::Sqlite(connection) = connection else {
-                                return Ok(());
-                            };
-                            Ok(migrator().run_direct(None, connection, false).await?)
-                        })
-                    })
-                    .await?;
+                let made = writer.run_bare(async move |tx| {
+                    let Tx(Borrowed::Sqlite(mut connection)) = tx else {
+                        return Ok(());
+                    };
+                    Ok(migrator().run_direct(None, &mut *connection, false).await?)
+                });
+                made.await?;
             }
         }
         Ok(())
@@ -150,29 +153,24 @@ impl Schema {
     }
 }
 
-impl Store {
+impl Db {
     /// Which schema the database has. Changes nothing.
     ///
     /// # Errors
     ///
     /// When the database fails.
-    pub async fn schema(&self) -> Result<Schema, StoreError> {
-        let (known,): (bool,) = match &self.pool {
-            Pool::Postgres(connections) => on_held!(connections, c => {
-                sqlx::query_as("SELECT to_regclass('_sqlx_migrations') IS NOT NULL").fetch_one(c).await?
-            }),
-            Pool::Sqlite { reads, .. } => on_held!(reads, c => {
-                sqlx::query_as("SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = '_sqlx_migrations')")
-                    .fetch_one(c).await?
-            }),
+    pub(crate) async fn schema(&self) -> Result<Schema, StoreError> {
+        let known = match &self.pool {
+            Pool::Postgres(_) => "SELECT to_regclass('_sqlx_migrations') IS NOT NULL",
+            Pool::Sqlite { .. } => {
+                "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = '_sqlx_migrations')"
+            }
         };
+        let known: bool = self.one(Query::new(known)).await?;
         if !known {
             return Ok(Schema::Absent);
         }
-        let steps: Vec<(i64, Vec<u8>, bool)> = on_reads!(self, c => {
-            sqlx::query_as("SELECT version, checksum, success FROM _sqlx_migrations ORDER BY version")
-                .fetch_all(c).await?
-        });
+        let steps: Vec<(i64, Vec<u8>, bool)> = self.all(Query::new(STEPS_MADE)).await?;
         let made = steps.into_iter().map(|(number, checksum, is_whole)| Made {
             number,
             checksum,

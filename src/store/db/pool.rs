@@ -10,17 +10,18 @@ use std::{
     time::Duration,
 };
 
-use sqlx::{Connection as _, Database, Pool, Postgres, pool::PoolConnection};
+use futures_util::{TryFutureExt, future::BoxFuture};
+use sqlx::{Connection as _, Database, Executor, Pool, Postgres, pool::PoolConnection};
 use tokio::{
     runtime::Handle,
     sync::{OwnedSemaphorePermit, Semaphore},
     time::Instant,
 };
 
-use crate::store::StoreError;
+use super::error::StoreError;
 
 /// Longest wait for a connection.
-pub(in crate::store) const ACQUIRE: Duration = Duration::from_secs(2);
+pub(super) const ACQUIRE: Duration = Duration::from_secs(2);
 /// Longest wait for the answer of one that is tried.
 const ANSWER: Duration = Duration::from_secs(1);
 /// Longest wait for a unit of work on a server's connection: more than the server itself lets a statement take.
@@ -31,7 +32,7 @@ const TESTED: Duration = Duration::from_secs(1);
 const OLD: Duration = Duration::from_secs(1_800);
 
 #[derive(Debug)]
-pub(in crate::store) struct Connections<DB: Database> {
+pub(super) struct Connections<DB: Database> {
     pool: Pool<DB>,
     places: Arc<Semaphore>,
     idle: Arc<Idle<DB>>,
@@ -40,6 +41,7 @@ pub(in crate::store) struct Connections<DB: Database> {
 }
 
 type Idle<DB> = Mutex<Vec<Kept<DB>>>;
+type Undo<DB> = fn(&mut <DB as Database>::Connection) -> BoxFuture<'_, Result<(), sqlx::Error>>;
 
 #[derive(Debug)]
 struct Kept<DB: Database> {
@@ -61,7 +63,7 @@ impl<DB: Database> Clone for Connections<DB> {
 
 impl Connections<Postgres> {
     /// All connections to a server.
-    pub(in crate::store) fn to_server(pool: Pool<Postgres>) -> Self {
+    pub(super) fn to_server(pool: Pool<Postgres>) -> Self {
         Self {
             longest: Some(WORK),
             ..Self::of(pool)
@@ -71,7 +73,7 @@ impl Connections<Postgres> {
 
 impl<DB: Database> Connections<DB> {
     /// All connections of a pool to a file.
-    pub(in crate::store) fn of(pool: Pool<DB>) -> Self {
+    pub(super) fn of(pool: Pool<DB>) -> Self {
         let most = usize::try_from(pool.options().get_max_connections()).unwrap_or(usize::MAX);
         Self {
             places: Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS))),
@@ -86,7 +88,7 @@ impl<DB: Database> Connections<DB> {
     /// # Errors
     ///
     /// [`StoreError::Silent`] when it has waited too long for the database.
-    pub(in crate::store) async fn in_time<T>(
+    pub(super) async fn in_time<T>(
         &self,
         work: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
@@ -99,7 +101,7 @@ impl<DB: Database> Connections<DB> {
     }
 
     /// The pool itself, for work that makes its own transactions.
-    pub(in crate::store) fn pool(&self) -> &Pool<DB> {
+    pub(super) fn pool(&self) -> &Pool<DB> {
         &self.pool
     }
 
@@ -108,7 +110,7 @@ impl<DB: Database> Connections<DB> {
     /// # Errors
     ///
     /// When none is free in time, or none can be opened.
-    pub(in crate::store) async fn take(&self) -> Result<Held<DB>, StoreError> {
+    pub(super) async fn take(&self) -> Result<Held<DB>, StoreError> {
         let place = tokio::time::timeout(ACQUIRE, Arc::clone(&self.places).acquire_owned());
         let place = match place.await {
             Ok(Ok(place)) => place,
@@ -120,13 +122,14 @@ impl<DB: Database> Connections<DB> {
             idle: Arc::clone(&self.idle),
             places: Arc::clone(&self.places),
             worked: false,
+            undo: None,
             place: Some(place),
         };
         while let Some(kept) = self.pop() {
             if kept.used_at.elapsed() < TESTED {
                 return Ok(held(kept));
             }
-            if let Some(kept) = kept.tried().await {
+            if let Some(kept) = kept.tried(None).await {
                 return Ok(held(kept));
             }
         }
@@ -144,7 +147,7 @@ impl<DB: Database> Connections<DB> {
     }
 
     /// Waits for the work under way and closes them all.
-    pub(in crate::store) async fn close(&self) {
+    pub(super) async fn close(&self) {
         self.places.close();
         lock(&self.idle).clear();
         // Whoever does not answer is not waited for.
@@ -153,9 +156,15 @@ impl<DB: Database> Connections<DB> {
 }
 
 impl<DB: Database> Kept<DB> {
-    /// The connection if it answers; else it is closed, and the pool may open another one.
-    async fn tried(mut self) -> Option<Self> {
-        match tokio::time::timeout(ANSWER, self.connection.ping()).await {
+    /// The connection if it answers, with nothing left open; else it is closed, and the pool may open another one.
+    async fn tried(mut self, undo: Option<Undo<DB>>) -> Option<Self> {
+        let answer = async {
+            match undo {
+                Some(undo) => undo(&mut self.connection).await,
+                None => self.connection.ping().await,
+            }
+        };
+        match tokio::time::timeout(ANSWER, answer).await {
             Ok(Ok(())) => Some(self),
             _ => {
                 drop(self.connection.detach());
@@ -171,18 +180,37 @@ fn lock<DB: Database>(idle: &Idle<DB>) -> std::sync::MutexGuard<'_, Vec<Kept<DB>
 
 /// A connection in use.
 #[derive(Debug)]
-pub(in crate::store) struct Held<DB: Database> {
+pub(super) struct Held<DB: Database> {
     kept: Option<Kept<DB>>,
     idle: Arc<Idle<DB>>,
     places: Arc<Semaphore>,
     worked: bool,
+    /// Rolls back the transaction that is open, or may be.
+    undo: Option<Undo<DB>>,
     place: Option<OwnedSemaphorePermit>,
 }
 
 impl<DB: Database> Held<DB> {
     /// The work is done, and left nothing behind: the connection may be used again as it is.
-    pub(in crate::store) fn worked(&mut self) {
+    pub(super) fn worked(&mut self) {
         self.worked = true;
+    }
+}
+
+impl Held<Postgres> {
+    /// Begins a transaction. If it does not come to its end, it is rolled back before anything else is done here.
+    pub(super) async fn begin(&mut self) -> Result<(), StoreError> {
+        // First: the server may have begun it when nobody waits any more for its answer.
+        self.undo = Some(|connection| Box::pin(connection.execute("ROLLBACK").map_ok(drop)));
+        self.execute("BEGIN").await?;
+        Ok(())
+    }
+
+    /// Ends the transaction, and keeps what was done in it.
+    pub(super) async fn commit(&mut self) -> Result<(), StoreError> {
+        self.execute("COMMIT").await?;
+        self.undo = None;
+        Ok(())
     }
 }
 
@@ -219,10 +247,10 @@ impl<DB: Database> Drop for Held<DB> {
             put_aside(kept);
             return;
         }
-        let place = self.place.take();
+        let (place, undo) = (self.place.take(), self.undo.take());
         match Handle::try_current() {
             Ok(runtime) => drop(runtime.spawn(async move {
-                if let Some(kept) = kept.tried().await {
+                if let Some(kept) = kept.tried(undo).await {
                     put_aside(kept);
                 }
                 drop(place);

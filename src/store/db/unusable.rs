@@ -2,8 +2,8 @@
 
 use std::io::ErrorKind;
 
+use super::error::StoreError;
 use crate::config::DatabaseUrl;
-use crate::store::StoreError;
 
 /// What was found, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
