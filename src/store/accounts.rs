@@ -209,12 +209,9 @@ impl Store {
         expires_at: UnixTime,
     ) -> Result<(), StoreError> {
         self.db
-            .write_one(async move |mut tx| {
-                tx.execute(Query::new(INSERT_LINK).bind(&link).bind(expires_at))
-                    .await?;
-                Ok(())
-            })
-            .await
+            .execute(Query::new(INSERT_LINK).bind(&link).bind(expires_at))
+            .await?;
+        Ok(())
     }
 
     /// Would the link still make the first account?
@@ -364,11 +361,7 @@ impl Store {
 
     /// Lets an account sign in again. What was ended stays so. False: there is no such account that is disabled.
     pub async fn enable_account(&self, username: String) -> Result<bool, StoreError> {
-        self.db
-            .write_one(async move |mut tx| {
-                Ok(tx.execute(Query::new(ENABLE).bind(&username)).await? == 1)
-            })
-            .await
+        Ok(self.db.execute(Query::new(ENABLE).bind(&username)).await? == 1)
     }
 
     /// Deletes an account and everything that belongs to it.

@@ -157,32 +157,33 @@ pub enum Redeemed {
     Unknown,
 }
 
+/// Writes a code, unless its rules have changed or its session has ended: how many rows it wrote.
+fn insertion<'q>(code: &'q NewCode, grant_id: &'q str) -> Query<'q> {
+    Query::new(INSERT)
+        .bind(&code.hash)
+        .bind(grant_id)
+        .bind(&code.client_id)
+        .bind(&code.digest)
+        .bind(&code.subject)
+        .bind(&code.redirect_uri)
+        .bind(&code.code_challenge)
+        .bind(&code.scope)
+        .bind(&code.resources)
+        .bind(code.signed_in_at)
+        .bind(code.may_refresh)
+        .bind(code.expires_at)
+        .bind(code.revision)
+        .bind(&code.auth_methods)
+        .bind(&code.jkt)
+        .bind(code.needs_dpop)
+        .bind(&code.nonce)
+        .bind(&code.sid)
+        .bind(&code.session)
+}
+
+/// Writes a code in a unit of work, and spends the pushed request that it answers.
 pub(super) async fn insert(tx: &mut Tx, code: &NewCode, grant_id: &str) -> Result<(), StoreError> {
-    let inserted = tx
-        .execute(
-            Query::new(INSERT)
-                .bind(&code.hash)
-                .bind(grant_id)
-                .bind(&code.client_id)
-                .bind(&code.digest)
-                .bind(&code.subject)
-                .bind(&code.redirect_uri)
-                .bind(code.code_challenge.as_ref())
-                .bind(&code.scope)
-                .bind(&code.resources)
-                .bind(code.signed_in_at)
-                .bind(code.may_refresh)
-                .bind(code.expires_at)
-                .bind(code.revision)
-                .bind(&code.auth_methods)
-                .bind(&code.jkt)
-                .bind(code.needs_dpop)
-                .bind(&code.nonce)
-                .bind(&code.sid)
-                .bind(&code.session),
-        )
-        .await?;
-    match (inserted, &code.pushed) {
+    match (tx.execute(insertion(code, grant_id)).await?, &code.pushed) {
         (0, _) => Err(StoreError::RulesMoved),
         (_, Some(pushed)) => pushed_requests::spend(tx, pushed).await,
         (_, None) => Ok(()),
@@ -201,17 +202,12 @@ impl Store {
         let grant_id = random_id();
         let hash = code.hash.as_str().to_owned();
         let issued = code.issued(grant_id.clone());
-        match code.pushed {
-            Some(_) => {
-                self.db
-                    .write(async move |mut tx| insert(&mut tx, &code, &grant_id).await)
-                    .await?
-            }
-            None => {
-                self.db
-                    .write_one(async move |mut tx| insert(&mut tx, &code, &grant_id).await)
-                    .await?
-            }
+        if code.pushed.is_some() {
+            self.db
+                .write(async move |mut tx| insert(&mut tx, &code, &grant_id).await)
+                .await?;
+        } else if self.db.execute(insertion(&code, &grant_id)).await? == 0 {
+            return Err(StoreError::RulesMoved);
         }
         self.issued.insert(hash, Arc::new(issued));
         Ok(())
@@ -248,10 +244,7 @@ impl Store {
             }
             Err(refusal) => {
                 self.db
-                    .write_one(async move |mut tx| {
-                        tx.execute(Query::new(WASTE).bind(&hash).bind(now)).await?;
-                        Ok(())
-                    })
+                    .execute(Query::new(WASTE).bind(&hash).bind(now))
                     .await?;
                 Ok(Redeemed::Refused(refusal))
             }
@@ -265,23 +258,20 @@ impl Store {
         grant: NewGrant,
         now: UnixTime,
     ) -> Result<bool, StoreError> {
-        self.db
-            .write_one(async move |mut tx| {
-                let granted = tx
-                    .execute(
-                        Query::new(GRANT)
-                            .bind(&hash)
-                            .bind(now)
-                            .bind(grant.ends_at)
-                            .bind(grant.family.as_ref())
-                            .bind(grant.idle_until)
-                            .bind(grant.auth_method)
-                            .bind(&grant.jkt),
-                    )
-                    .await?;
-                Ok(granted == 1)
-            })
-            .await
+        let granted = self
+            .db
+            .execute(
+                Query::new(GRANT)
+                    .bind(&hash)
+                    .bind(now)
+                    .bind(grant.ends_at)
+                    .bind(grant.family.as_ref())
+                    .bind(grant.idle_until)
+                    .bind(grant.auth_method)
+                    .bind(&grant.jkt),
+            )
+            .await?;
+        Ok(granted == 1)
     }
 
     /// What becomes of a code that gives nothing (any more): used twice, it takes its grant along, if `rule` would have let
@@ -308,16 +298,13 @@ impl Store {
         }
         let grant_id = code.grant_id;
         self.db
-            .write_one(async move |mut tx| {
-                tx.execute(
-                    Query::new(REVOKE)
-                        .bind(&grant_id)
-                        .bind(now)
-                        .bind("code used twice"),
-                )
-                .await?;
-                Ok(Redeemed::Reused { grant_id })
-            })
-            .await
+            .execute(
+                Query::new(REVOKE)
+                    .bind(&grant_id)
+                    .bind(now)
+                    .bind("code used twice"),
+            )
+            .await?;
+        Ok(Redeemed::Reused { grant_id })
     }
 }

@@ -36,12 +36,7 @@ impl Store {
         let waiting: Vec<(String, i64, String)> = self.db.all(Query::new(WAITING)).await?;
         let mut taken = Vec::new();
         for (id, at, command) in waiting {
-            let is_ours = self
-                .db
-                .write_one(
-                    async move |mut tx| Ok(tx.execute(Query::new(TAKE).bind(id)).await? == 1),
-                )
-                .await?;
+            let is_ours = self.db.execute(Query::new(TAKE).bind(id)).await? == 1;
             if is_ours {
                 taken.push((UnixTime(at), command));
             }

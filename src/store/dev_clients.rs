@@ -87,22 +87,19 @@ impl Store {
         now: UnixTime,
         most: i64,
     ) -> Result<bool, StoreError> {
-        self.db
-            .write_one(async move |mut tx| {
-                Ok(tx
-                    .execute(
-                        Query::new(INSERT)
-                            .bind(&new.id)
-                            .bind(&new.subject)
-                            .bind(&new.document)
-                            .bind(now)
-                            .bind(new.expires_at)
-                            .bind(most),
-                    )
-                    .await?
-                    == 1)
-            })
-            .await
+        Ok(self
+            .db
+            .execute(
+                Query::new(INSERT)
+                    .bind(&new.id)
+                    .bind(&new.subject)
+                    .bind(&new.document)
+                    .bind(now)
+                    .bind(new.expires_at)
+                    .bind(most),
+            )
+            .await?
+            == 1)
     }
 
     /// Takes a document of this person away and ends what its client was granted. False: there is none.

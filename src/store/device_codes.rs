@@ -204,43 +204,41 @@ impl Store {
         codes: impl Iterator<Item = UserCode> + Send + 'static,
     ) -> Result<UserCode, StoreError> {
         let (hash, fresh) = (new.hash.as_str().to_owned(), new.fresh());
-        let inserted = self.db.write_one(async move |mut tx| {
-            let grant_id = secret::random_id();
-            for code in codes {
-                let inserted = tx
-                    .execute(
-                        Query::new(INSERT)
-                            .bind(&new.hash)
-                            .bind(&code)
-                            .bind(&grant_id)
-                            .bind(&new.client_id)
-                            .bind(&new.digest)
-                            .bind(new.fetched_at)
-                            .bind(&new.scope)
-                            .bind(&new.resources)
-                            .bind(new.may_refresh)
-                            .bind(new.auth_method)
-                            .bind(&new.jkt)
-                            .bind(new.needs_dpop)
-                            .bind(&new.source)
-                            .bind(new.created_at)
-                            .bind(new.expires_at)
-                            .bind(new.wait),
-                    )
-                    .await?;
-                if inserted == 1 {
-                    return Ok(code);
-                }
+        let grant_id = secret::random_id();
+        for code in codes {
+            let inserted = self
+                .db
+                .execute(
+                    Query::new(INSERT)
+                        .bind(&new.hash)
+                        .bind(&code)
+                        .bind(&grant_id)
+                        .bind(&new.client_id)
+                        .bind(&new.digest)
+                        .bind(new.fetched_at)
+                        .bind(&new.scope)
+                        .bind(&new.resources)
+                        .bind(new.may_refresh)
+                        .bind(new.auth_method)
+                        .bind(&new.jkt)
+                        .bind(new.needs_dpop)
+                        .bind(&new.source)
+                        .bind(new.created_at)
+                        .bind(new.expires_at)
+                        .bind(new.wait),
+                )
+                .await?;
+            if inserted != 1 {
+                continue;
             }
-            Err(StoreError::Unusable(
-                "every user code that was tried is taken".to_owned(),
-            ))
-        });
-        let code = inserted.await?;
-        if self.is_alone() {
-            self.waiting.insert(hash, Arc::new(fresh));
+            if self.is_alone() {
+                self.waiting.insert(hash, Arc::new(fresh));
+            }
+            return Ok(code);
         }
-        Ok(code)
+        Err(StoreError::Unusable(
+            "every user code that was tried is taken".to_owned(),
+        ))
     }
 
     /// Whoever waits is looked up again: a block may have ended it.
@@ -261,20 +259,17 @@ impl Store {
         asked: Asked,
         now: UnixTime,
     ) -> Result<bool, StoreError> {
-        self.db
-            .write_one(async move |mut tx| {
-                Ok(tx
-                    .execute(
-                        Query::new(CLAIM)
-                            .bind(&code)
-                            .bind(&asked.browser)
-                            .bind(&asked.subject)
-                            .bind(now),
-                    )
-                    .await?
-                    == 1)
-            })
-            .await
+        Ok(self
+            .db
+            .execute(
+                Query::new(CLAIM)
+                    .bind(&code)
+                    .bind(&asked.browser)
+                    .bind(&asked.subject)
+                    .bind(now),
+            )
+            .await?
+            == 1)
     }
 
     /// The device that this person has opened in this browser, while it waits for the answer.
@@ -421,22 +416,19 @@ impl Store {
         grant: NewGrant,
         now: UnixTime,
     ) -> Result<bool, StoreError> {
-        self.db
-            .write_one(async move |mut tx| {
-                let granted = tx
-                    .execute(
-                        Query::new(GRANT)
-                            .bind(&hash)
-                            .bind(now)
-                            .bind(grant.ends_at)
-                            .bind(grant.family.as_ref())
-                            .bind(grant.idle_until)
-                            .bind(grant.auth_method)
-                            .bind(&grant.jkt),
-                    )
-                    .await?;
-                Ok(granted == 1)
-            })
-            .await
+        let granted = self
+            .db
+            .execute(
+                Query::new(GRANT)
+                    .bind(&hash)
+                    .bind(now)
+                    .bind(grant.ends_at)
+                    .bind(grant.family.as_ref())
+                    .bind(grant.idle_until)
+                    .bind(grant.auth_method)
+                    .bind(&grant.jkt),
+            )
+            .await?;
+        Ok(granted == 1)
     }
 }

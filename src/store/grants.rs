@@ -345,18 +345,15 @@ impl Store {
     ) -> Result<(), StoreError> {
         let methods = method.and_weaker().to_column();
         self.db
-            .write_one(async move |mut tx| {
-                tx.execute(
-                    Query::new(REVOKE_FAMILY)
-                        .bind(&family)
-                        .bind(&client_id)
-                        .bind(now)
-                        .bind("revoked by the client")
-                        .bind(methods),
-                )
-                .await?;
-                Ok(())
-            })
-            .await
+            .execute(
+                Query::new(REVOKE_FAMILY)
+                    .bind(&family)
+                    .bind(&client_id)
+                    .bind(now)
+                    .bind("revoked by the client")
+                    .bind(methods),
+            )
+            .await?;
+        Ok(())
     }
 }

@@ -80,23 +80,20 @@ impl Store {
     /// When the database fails, as for every method here.
     pub async fn park(&self, new: NewInteraction) -> Result<(), StoreError> {
         self.db
-            .write_one(async move |mut tx| {
-                tx.execute(
-                    Query::new(INSERT)
-                        .bind(&new.hash)
-                        .bind(&new.asked.browser)
-                        .bind(&new.asked.subject)
-                        .bind(&new.request)
-                        .bind(&new.client_id)
-                        .bind(&new.digest)
-                        .bind(new.fetched_at)
-                        .bind(new.expires_at)
-                        .bind(new.pushed.as_ref()),
-                )
-                .await?;
-                Ok(())
-            })
-            .await
+            .execute(
+                Query::new(INSERT)
+                    .bind(&new.hash)
+                    .bind(&new.asked.browser)
+                    .bind(&new.asked.subject)
+                    .bind(&new.request)
+                    .bind(&new.client_id)
+                    .bind(&new.digest)
+                    .bind(new.fetched_at)
+                    .bind(new.expires_at)
+                    .bind(new.pushed.as_ref()),
+            )
+            .await?;
+        Ok(())
     }
 
     /// The question, while it is open, for the person and the browser that it was put to.

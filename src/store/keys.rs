@@ -86,22 +86,19 @@ impl Store {
         now: UnixTime,
     ) -> Result<bool, StoreError> {
         let after = after.map_or(i64::MIN, |after| after.0);
-        self.db
-            .write_one(async move |mut tx| {
-                let added = tx
-                    .execute(
-                        Query::new(INSERT_AFTER)
-                            .bind(&key.kid)
-                            .bind(&key.private_key)
-                            .bind(now)
-                            .bind(key.alg)
-                            .bind(key.signs_from)
-                            .bind(after),
-                    )
-                    .await?;
-                Ok(added > 0)
-            })
-            .await
+        let added = self
+            .db
+            .execute(
+                Query::new(INSERT_AFTER)
+                    .bind(&key.kid)
+                    .bind(&key.private_key)
+                    .bind(now)
+                    .bind(key.alg)
+                    .bind(key.signs_from)
+                    .bind(after),
+            )
+            .await?;
+        Ok(added > 0)
     }
 
     /// Has the next key of an algorithm sign from now on. False: none waits.
@@ -110,12 +107,11 @@ impl Store {
         alg: SigningAlg,
         now: UnixTime,
     ) -> Result<bool, StoreError> {
-        self.db
-            .write_one(async move |mut tx| {
-                let advanced = tx.execute(Query::new(ADVANCE).bind(alg).bind(now)).await?;
-                Ok(advanced > 0)
-            })
-            .await
+        let advanced = self
+            .db
+            .execute(Query::new(ADVANCE).bind(alg).bind(now))
+            .await?;
+        Ok(advanced > 0)
     }
 
     /// Deletes a key. If it is the one that signs, the next one does from now on: the one that waits, else `replacement`.
@@ -172,9 +168,7 @@ impl Store {
 
     /// Deletes the keys whose successors signed at `over`, or before.
     pub async fn delete_signing_keys_over(&self, over: UnixTime) -> Result<u64, StoreError> {
-        self.db
-            .write_one(async move |mut tx| tx.execute(Query::new(DELETE_OVER).bind(over)).await)
-            .await
+        self.db.execute(Query::new(DELETE_OVER).bind(over)).await
     }
 
     /// The secret of this name; `offered` becomes it if there is none.
@@ -199,17 +193,14 @@ impl Store {
         wrapped: String,
         is_signing_key: bool,
     ) -> Result<(), StoreError> {
+        let statement = if is_signing_key {
+            REPLACE
+        } else {
+            REPLACE_SECRET
+        };
         self.db
-            .write_one(async move |mut tx| {
-                let statement = if is_signing_key {
-                    REPLACE
-                } else {
-                    REPLACE_SECRET
-                };
-                tx.execute(Query::new(statement).bind(&name).bind(&wrapped))
-                    .await?;
-                Ok(())
-            })
-            .await
+            .execute(Query::new(statement).bind(&name).bind(&wrapped))
+            .await?;
+        Ok(())
     }
 }

@@ -54,22 +54,19 @@ impl Store {
     /// When the database fails, as for every method here.
     pub async fn push(&self, new: NewPushed) -> Result<(), StoreError> {
         self.db
-            .write_one(async move |mut tx| {
-                tx.execute(
-                    Query::new(INSERT)
-                        .bind(&new.hash)
-                        .bind(&new.client_id)
-                        .bind(&new.digest)
-                        .bind(new.fetched_at)
-                        .bind(&new.request)
-                        .bind(new.auth_method)
-                        .bind(new.expires_at)
-                        .bind(pushed_bytes(&new.client_id, &new.request)),
-                )
-                .await?;
-                Ok(())
-            })
-            .await
+            .execute(
+                Query::new(INSERT)
+                    .bind(&new.hash)
+                    .bind(&new.client_id)
+                    .bind(&new.digest)
+                    .bind(new.fetched_at)
+                    .bind(&new.request)
+                    .bind(new.auth_method)
+                    .bind(new.expires_at)
+                    .bind(pushed_bytes(&new.client_id, &new.request)),
+            )
+            .await?;
+        Ok(())
     }
 
     /// The pushed request of this client, while it has given no code. Whether it is still in time, its reader knows.

@@ -194,21 +194,14 @@ impl Store {
         idle_until: UnixTime,
     ) -> Result<(), StoreError> {
         self.db
-            .write_one(async move |mut tx| {
-                tx.execute(Query::new(TOUCH).bind(&hash).bind(idle_until))
-                    .await?;
-                Ok(())
-            })
-            .await
+            .execute(Query::new(TOUCH).bind(&hash).bind(idle_until))
+            .await?;
+        Ok(())
     }
 
     /// Ends a session, if it still runs.
     pub async fn end_session(&self, hash: SecretHash<Session>) -> Result<(), StoreError> {
-        self.db
-            .write_one(async move |mut tx| {
-                tx.execute(Query::new(END).bind(&hash)).await?;
-                Ok(())
-            })
-            .await
+        self.db.execute(Query::new(END).bind(&hash)).await?;
+        Ok(())
     }
 }

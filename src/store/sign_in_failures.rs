@@ -48,11 +48,9 @@ impl Store {
         now: UnixTime,
     ) -> Result<(), StoreError> {
         self.db
-            .write_one(async move |mut tx| {
-                tx.execute(Query::new(COUNT).bind(&name).bind(now)).await?;
-                Ok(())
-            })
-            .await
+            .execute(Query::new(COUNT).bind(&name).bind(now))
+            .await?;
+        Ok(())
     }
 
     /// One more, if there were so many when it is counted. False: there was another attempt in between.
@@ -63,20 +61,17 @@ impl Store {
         now: UnixTime,
     ) -> Result<bool, StoreError> {
         let (count, last) = parts(seen);
-        self.db
-            .write_one(async move |mut tx| {
-                Ok(tx
-                    .execute(
-                        Query::new(CHARGE)
-                            .bind(&name)
-                            .bind(now)
-                            .bind(count)
-                            .bind(last),
-                    )
-                    .await?
-                    == 1)
-            })
-            .await
+        Ok(self
+            .db
+            .execute(
+                Query::new(CHARGE)
+                    .bind(&name)
+                    .bind(now)
+                    .bind(count)
+                    .bind(last),
+            )
+            .await?
+            == 1)
     }
 
     /// One less: the one that was counted after `before` was no attempt.
@@ -87,12 +82,9 @@ impl Store {
     ) -> Result<(), StoreError> {
         let (count, last) = parts(before);
         self.db
-            .write_one(async move |mut tx| {
-                tx.execute(Query::new(UNCOUNT).bind(&name).bind(count).bind(last))
-                    .await?;
-                Ok(())
-            })
-            .await
+            .execute(Query::new(UNCOUNT).bind(&name).bind(count).bind(last))
+            .await?;
+        Ok(())
     }
 
     /// None any more. False: there were none.
@@ -100,9 +92,7 @@ impl Store {
         &self,
         name: SecretHash<TypedName>,
     ) -> Result<bool, StoreError> {
-        self.db
-            .write_one(async move |mut tx| forget(&mut tx, &name).await)
-            .await
+        Ok(self.db.execute(Query::new(FORGET).bind(&name)).await? > 0)
     }
 }
 

@@ -213,16 +213,13 @@ impl Store {
         let too_late = now + 2 * TURN;
         let taken = self
             .db
-            .write_one(async move |mut tx| {
-                tx.execute(
-                    Query::new(TAKE_TURN)
-                        .bind(until)
-                        .bind(now)
-                        .bind(mine)
-                        .bind(too_late),
-                )
-                .await
-            })
+            .execute(
+                Query::new(TAKE_TURN)
+                    .bind(until)
+                    .bind(now)
+                    .bind(mine)
+                    .bind(too_late),
+            )
             .await?;
         turn.until = (taken == 1).then_some(until);
         if turn.is_anothers() {
@@ -298,10 +295,7 @@ impl Store {
         batch: i64,
     ) -> Result<u64, StoreError> {
         self.db
-            .write_one(async move |mut tx| {
-                tx.execute(Query::new(statement).bind(first).bind(batch))
-                    .await
-            })
+            .execute(Query::new(statement).bind(first).bind(batch))
             .await
     }
 }

@@ -124,6 +124,28 @@ impl Db {
 
 /// What writes.
 impl Db {
+    /// A unit of work that is one statement, which is all-or-nothing by itself: how many rows it changed.
+    pub(crate) async fn execute(&self, query: Query<'_>) -> Result<u64, StoreError> {
+        self.counted(async {
+            match &self.pool {
+                Pool::Sqlite { writer, .. } => {
+                    let query = query.for_sqlite()?;
+                    writer
+                        .run(false, async move |mut tx| tx.execute_on_sqlite(query).await)
+                        .await
+                }
+                Pool::Postgres(connections) => {
+                    let mut held = connections.take().await?;
+                    let work = Connection::Postgres(&mut held).execute(query);
+                    let changed = connections.in_time(work).await?;
+                    held.worked();
+                    Ok(changed)
+                }
+            }
+        })
+        .await
+    }
+
     /// One unit of work: all of it is durable when this returns, or none of it ever was.
     pub(crate) async fn write<T, W, F>(&self, work: W) -> Result<T, StoreError>
     where
@@ -140,7 +162,8 @@ impl Db {
         .await
     }
 
-    /// A unit of work that is one statement, which is all-or-nothing by itself.
+    /// The same without a transaction: for a unit of work that is one statement if all goes well, and that each later one may
+    /// end at.
     pub(crate) async fn write_one<T, W, F>(&self, work: W) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -237,5 +260,85 @@ impl Db {
     #[cfg(test)]
     pub(crate) async fn prepare(&self, sql: &'static str) -> Result<(), StoreError> {
         self.reader().await?.connection().prepare(sql).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::pending, time::Duration};
+
+    use super::*;
+
+    fn insert<'q>(number: i64) -> Query<'q> {
+        Query::new("INSERT INTO units (number) VALUES ($1)").bind(number)
+    }
+
+    async fn numbers(db: &Db) -> Vec<i64> {
+        let all = Query::new("SELECT number FROM units ORDER BY number");
+        db.all(all).await.unwrap()
+    }
+
+    /// A unit of work that writes one number, and then ends so.
+    async fn write(db: &Db, number: i64, end: Result<(), StoreError>) -> Result<(), StoreError> {
+        db.write(async move |mut tx| {
+            tx.execute(insert(number)).await?;
+            end
+        })
+        .await
+    }
+
+    #[tokio::test]
+    async fn a_unit_of_work_that_panics_or_fails_leaves_nothing_and_hurts_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", dir.path().join("w.db").display());
+        let db = Db::open(&url.parse().unwrap(), 2, Counts::new())
+            .await
+            .unwrap();
+        db.run("CREATE TABLE units (number BIGINT)").await.unwrap();
+        let panics = db.write(async move |mut tx| -> Result<(), StoreError> {
+            tx.execute(insert(2)).await?;
+            panic!("on purpose");
+        });
+        let (first, panicked, refused, last) = tokio::join!(
+            write(&db, 1, Ok(())),
+            panics,
+            write(&db, 3, Err(StoreError::UsedBefore)),
+            db.execute(insert(4)),
+        );
+        assert!(matches!((first, last), (Ok(()), Ok(1))));
+        assert!(matches!(panicked, Err(StoreError::Panicked)));
+        assert!(matches!(refused, Err(StoreError::UsedBefore)));
+        assert_eq!(numbers(&db).await, [1, 4]);
+    }
+
+    #[tokio::test]
+    async fn a_transaction_that_is_given_up_is_rolled_back_before_its_connection_is_used_again() {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the test run says where its PostgreSQL is"
+        )]
+        let Ok(url) = std::env::var("WAYLEAVE_TEST_POSTGRES") else {
+            #[expect(clippy::disallowed_methods, reason = "in CI nothing may be left out")]
+            let ci = std::env::var("CI").is_ok();
+            assert!(!ci, "WAYLEAVE_TEST_POSTGRES is not set");
+            return;
+        };
+        // One connection for all of it.
+        let db = Db::open(&url.parse().unwrap(), 1, Counts::new())
+            .await
+            .unwrap();
+        let table = "CREATE TEMPORARY TABLE units (number BIGINT)";
+        db.run(table).await.unwrap();
+        let endless = db.write(async move |mut tx| -> Result<(), StoreError> {
+            tx.execute(insert(1)).await?;
+            pending().await
+        });
+        let given_up = tokio::time::timeout(Duration::from_millis(500), endless).await;
+        assert!(given_up.is_err());
+        assert_eq!(db.execute(insert(2)).await.unwrap(), 1);
+        let refused = write(&db, 3, Err(StoreError::UsedBefore)).await;
+        assert!(matches!(refused, Err(StoreError::UsedBefore)));
+        write(&db, 4, Ok(())).await.unwrap();
+        assert_eq!(numbers(&db).await, [2, 4]);
     }
 }

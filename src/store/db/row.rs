@@ -188,3 +188,28 @@ macro_rules! row {
     };
 }
 pub(crate) use row;
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        counts::Counts,
+        protocol::client_metadata::AuthMethod,
+        store::db::{Db, Query},
+    };
+
+    #[tokio::test]
+    async fn a_bad_row_says_its_column_and_the_statement() {
+        const SQL: &str = "SELECT 7, $1 AS auth_method";
+        let dir = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", dir.path().join("w.db").display());
+        let db = Db::open(&url.parse().unwrap(), 2, Counts::new())
+            .await
+            .unwrap();
+        let good: (i64, AuthMethod) = db.one(Query::new(SQL).bind("none")).await.unwrap();
+        assert_eq!(good, (7, AuthMethod::None));
+        let bad = db.one::<(i64, AuthMethod)>(Query::new(SQL).bind("novel"));
+        let told = bad.await.unwrap_err().to_string();
+        let expected = format!("column auth_method of {SQL:?}: no authentication method");
+        assert!(told.contains(&expected), "{told}");
+    }
+}

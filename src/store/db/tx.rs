@@ -1,7 +1,7 @@
 //! A connection, and what either database's is asked.
 
 use futures_util::TryStreamExt;
-use sqlx::{Executor, PgConnection, Postgres, SqlStr, SqliteConnection};
+use sqlx::{Executor, PgConnection, Postgres, SqlStr, SqliteConnection, sqlite::SqliteArguments};
 use tokio::sync::OwnedMutexGuard;
 
 use super::{
@@ -50,6 +50,20 @@ impl Tx {
     /// All rows.
     pub(crate) async fn all<T: FromRow>(&mut self, query: Query<'_>) -> Result<Vec<T>, StoreError> {
         self.connection().all(query).await
+    }
+
+    /// The same for SQLite's one writer, with what the driver takes already made.
+    pub(super) async fn execute_on_sqlite(
+        &mut self,
+        query: (&'static str, Option<SqliteArguments>),
+    ) -> Result<u64, StoreError> {
+        match &mut self.0 {
+            Borrowed::Sqlite(connection) => {
+                let connection: &mut SqliteConnection = connection;
+                Ok(connection.execute(query).await?.rows_affected())
+            }
+            Borrowed::Postgres(_) => Err(StoreError::WriterGone),
+        }
     }
 
     /// Takes a lock with a statement that only PostgreSQL has. SQLite has one writer.
