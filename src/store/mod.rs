@@ -1,4 +1,15 @@
 //! State: one method is one unit of work. The only folder with SQL, one text for SQLite and PostgreSQL.
+//!
+//! `db/` is the two databases, and the only folder that knows them apart: how they are opened, migrated, lent and committed.
+//! Beside it is one file for each kind of row, with its statements and the methods of [`Store`] that run them:
+//!
+//! - what reads calls `self.db.optional(query)`, `one` or `all`;
+//! - what writes with one statement calls `self.db.execute(query)`;
+//! - what takes several is an async closure: `self.db.write(async move |mut tx| …)`, in which the [`Tx`](db::Tx) has the same
+//!   methods. It may run on another task, after its caller has gone, so it owns what it needs.
+//!
+//! The names of statements are listed, and a test prepares each on both databases. `locks.rs` has the locks of tables that rare
+//! units of work take, `caps.rs` how much is kept, `sweep.rs` what goes. [`Store`] itself keeps what need not be looked up.
 
 mod accounts;
 mod caps;
@@ -20,6 +31,7 @@ mod logos;
 mod pushed_requests;
 mod refusals;
 mod registered_clients;
+mod revocation;
 mod sessions;
 mod sign_in_failures;
 mod sweep;
@@ -32,7 +44,6 @@ use moka::{policy::EvictionPolicy, sync::Cache};
 pub use self::{
     accounts::{Account, AccountError, DescribedEmail, Description, Profile},
     caps::Space,
-    client_rules::Ended,
     clients::{Accepted, ClientEvent, EventKind, Gone, KeptClient, ListedClient, NewEvent},
     codes::{IssuedCode, NewCode, Redeemed},
     consents::{Consent, ListedConsent},
@@ -47,6 +58,7 @@ pub use self::{
     logos::{ClientLogo, NewLogo},
     pushed_requests::{NewPushed, Pushed},
     refusals::{KeptRefusal, MOST_REFUSALS, NewRefusal},
+    revocation::Ended,
     sessions::{ListedSession, SessionRow},
     sweep::Turn,
     used_once::{Kind as OnceKind, Once},
@@ -259,6 +271,7 @@ mod tests {
             pushed_requests::STATEMENTS,
             refusals::STATEMENTS,
             registered_clients::STATEMENTS,
+            revocation::STATEMENTS,
             sessions::STATEMENTS,
             sign_in_failures::STATEMENTS,
             sweep::STATEMENTS,

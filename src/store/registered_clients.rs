@@ -2,9 +2,9 @@
 
 use super::{
     Store, StoreError,
-    client_rules::{Ended, end_all},
     db::{Query, Tx, row},
     locks::{keep_registrations, stop_giving},
+    revocation::{Ended, end_client},
     statements,
 };
 use crate::{
@@ -137,7 +137,8 @@ impl Store {
                     return Ok(None);
                 }
                 let because = "its registration was removed";
-                let (grants, logins) = end_all(&mut tx, client_id.as_str(), because, now).await?;
+                let (grants, logins) =
+                    end_client(&mut tx, client_id.as_str(), because, now).await?;
                 Ok(Some(Ended {
                     clients: 1,
                     grants,
