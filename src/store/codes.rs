@@ -30,8 +30,8 @@ statements! {
     INSERT = "INSERT INTO authorization_codes (hash, grant_id, client_id, digest, subject, redirect_uri, code_challenge, \
               scope, resources, signed_in_at, may_refresh, expires_at, auth_methods, jkt, needs_dpop, nonce, sid) \
               SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, CAST($10 AS BIGINT), CAST($11 AS BOOLEAN), CAST($12 AS BIGINT), \
-              $14, $15, CAST($16 AS BOOLEAN), $17, $18 \
-              WHERE EXISTS (SELECT 1 FROM revisions r WHERE r.name = 'clients' AND r.value = $13) \
+              $13, $14, CAST($15 AS BOOLEAN), $16, $17 \
+              WHERE EXISTS (SELECT 1 FROM revisions r WHERE r.name = 'clients' AND r.value = $18) \
               AND EXISTS (SELECT 1 FROM sessions s WHERE s.hash = $19)";
     FIND = concat!("SELECT ", columns!(), " FROM authorization_codes c \
             WHERE hash = $1 AND spent_at IS NULL AND expires_at > $2 \
@@ -172,12 +172,12 @@ fn insertion<'q>(code: &'q NewCode, grant_id: &'q str) -> Query<'q> {
         .bind(code.signed_in_at)
         .bind(code.may_refresh)
         .bind(code.expires_at)
-        .bind(code.revision)
         .bind(&code.auth_methods)
         .bind(&code.jkt)
         .bind(code.needs_dpop)
         .bind(&code.nonce)
         .bind(&code.sid)
+        .bind(code.revision)
         .bind(&code.session)
 }
 
