@@ -136,8 +136,8 @@ impl Connection<'_> {
     /// Runs a text as it is, and prepares nothing.
     pub(super) async fn run(self, text: SqlStr) -> Result<(), StoreError> {
         match self {
-            Self::Sqlite(c) => drop(c.execute(text).await?),
-            Self::Postgres(c) => drop(c.execute(text).await?),
+            Self::Sqlite(c) => _ = c.execute(text).await?,
+            Self::Postgres(c) => _ = c.execute(text).await?,
         }
         Ok(())
     }
