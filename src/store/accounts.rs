@@ -2,8 +2,8 @@
 
 use super::{
     Store, StoreError,
-    columns::row,
-    dialect::{Connection, keep_accounts, on_connection, on_reads, stop_giving},
+    db::{Query, Tx, row},
+    locks::{keep_accounts, stop_giving},
     sign_in_failures, statements,
 };
 use crate::{
@@ -128,20 +128,6 @@ pub enum AccountError {
     LinkSpent,
 }
 
-macro_rules! insert {
-    ($c:expr, $account:expr) => {
-        sqlx::query(INSERT)
-            .bind(&$account.subject)
-            .bind(&$account.username)
-            .bind(&$account.password_hash)
-            .bind($account.is_admin)
-            .bind($account.created_at.0)
-            .execute(&mut *$c)
-            .await?
-            .rows_affected()
-    };
-}
-
 impl Store {
     /// Is there any account?
     ///
@@ -149,17 +135,17 @@ impl Store {
     ///
     /// When the database fails, as for every method here.
     pub async fn has_accounts(&self) -> Result<bool, StoreError> {
-        Ok(on_reads!(self, c => sqlx::query(ANY).fetch_optional(c).await?.is_some()))
+        Ok(self.db.optional::<()>(Query::new(ANY)).await?.is_some())
     }
 
     /// The account that signs in with this name: its user name, or its verified e-mail address.
     pub async fn account(&self, name: &str) -> Result<Option<Account>, StoreError> {
-        Ok(on_reads!(self, c => sqlx::query_as(FIND).bind(name).fetch_optional(c).await?))
+        self.db.optional(Query::new(FIND).bind(name)).await
     }
 
     /// All accounts, oldest first.
     pub async fn accounts(&self) -> Result<Vec<Account>, StoreError> {
-        Ok(on_reads!(self, c => sqlx::query_as(LIST).fetch_all(c).await?))
+        self.db.all(Query::new(LIST)).await
     }
 
     /// Adds an account. Neither its name nor its verified address is another's.
@@ -168,24 +154,23 @@ impl Store {
         account: Account,
         about: Description,
     ) -> Result<Result<(), AccountError>, StoreError> {
-        self.write(move |mut connection| {
-            Box::pin(async move {
-                keep_accounts(&mut connection).await?;
+        self.db
+            .write(async move |mut tx| {
+                keep_accounts(&mut tx).await?;
                 let subject = &account.subject;
-                if is_anothers(&mut connection, &account.username, subject).await? {
+                if is_anothers(&mut tx, &account.username, subject).await? {
                     return Ok(Err(AccountError::NameTaken));
                 }
-                if is_address_anothers(&mut connection, subject, &about).await? {
+                if is_address_anothers(&mut tx, subject, &about).await? {
                     return Ok(Err(AccountError::AddressTaken));
                 }
-                if on_connection!(&mut connection, c => insert!(c, account)) != 1 {
+                if insert(&mut tx, &account).await? != 1 {
                     return Ok(Err(AccountError::NameTaken));
                 }
-                change(&mut connection, subject, &about, account.created_at).await?;
+                change(&mut tx, subject, &about, account.created_at).await?;
                 Ok(Ok(()))
             })
-        })
-        .await
+            .await
     }
 
     /// Makes the first account with the set-up link: spends the link, and only then writes the account.
@@ -195,23 +180,26 @@ impl Store {
         account: Account,
         now: UnixTime,
     ) -> Result<Result<(), AccountError>, StoreError> {
-        self.write(move |mut connection| {
-            Box::pin(async move {
-                on_connection!(&mut connection, c => {
-                    let spent = sqlx::query(SPEND_LINK).bind(link.as_str()).bind(now.0).execute(&mut *c).await?;
-                    if spent.rows_affected() != 1 {
-                        return Ok(Err(AccountError::LinkSpent));
-                    }
-                    let first = sqlx::query(MAKE_FIRST).execute(&mut *c).await?;
-                    if first.rows_affected() != 1 {
-                        return Ok(Err(AccountError::LinkSpent));
-                    }
-                    let added = insert!(c, account);
-                    Ok(if added == 1 { Ok(()) } else { Err(AccountError::NameTaken) })
+        self.db
+            .write(async move |mut tx| {
+                let spent = tx
+                    .execute(Query::new(SPEND_LINK).bind(&link).bind(now))
+                    .await?;
+                if spent != 1 {
+                    return Ok(Err(AccountError::LinkSpent));
+                }
+                let first = tx.execute(Query::new(MAKE_FIRST)).await?;
+                if first != 1 {
+                    return Ok(Err(AccountError::LinkSpent));
+                }
+                let added = insert(&mut tx, &account).await?;
+                Ok(if added == 1 {
+                    Ok(())
+                } else {
+                    Err(AccountError::NameTaken)
                 })
             })
-        })
-        .await
+            .await
     }
 
     /// Keeps a set-up link.
@@ -220,15 +208,10 @@ impl Store {
         link: SecretHash<Setup>,
         expires_at: UnixTime,
     ) -> Result<(), StoreError> {
-        self.write_one(move |mut connection| {
-            Box::pin(async move {
-                on_connection!(&mut connection, c => {
-                    sqlx::query(INSERT_LINK).bind(link.as_str()).bind(expires_at.0).execute(c).await?;
-                });
-                Ok(())
-            })
-        })
-        .await
+        self.db
+            .execute(Query::new(INSERT_LINK).bind(&link).bind(expires_at))
+            .await?;
+        Ok(())
     }
 
     /// Would the link still make the first account?
@@ -237,9 +220,11 @@ impl Store {
         link: &SecretHash<Setup>,
         now: UnixTime,
     ) -> Result<bool, StoreError> {
-        Ok(on_reads!(self, c => {
-            sqlx::query(LINK_IS_OPEN).bind(link.as_str()).bind(now.0).fetch_optional(c).await?.is_some()
-        }))
+        Ok(self
+            .db
+            .optional::<()>(Query::new(LINK_IS_OPEN).bind(link).bind(now))
+            .await?
+            .is_some())
     }
 
     /// Gives an account another password and ends its sessions; with `ends_grants` everything that its apps have, too.
@@ -251,24 +236,29 @@ impl Store {
         ends_grants: bool,
         now: UnixTime,
     ) -> Result<Option<Account>, StoreError> {
-        self.write(move |mut connection| {
-            Box::pin(async move {
-                stop_giving(&mut connection).await?;
-                let account: Option<Account> = on_connection!(&mut connection, c => {
-                    sqlx::query_as(SET_PASSWORD).bind(&username).bind(&password_hash).fetch_optional(c).await?
-                });
-                let Some(account) = account else { return Ok(None) };
+        self.db
+            .write(async move |mut tx| {
+                stop_giving(&mut tx).await?;
+                let account: Option<Account> = tx
+                    .optional(
+                        Query::new(SET_PASSWORD)
+                            .bind(&username)
+                            .bind(&password_hash),
+                    )
+                    .await?;
+                let Some(account) = account else {
+                    return Ok(None);
+                };
                 let subject = &account.subject;
                 match ends_grants {
-                    true => end_all(&mut connection, subject, "password changed", now).await?,
-                    false => on_connection!(&mut connection, c => {
-                        sqlx::query(END_SESSIONS).bind(subject).execute(c).await?;
-                    }),
+                    true => end_all(&mut tx, subject, "password changed", now).await?,
+                    false => {
+                        tx.execute(Query::new(END_SESSIONS).bind(subject)).await?;
+                    }
                 }
                 Ok(Some(account))
             })
-        })
-        .await
+            .await
     }
 
     /// The person of a grant, if neither has ended.
@@ -277,14 +267,14 @@ impl Store {
         grant_id: &str,
         now: UnixTime,
     ) -> Result<Option<Profile>, StoreError> {
-        Ok(on_reads!(self, c => {
-            sqlx::query_as(OF_GRANT).bind(grant_id).bind(now.0).fetch_optional(c).await?
-        }))
+        self.db
+            .optional(Query::new(OF_GRANT).bind(grant_id).bind(now))
+            .await
     }
 
     /// What all people are called, in the order of [`Store::accounts`].
     pub async fn profiles(&self) -> Result<Vec<Profile>, StoreError> {
-        Ok(on_reads!(self, c => sqlx::query_as(PROFILES).fetch_all(c).await?))
+        self.db.all(Query::new(PROFILES)).await
     }
 
     /// Changes what a person is called, and whether they administer the server.
@@ -294,24 +284,23 @@ impl Store {
         about: Description,
         now: UnixTime,
     ) -> Result<Result<(), AccountError>, StoreError> {
-        self.write(move |mut connection| {
-            Box::pin(async move {
-                keep_accounts(&mut connection).await?;
-                let Some(account) = named(&mut connection, &username).await? else {
+        self.db
+            .write(async move |mut tx| {
+                keep_accounts(&mut tx).await?;
+                let Some(account) = named(&mut tx, &username).await? else {
                     return Ok(Err(AccountError::NoSuchAccount));
                 };
                 let demoted = about.is_admin == Some(false);
-                if demoted && is_last_admin(&mut connection, &account).await? {
+                if demoted && is_last_admin(&mut tx, &account).await? {
                     return Ok(Err(AccountError::LastAdministrator));
                 }
-                if is_address_anothers(&mut connection, &account.subject, &about).await? {
+                if is_address_anothers(&mut tx, &account.subject, &about).await? {
                     return Ok(Err(AccountError::AddressTaken));
                 }
-                change(&mut connection, &account.subject, &about, now).await?;
+                change(&mut tx, &account.subject, &about, now).await?;
                 Ok(Ok(()))
             })
-        })
-        .await
+            .await
     }
 
     /// Gives an account another name. Its count of wrong passwords goes along.
@@ -321,25 +310,28 @@ impl Store {
         (new_name, new_failures): (String, SecretHash<TypedName>),
         now: UnixTime,
     ) -> Result<Result<(), AccountError>, StoreError> {
-        self.write(move |mut connection| {
-            Box::pin(async move {
-                keep_accounts(&mut connection).await?;
-                let Some(account) = named(&mut connection, &username).await? else {
+        self.db
+            .write(async move |mut tx| {
+                keep_accounts(&mut tx).await?;
+                let Some(account) = named(&mut tx, &username).await? else {
                     return Ok(Err(AccountError::NoSuchAccount));
                 };
-                if is_anothers(&mut connection, &new_name, &account.subject).await? {
+                if is_anothers(&mut tx, &new_name, &account.subject).await? {
                     return Ok(Err(AccountError::NameTaken));
                 }
                 if new_name != username {
-                    on_connection!(&mut connection, c => {
-                        sqlx::query(RENAME).bind(&account.subject).bind(&new_name).bind(now.0).execute(c).await?;
-                    });
-                    sign_in_failures::hand_on(&mut connection, &failures, &new_failures).await?;
+                    tx.execute(
+                        Query::new(RENAME)
+                            .bind(&account.subject)
+                            .bind(&new_name)
+                            .bind(now),
+                    )
+                    .await?;
+                    sign_in_failures::hand_on(&mut tx, &failures, &new_failures).await?;
                 }
                 Ok(Ok(()))
             })
-        })
-        .await
+            .await
     }
 
     /// Disables an account, ends its sessions and everything that its apps have.
@@ -348,37 +340,28 @@ impl Store {
         username: String,
         now: UnixTime,
     ) -> Result<Result<(), AccountError>, StoreError> {
-        self.write(move |mut connection| {
-            Box::pin(async move {
-                stop_giving(&mut connection).await?;
-                keep_accounts(&mut connection).await?;
-                let account = named(&mut connection, &username).await?;
+        self.db
+            .write(async move |mut tx| {
+                stop_giving(&mut tx).await?;
+                keep_accounts(&mut tx).await?;
+                let account = named(&mut tx, &username).await?;
                 let Some(account) = account.filter(|it| it.disabled_at.is_none()) else {
                     return Ok(Err(AccountError::NoSuchAccount));
                 };
-                if is_last_admin(&mut connection, &account).await? {
+                if is_last_admin(&mut tx, &account).await? {
                     return Ok(Err(AccountError::LastAdministrator));
                 }
-                on_connection!(&mut connection, c => {
-                    sqlx::query(DISABLE).bind(&account.subject).bind(now.0).execute(c).await?;
-                });
-                end_all(&mut connection, &account.subject, "account disabled", now).await?;
+                tx.execute(Query::new(DISABLE).bind(&account.subject).bind(now))
+                    .await?;
+                end_all(&mut tx, &account.subject, "account disabled", now).await?;
                 Ok(Ok(()))
             })
-        })
-        .await
+            .await
     }
 
     /// Lets an account sign in again. What was ended stays so. False: there is no such account that is disabled.
     pub async fn enable_account(&self, username: String) -> Result<bool, StoreError> {
-        self.write_one(move |mut connection| {
-            Box::pin(async move {
-                Ok(on_connection!(&mut connection, c => {
-                    sqlx::query(ENABLE).bind(&username).execute(c).await?.rows_affected() == 1
-                }))
-            })
-        })
-        .await
+        Ok(self.db.execute(Query::new(ENABLE).bind(&username)).await? == 1)
     }
 
     /// Deletes an account and everything that belongs to it.
@@ -387,111 +370,111 @@ impl Store {
         username: String,
         failures: SecretHash<TypedName>,
     ) -> Result<Result<(), AccountError>, StoreError> {
-        self.write(move |mut connection| {
-            Box::pin(async move {
-                stop_giving(&mut connection).await?;
-                keep_accounts(&mut connection).await?;
-                let Some(account) = named(&mut connection, &username).await? else {
+        self.db
+            .write(async move |mut tx| {
+                stop_giving(&mut tx).await?;
+                keep_accounts(&mut tx).await?;
+                let Some(account) = named(&mut tx, &username).await? else {
                     return Ok(Err(AccountError::NoSuchAccount));
                 };
-                if is_last_admin(&mut connection, &account).await? {
+                if is_last_admin(&mut tx, &account).await? {
                     return Ok(Err(AccountError::LastAdministrator));
                 }
                 for statement in DELETE_ALL {
-                    on_connection!(&mut connection, c => {
-                        sqlx::query(statement).bind(&account.subject).execute(c).await?;
-                    });
+                    tx.execute(Query::new(statement).bind(&account.subject))
+                        .await?;
                 }
-                sign_in_failures::forget(&mut connection, &failures).await?;
+                sign_in_failures::forget(&mut tx, &failures).await?;
                 Ok(Ok(()))
             })
-        })
-        .await
+            .await
     }
+}
+
+/// Writes an account; says how many it wrote: none, if the name is taken.
+async fn insert(tx: &mut Tx, account: &Account) -> Result<u64, StoreError> {
+    tx.execute(
+        Query::new(INSERT)
+            .bind(&account.subject)
+            .bind(&account.username)
+            .bind(&account.password_hash)
+            .bind(account.is_admin)
+            .bind(account.created_at),
+    )
+    .await
 }
 
 /// The account of this user name.
-async fn named(
-    connection: &mut Connection<'_>,
-    username: &str,
-) -> Result<Option<Account>, StoreError> {
-    Ok(on_connection!(connection, c => {
-        sqlx::query_as(NAMED).bind(username).fetch_optional(c).await?
-    }))
+async fn named(tx: &mut Tx, username: &str) -> Result<Option<Account>, StoreError> {
+    tx.optional(Query::new(NAMED).bind(username)).await
 }
 
 /// Does another account sign in with this name? Holds until the unit of work ends, after [`keep_accounts`].
-async fn is_anothers(
-    connection: &mut Connection<'_>,
-    name: &str,
-    subject: &str,
-) -> Result<bool, StoreError> {
-    Ok(on_connection!(connection, c => {
-        sqlx::query(IS_ANOTHERS).bind(name).bind(subject).fetch_optional(c).await?.is_some()
-    }))
+async fn is_anothers(tx: &mut Tx, name: &str, subject: &str) -> Result<bool, StoreError> {
+    Ok(tx
+        .optional::<()>(Query::new(IS_ANOTHERS).bind(name).bind(subject))
+        .await?
+        .is_some())
 }
 
 /// Is it the only administrator who can sign in? Holds until the unit of work ends, after [`keep_accounts`].
-async fn is_last_admin(
-    connection: &mut Connection<'_>,
-    account: &Account,
-) -> Result<bool, StoreError> {
+async fn is_last_admin(tx: &mut Tx, account: &Account) -> Result<bool, StoreError> {
     if !account.is_admin || account.disabled_at.is_some() {
         return Ok(false);
     }
-    Ok(on_connection!(connection, c => {
-        sqlx::query(OTHER_ADMIN).bind(&account.subject).fetch_optional(c).await?.is_none()
-    }))
+    Ok(tx
+        .optional::<()>(Query::new(OTHER_ADMIN).bind(&account.subject))
+        .await?
+        .is_none())
 }
 
 /// Is the address that is to be verified a name of another account?
 async fn is_address_anothers(
-    connection: &mut Connection<'_>,
+    tx: &mut Tx,
     subject: &str,
     about: &Description,
 ) -> Result<bool, StoreError> {
     match about.email.as_ref().and_then(|it| it.signs_in_as.as_ref()) {
-        Some(name) => is_anothers(connection, name, subject).await,
+        Some(name) => is_anothers(tx, name, subject).await,
         None => Ok(false),
     }
 }
 
 /// Writes what is to be changed about a person.
 async fn change(
-    connection: &mut Connection<'_>,
+    tx: &mut Tx,
     subject: &str,
     about: &Description,
     now: UnixTime,
 ) -> Result<(), StoreError> {
     let email = about.email.as_ref();
-    on_connection!(connection, c => {
-        sqlx::query(CHANGE)
+    tx.execute(
+        Query::new(CHANGE)
             .bind(subject)
             .bind(&about.name)
             .bind(email.map(|email| &email.address))
             .bind(email.is_some_and(|email| email.is_verified))
             .bind(email.and_then(|email| email.signs_in_as.as_ref()))
             .bind(about.is_admin)
-            .bind(now.0)
-            .execute(c)
-            .await?;
-    });
+            .bind(now),
+    )
+    .await?;
     Ok(())
 }
 
 /// Ends what a person has and what their apps have: sessions, grants, codes, devices that were allowed. What is being given
 /// in this moment needs the session that it is given from.
 async fn end_all(
-    connection: &mut Connection<'_>,
+    tx: &mut Tx,
     subject: &str,
     because: &str,
     now: UnixTime,
 ) -> Result<(), StoreError> {
-    on_connection!(connection, c => {
-        sqlx::query(END_SESSIONS).bind(subject).execute(&mut *c).await?;
-        sqlx::query(END_GRANTS).bind(subject).bind(now.0).bind(because).execute(&mut *c).await?;
-        sqlx::query(END_CODES).bind(subject).bind(now.0).execute(&mut *c).await?;
-        sqlx::query(END_DEVICES).bind(subject).execute(c).await?;
-    });
+    tx.execute(Query::new(END_SESSIONS).bind(subject)).await?;
+    tx.execute(Query::new(END_GRANTS).bind(subject).bind(now).bind(because))
+        .await?;
+    tx.execute(Query::new(END_CODES).bind(subject).bind(now))
+        .await?;
+    tx.execute(Query::new(END_DEVICES).bind(subject)).await?;
     Ok(())
 }

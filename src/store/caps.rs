@@ -1,6 +1,6 @@
 //! The most that is kept of what strangers and people can make us keep. `docs/operations.md` has the table of all.
 
-use super::{Store, StoreError, dialect::on_reads, statements};
+use super::{Store, StoreError, db::Query, statements};
 use crate::{
     limits::{PerKey, Room},
     protocol::client_id::ClientId,
@@ -146,15 +146,13 @@ impl Store {
 
     /// What a statement without parameters counts.
     async fn count(&self, statement: &'static str) -> Result<i64, StoreError> {
-        let (count,): (i64,) = on_reads!(self, c => sqlx::query_as(statement).fetch_one(c).await?);
-        Ok(count)
+        self.db.one(Query::new(statement)).await
     }
 
     async fn pushed_of(&self, client_id: &ClientId) -> Result<i64, StoreError> {
-        let (count,): (i64,) = on_reads!(self, c => {
-            sqlx::query_as(PUSHED_COUNT_OF).bind(client_id.as_str()).fetch_one(c).await?
-        });
-        Ok(count)
+        self.db
+            .one(Query::new(PUSHED_COUNT_OF).bind(client_id))
+            .await
     }
 }
 
@@ -183,13 +181,10 @@ mod tests {
         let url = format!("sqlite:{}", dir.path().join("w.db").display());
         let store = Store::open(&url.parse().unwrap(), 2).await.unwrap();
         store.migrate().await.unwrap();
-        let tables = async || -> Result<Vec<(String,)>, StoreError> {
-            Ok(on_reads!(store, c => {
-                sqlx::query_as("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name")
-                    .fetch_all(c).await?
-            }))
-        };
-        let tables: Vec<String> = tables().await.unwrap().into_iter().map(|it| it.0).collect();
+        let tables = Query::new(
+            "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name",
+        );
+        let tables: Vec<String> = store.db.all(tables).await.unwrap();
         let documented = documented();
         let mut names: Vec<_> = documented.iter().map(|it| it.0.clone()).collect();
         names.sort();

@@ -5,8 +5,10 @@ use std::collections::BTreeSet;
 use super::{
     Store, StoreError,
     clients::{EventKind, NewEvent, write_event},
-    dialect::{Connection, on_connection, on_reads, stop_giving},
+    db::{Query, Tx},
+    locks::stop_giving,
     registered_clients::keys_of,
+    revocation::{Ended, end_client},
     statements,
 };
 use crate::{
@@ -31,21 +33,6 @@ statements! {
                UNION SELECT client_id, digest FROM consents \
                UNION SELECT client_id, digest FROM clients";
     DOCUMENT = "SELECT document FROM client_documents WHERE digest = $1";
-    END_GRANTS = "UPDATE grants SET revoked_at = $2, revoked_because = $3 WHERE client_id = $1 AND revoked_at IS NULL";
-    END_CODES = "UPDATE authorization_codes SET spent_at = $2 WHERE client_id = $1 AND spent_at IS NULL \
-                 AND NOT EXISTS (SELECT 1 FROM grants g WHERE g.id = authorization_codes.grant_id)";
-    END_QUESTIONS = "UPDATE interactions SET spent_at = $2 WHERE client_id = $1 AND spent_at IS NULL";
-    END_DEVICES = "UPDATE device_codes SET decided_at = COALESCE(decided_at, $2), allowed = FALSE WHERE client_id = $1 AND spent_at IS NULL \
-                   AND NOT EXISTS (SELECT 1 FROM grants g WHERE g.id = device_codes.grant_id)";
-    END_CONSENTS = "DELETE FROM consents WHERE client_id = $1";
-}
-
-/// What a block ended.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Ended {
-    pub clients: u64,
-    pub grants: u64,
-    pub logins: u64,
 }
 
 impl Store {
@@ -56,11 +43,9 @@ impl Store {
     /// When the database fails, as for every method here; when a rule cannot be read, for it may be one that blocks.
     pub async fn client_rules(&self) -> Result<(i64, Vec<Rule>), StoreError> {
         // The revision first: rules that come with a later one are read again.
-        let (revision, texts): (i64, Vec<(String,)>) = on_reads!(self, c => {
-            let (revision,): (i64,) = sqlx::query_as(REVISION).fetch_one(&mut *c).await?;
-            (revision, sqlx::query_as(LIST).fetch_all(c).await?)
-        });
-        let rules = texts.iter().map(|(text,)| serde_json::from_str(text));
+        let revision: i64 = self.db.one(Query::new(REVISION)).await?;
+        let texts: Vec<String> = self.db.all(Query::new(LIST)).await?;
+        let rules = texts.iter().map(|text| serde_json::from_str(text));
         let rules = rules
             .collect::<Result<_, _>>()
             .map_err(|error| StoreError::Unusable(format!("a row of client_rules: {error}")))?;
@@ -72,23 +57,22 @@ impl Store {
     pub async fn put_client_rule(&self, rule: Rule, now: UnixTime) -> Result<Ended, StoreError> {
         let text = serde_json::to_string(&rule)
             .map_err(|error| StoreError::Unusable(format!("a rule about clients: {error}")))?;
-        self.write(move |mut connection| {
-            Box::pin(async move {
+        self.db
+            .write(async move |mut tx| {
                 if rule.tier == Tier::Blocked {
-                    stop_giving(&mut connection).await?;
+                    stop_giving(&mut tx).await?;
                 }
                 let pattern = rule.pattern.to_string();
-                on_connection!(&mut connection, c => {
-                    sqlx::query(PUT).bind(&pattern).bind(&text).bind(now.0).execute(&mut *c).await?;
-                    sqlx::query(BUMP).execute(c).await?;
-                });
+                tx.execute(Query::new(PUT).bind(&pattern).bind(&text).bind(now))
+                    .await?;
+                tx.execute(Query::new(BUMP)).await?;
                 let mut ended = Ended::default();
                 if rule.tier != Tier::Blocked {
                     return Ok(ended);
                 }
                 let because = format!("blocked: {pattern}");
-                for id in concerned(&mut connection, &rule).await? {
-                    let (grants, logins) = end_all(&mut connection, &id, &because, now).await?;
+                for id in concerned(&mut tx, &rule).await? {
+                    let (grants, logins) = end_client(&mut tx, &id, &because, now).await?;
                     let event = NewEvent {
                         kind: EventKind::Blocked,
                         digest: None,
@@ -97,49 +81,41 @@ impl Store {
                             "rule {pattern}: {grants} grants and {logins} logins ended"
                         ),
                     };
-                    write_event(&mut connection, &id, now, &event).await?;
+                    write_event(&mut tx, &id, now, &event).await?;
                     ended.clients += 1;
                     ended.grants += grants;
                     ended.logins += logins;
                 }
                 Ok(ended)
             })
-        })
-        .await
+            .await
     }
 
     /// Takes a rule away. False: there was none with this pattern.
     pub async fn remove_client_rule(&self, pattern: String) -> Result<bool, StoreError> {
-        self.write(move |mut connection| {
-            Box::pin(async move {
-                Ok(on_connection!(&mut connection, c => {
-                    let removed = sqlx::query(REMOVE).bind(&pattern).execute(&mut *c).await?.rows_affected();
-                    sqlx::query(BUMP).execute(c).await?;
-                    removed > 0
-                }))
+        self.db
+            .write(async move |mut tx| {
+                let removed = tx.execute(Query::new(REMOVE).bind(&pattern)).await?;
+                tx.execute(Query::new(BUMP)).await?;
+                Ok(removed > 0)
             })
-        })
-        .await
+            .await
     }
 }
 
 /// The clients that have anything and that the rule is about.
-async fn concerned(
-    connection: &mut Connection<'_>,
-    rule: &Rule,
-) -> Result<BTreeSet<String>, StoreError> {
-    let holders: Vec<(String, String)> =
-        on_connection!(&mut *connection, c => sqlx::query_as(HOLDERS).fetch_all(c).await?);
+async fn concerned(tx: &mut Tx, rule: &Rule) -> Result<BTreeSet<String>, StoreError> {
+    let holders: Vec<(String, String)> = tx.all(Query::new(HOLDERS)).await?;
     let mut ids = BTreeSet::new();
     for (id, digest) in holders {
         let Ok(client_id) = id.parse::<ClientId>() else {
             continue;
         };
         let keys = match (&rule.pattern, client_id.url()) {
-            (Pattern::Key(_), url) => match keys_of(connection, &client_id).await? {
+            (Pattern::Key(_), url) => match keys_of(tx, &client_id).await? {
                 Some(registered) => registered,
                 None => match url {
-                    Some(url) => published(connection, url, &digest).await?,
+                    Some(url) => published(tx, url, &digest).await?,
                     None => Vec::new(),
                 },
             },
@@ -154,33 +130,12 @@ async fn concerned(
 
 /// The thumbprints of the keys in one version of a document.
 async fn published(
-    connection: &mut Connection<'_>,
+    tx: &mut Tx,
     client_id: &ClientUrl,
     digest: &str,
 ) -> Result<Vec<String>, StoreError> {
-    let document: Option<(String,)> = on_connection!(connection, c => {
-        sqlx::query_as(DOCUMENT).bind(digest).fetch_optional(c).await?
-    });
+    let document: Option<String> = tx.optional(Query::new(DOCUMENT).bind(digest)).await?;
     let metadata =
-        document.and_then(|(text,)| client_metadata::parse(client_id, text.as_bytes()).ok());
+        document.and_then(|text| client_metadata::parse(client_id, text.as_bytes()).ok());
     Ok(metadata.map_or_else(Vec::new, |metadata| metadata.thumbprints()))
-}
-
-/// Ends what one client has: how many grants and how many running logins that were.
-pub(super) async fn end_all(
-    connection: &mut Connection<'_>,
-    client_id: &str,
-    because: &str,
-    now: UnixTime,
-) -> Result<(u64, u64), StoreError> {
-    Ok(on_connection!(connection, c => {
-        let grants = sqlx::query(END_GRANTS).bind(client_id).bind(now.0).bind(because)
-            .execute(&mut *c).await?.rows_affected();
-        let codes = sqlx::query(END_CODES).bind(client_id).bind(now.0).execute(&mut *c).await?.rows_affected();
-        let questions = sqlx::query(END_QUESTIONS).bind(client_id).bind(now.0)
-            .execute(&mut *c).await?.rows_affected();
-        let devices = sqlx::query(END_DEVICES).bind(client_id).bind(now.0).execute(&mut *c).await?.rows_affected();
-        sqlx::query(END_CONSENTS).bind(client_id).execute(c).await?;
-        (grants, codes + questions + devices)
-    }))
 }

@@ -3,8 +3,7 @@
 use super::{
     Store, StoreError,
     caps::{EVENTS_OF_CLIENT, REASON},
-    columns::row,
-    dialect::{on_connection, on_reads},
+    db::{Query, Tx, row},
     statements,
 };
 use crate::{
@@ -152,38 +151,43 @@ pub struct Gone {
 
 /// Writes a line of history, unless it says what the last one says.
 pub(super) async fn write_event(
-    connection: &mut super::dialect::Connection<'_>,
+    tx: &mut Tx,
     client_id: &str,
     at: UnixTime,
     event: &NewEvent,
 ) -> Result<(), StoreError> {
-    on_connection!(connection, c => {
-        let last: Option<(i64, String, Option<String>, String)> =
-            sqlx::query_as(LAST_EVENT).bind(client_id).fetch_optional(&mut *c).await?;
-        let digest = event.digest.as_ref().map(Digest::as_str);
-        let number = match &last {
-            Some((_, kind, known, answer))
-                if (kind.as_str(), known.as_deref(), answer) == (event.kind.as_str(), digest, &event.answer) =>
-            {
-                return Ok(());
-            }
-            Some((number, ..)) => number + 1,
-            None => 1,
-        };
-        sqlx::query(EVENT)
+    let last: Option<(i64, String, Option<String>, String)> =
+        tx.optional(Query::new(LAST_EVENT).bind(client_id)).await?;
+    let digest = event.digest.as_ref().map(Digest::as_str);
+    let number = match &last {
+        Some((_, kind, known, answer))
+            if (kind.as_str(), known.as_deref(), answer)
+                == (event.kind.as_str(), digest, &event.answer) =>
+        {
+            return Ok(());
+        }
+        Some((number, ..)) => number + 1,
+        None => 1,
+    };
+    tx.execute(
+        Query::new(EVENT)
             .bind(client_id)
             .bind(number)
-            .bind(at.0)
+            .bind(at)
             .bind(event.kind.as_str())
             .bind(digest)
             .bind(&event.changes)
-            .bind(&event.answer)
-            .execute(&mut *c)
-            .await?;
-        if number > EVENTS_OF_CLIENT {
-            sqlx::query(OLD_EVENTS_OUT).bind(client_id).bind(number - EVENTS_OF_CLIENT).execute(c).await?;
-        }
-    });
+            .bind(&event.answer),
+    )
+    .await?;
+    if number > EVENTS_OF_CLIENT {
+        tx.execute(
+            Query::new(OLD_EVENTS_OUT)
+                .bind(client_id)
+                .bind(number - EVENTS_OF_CLIENT),
+        )
+        .await?;
+    }
     Ok(())
 }
 
@@ -194,14 +198,12 @@ impl Store {
     ///
     /// When the database fails, as for every method here.
     pub async fn client(&self, client_id: &ClientUrl) -> Result<Option<KeptClient>, StoreError> {
-        Ok(
-            on_reads!(self, c => sqlx::query_as(FIND).bind(client_id.as_str()).fetch_optional(c).await?),
-        )
+        self.db.optional(Query::new(FIND).bind(client_id)).await
     }
 
     /// The clients that were read last, at most so many.
     pub async fn clients(&self, now: UnixTime, most: i64) -> Result<Vec<ListedClient>, StoreError> {
-        Ok(on_reads!(self, c => sqlx::query_as(LIST).bind(now.0).bind(most).fetch_all(c).await?))
+        self.db.all(Query::new(LIST).bind(now).bind(most)).await
     }
 
     /// One version of a client's document.
@@ -210,10 +212,9 @@ impl Store {
         client_id: &ClientUrl,
         digest: &Digest,
     ) -> Result<Option<String>, StoreError> {
-        let row: Option<(String,)> = on_reads!(self, c => {
-            sqlx::query_as(DOCUMENT).bind(digest.as_str()).bind(client_id.as_str()).fetch_optional(c).await?
-        });
-        Ok(row.map(|(document,)| document))
+        self.db
+            .optional(Query::new(DOCUMENT).bind(digest).bind(client_id))
+            .await
     }
 
     /// A client's history, oldest first.
@@ -221,9 +222,7 @@ impl Store {
         &self,
         client_id: &ClientId,
     ) -> Result<Vec<ClientEvent>, StoreError> {
-        Ok(on_reads!(self, c => {
-            sqlx::query_as(EVENTS).bind(client_id.as_str()).fetch_all(c).await?
-        }))
+        self.db.all(Query::new(EVENTS).bind(client_id)).await
     }
 
     /// How many grants it has that have not ended, and of how many people.
@@ -232,17 +231,16 @@ impl Store {
         client_id: &ClientId,
         now: UnixTime,
     ) -> Result<(i64, i64), StoreError> {
-        Ok(on_reads!(self, c => {
-            sqlx::query_as(HELD_BY).bind(client_id.as_str()).bind(now.0).fetch_one(c).await?
-        }))
+        self.db
+            .one(Query::new(HELD_BY).bind(client_id).bind(now))
+            .await
     }
 
     /// How many people have a consent for it that stands.
     pub async fn people_of(&self, client_id: &ClientId, now: UnixTime) -> Result<i64, StoreError> {
-        let (count,): (i64,) = on_reads!(self, c => {
-            sqlx::query_as(USED_BY).bind(client_id.as_str()).bind(now.0).fetch_one(c).await?
-        });
-        Ok(count)
+        self.db
+            .one(Query::new(USED_BY).bind(client_id).bind(now))
+            .await
     }
 
     /// Has anybody a consent for it that stands, or a grant?
@@ -251,36 +249,54 @@ impl Store {
         client_id: &ClientId,
         now: UnixTime,
     ) -> Result<bool, StoreError> {
-        let (count,): (i64,) = on_reads!(self, c => {
-            sqlx::query_as(IS_USED).bind(client_id.as_str()).bind(now.0).fetch_one(c).await?
-        });
+        let count: i64 = self
+            .db
+            .one(Query::new(IS_USED).bind(client_id).bind(now))
+            .await?;
         Ok(count > 0)
     }
 
     /// Keeps a version, its line of history, and what it leads to, in one unit of work.
     pub async fn keep_client(&self, accepted: Accepted) -> Result<(), StoreError> {
-        self.write(move |mut connection| {
-            Box::pin(async move {
+        self.db
+            .write(async move |mut tx| {
                 let id = accepted.client_id.as_str();
-                on_connection!(&mut connection, c => {
-                    sqlx::query(KEEP_DOCUMENT).bind(accepted.digest.as_str()).bind(id).bind(&accepted.document)
-                        .bind(accepted.fetched_at.0).execute(&mut *c).await?;
-                    match accepted.fresh_until {
-                        Some(until) => sqlx::query(KEEP_CLIENT).bind(id).bind(accepted.digest.as_str())
-                            .bind(accepted.fetched_at.0).bind(until.0).execute(&mut *c).await?,
-                        None => sqlx::query(FORGET_CLIENT).bind(id).execute(&mut *c).await?,
-                    };
-                    if let Some(because) = accepted.revoke {
-                        sqlx::query(REVOKE_GRANTS).bind(id).bind(accepted.fetched_at.0).bind(because).execute(c).await?;
+                tx.execute(
+                    Query::new(KEEP_DOCUMENT)
+                        .bind(&accepted.digest)
+                        .bind(id)
+                        .bind(&accepted.document)
+                        .bind(accepted.fetched_at),
+                )
+                .await?;
+                match accepted.fresh_until {
+                    Some(until) => {
+                        tx.execute(
+                            Query::new(KEEP_CLIENT)
+                                .bind(id)
+                                .bind(&accepted.digest)
+                                .bind(accepted.fetched_at)
+                                .bind(until),
+                        )
+                        .await?
                     }
-                });
+                    None => tx.execute(Query::new(FORGET_CLIENT).bind(id)).await?,
+                };
+                if let Some(because) = accepted.revoke {
+                    tx.execute(
+                        Query::new(REVOKE_GRANTS)
+                            .bind(id)
+                            .bind(accepted.fetched_at)
+                            .bind(because),
+                    )
+                    .await?;
+                }
                 if let Some(event) = &accepted.event {
-                    write_event(&mut connection, id, accepted.fetched_at, event).await?;
+                    write_event(&mut tx, id, accepted.fetched_at, event).await?;
                 }
                 Ok(())
             })
-        })
-        .await
+            .await
     }
 
     /// Writes down that a known client's document could not be read.
@@ -292,15 +308,16 @@ impl Store {
         because: String,
     ) -> Result<(), StoreError> {
         let because: String = because.chars().take(REASON).collect();
-        self.write_one(move |mut connection| {
-            Box::pin(async move {
-                on_connection!(&mut connection, c => {
-                    sqlx::query(FAILED).bind(client_id.as_str()).bind(at.0).bind(rule).bind(&because).execute(c).await?;
-                });
-                Ok(())
-            })
-        })
-        .await
+        self.db
+            .execute(
+                Query::new(FAILED)
+                    .bind(&client_id)
+                    .bind(at)
+                    .bind(rule)
+                    .bind(&because),
+            )
+            .await?;
+        Ok(())
     }
 
     /// Writes down that its host has no acceptable document any more: it serves no new authorization. With `confirm`,
@@ -316,46 +333,56 @@ impl Store {
         version: Option<Digest>,
     ) -> Result<Gone, StoreError> {
         let because: String = because.chars().take(REASON).collect();
-        self.write(move |mut connection| {
-            Box::pin(async move {
+        self.db
+            .write(async move |mut tx| {
                 let id = client_id.as_str();
                 let said_before = confirm.map_or(i64::MIN, |seconds| (at + -seconds).0);
-                let state: Option<(Option<UnixTime>, Option<UnixTime>)> = on_connection!(&mut connection, c => {
-                    sqlx::query(GONE).bind(id).bind(at.0).bind(rule).bind(&because).bind(said_before).execute(&mut *c).await?;
-                    sqlx::query_as(GONE_STATE).bind(id).fetch_optional(c).await?
-                });
-                let Some((since, confirmed_at)) = state else { return Ok(Gone::default()) };
+
+                tx.execute(
+                    Query::new(GONE)
+                        .bind(id)
+                        .bind(at)
+                        .bind(rule)
+                        .bind(&because)
+                        .bind(said_before),
+                )
+                .await?;
+                let state: Option<(Option<UnixTime>, Option<UnixTime>)> =
+                    tx.optional(Query::new(GONE_STATE).bind(id)).await?;
+                let Some((since, confirmed_at)) = state else {
+                    return Ok(Gone::default());
+                };
                 let answer = match confirmed_at {
                     Some(_) => "confirmed, refresh tokens are refused",
                     None => "new authorizations are refused",
                 };
                 let event = NewEvent {
-                    kind: if version.is_some() { EventKind::Refused } else { EventKind::Gone },
+                    kind: if version.is_some() {
+                        EventKind::Refused
+                    } else {
+                        EventKind::Gone
+                    },
                     digest: version,
                     changes: "[]".to_owned(),
                     answer: format!("{rule}: {answer}"),
                 };
-                write_event(&mut connection, id, at, &event).await?;
-                Ok(Gone { since, confirmed_at })
+                write_event(&mut tx, id, at, &event).await?;
+                Ok(Gone {
+                    since,
+                    confirmed_at,
+                })
             })
-        })
-        .await
+            .await
     }
 
     /// Counts the changes that every process has to notice.
     pub async fn client_revision(&self) -> Result<i64, StoreError> {
-        let (value,): (i64,) = on_reads!(self, c => sqlx::query_as(REVISION).fetch_one(c).await?);
-        Ok(value)
+        self.db.one(Query::new(REVISION)).await
     }
 
     /// Makes every process look at its copies of clients anew.
     pub async fn bump_clients(&self) -> Result<(), StoreError> {
-        self.write_one(move |mut connection| {
-            Box::pin(async move {
-                on_connection!(&mut connection, c => { sqlx::query(BUMP).execute(c).await?; });
-                Ok(())
-            })
-        })
-        .await
+        self.db.execute(Query::new(BUMP)).await?;
+        Ok(())
     }
 }

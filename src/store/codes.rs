@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use super::{
     Store, StoreError,
-    columns::row,
-    dialect::{on_connection, on_reads},
+    db::{Query, Tx, row},
     grants::{Approved, NewGrant},
     pushed_requests, statements,
 };
@@ -31,8 +30,8 @@ statements! {
     INSERT = "INSERT INTO authorization_codes (hash, grant_id, client_id, digest, subject, redirect_uri, code_challenge, \
               scope, resources, signed_in_at, may_refresh, expires_at, auth_methods, jkt, needs_dpop, nonce, sid) \
               SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, CAST($10 AS BIGINT), CAST($11 AS BOOLEAN), CAST($12 AS BIGINT), \
-              $14, $15, CAST($16 AS BOOLEAN), $17, $18 \
-              WHERE EXISTS (SELECT 1 FROM revisions r WHERE r.name = 'clients' AND r.value = $13) \
+              $13, $14, CAST($15 AS BOOLEAN), $16, $17 \
+              WHERE EXISTS (SELECT 1 FROM revisions r WHERE r.name = 'clients' AND r.value = $18) \
               AND EXISTS (SELECT 1 FROM sessions s WHERE s.hash = $19)";
     FIND = concat!("SELECT ", columns!(), " FROM authorization_codes c \
             WHERE hash = $1 AND spent_at IS NULL AND expires_at > $2 \
@@ -158,39 +157,35 @@ pub enum Redeemed {
     Unknown,
 }
 
-pub(super) async fn insert(
-    connection: &mut super::dialect::Connection<'_>,
-    code: &NewCode,
-    grant_id: &str,
-) -> Result<(), StoreError> {
-    let inserted = on_connection!(connection, c => {
-        sqlx::query(INSERT)
-            .bind(code.hash.as_str())
-            .bind(grant_id)
-            .bind(code.client_id.as_str())
-            .bind(code.digest.as_str())
-            .bind(&code.subject)
-            .bind(&code.redirect_uri)
-            .bind(code.code_challenge.as_ref().map(CodeChallenge::as_str))
-            .bind(code.scope.to_string())
-            .bind(code.resources.to_string())
-            .bind(code.signed_in_at.0)
-            .bind(code.may_refresh)
-            .bind(code.expires_at.0)
-            .bind(code.revision)
-            .bind(code.auth_methods.to_column())
-            .bind(&code.jkt)
-            .bind(code.needs_dpop)
-            .bind(&code.nonce)
-            .bind(&code.sid)
-            .bind(code.session.as_str())
-            .execute(c)
-            .await?
-            .rows_affected()
-    });
-    match (inserted, &code.pushed) {
+/// Writes a code, unless its rules have changed or its session has ended: how many rows it wrote.
+fn insertion<'q>(code: &'q NewCode, grant_id: &'q str) -> Query<'q> {
+    Query::new(INSERT)
+        .bind(&code.hash)
+        .bind(grant_id)
+        .bind(&code.client_id)
+        .bind(&code.digest)
+        .bind(&code.subject)
+        .bind(&code.redirect_uri)
+        .bind(&code.code_challenge)
+        .bind(&code.scope)
+        .bind(&code.resources)
+        .bind(code.signed_in_at)
+        .bind(code.may_refresh)
+        .bind(code.expires_at)
+        .bind(&code.auth_methods)
+        .bind(&code.jkt)
+        .bind(code.needs_dpop)
+        .bind(&code.nonce)
+        .bind(&code.sid)
+        .bind(code.revision)
+        .bind(&code.session)
+}
+
+/// Writes a code in a unit of work, and spends the pushed request that it answers.
+pub(super) async fn insert(tx: &mut Tx, code: &NewCode, grant_id: &str) -> Result<(), StoreError> {
+    match (tx.execute(insertion(code, grant_id)).await?, &code.pushed) {
         (0, _) => Err(StoreError::RulesMoved),
-        (_, Some(pushed)) => pushed_requests::spend(connection, pushed).await,
+        (_, Some(pushed)) => pushed_requests::spend(tx, pushed).await,
         (_, None) => Ok(()),
     }
 }
@@ -207,19 +202,12 @@ impl Store {
         let grant_id = random_id();
         let hash = code.hash.as_str().to_owned();
         let issued = code.issued(grant_id.clone());
-        match code.pushed {
-            Some(_) => {
-                self.write(move |mut connection| {
-                    Box::pin(async move { insert(&mut connection, &code, &grant_id).await })
-                })
-                .await?
-            }
-            None => {
-                self.write_one(move |mut connection| {
-                    Box::pin(async move { insert(&mut connection, &code, &grant_id).await })
-                })
-                .await?
-            }
+        if code.pushed.is_some() {
+            self.db
+                .write(async move |mut tx| insert(&mut tx, &code, &grant_id).await)
+                .await?;
+        } else if self.db.execute(insertion(&code, &grant_id)).await? == 0 {
+            return Err(StoreError::RulesMoved);
         }
         self.issued.insert(hash, Arc::new(issued));
         Ok(())
@@ -236,11 +224,13 @@ impl Store {
         let code = match self.issued.remove(hash.as_str()) {
             // It never changes, and whether it is still good is decided by the statement that spends it.
             Some(issued) => Some(issued),
-            None => on_reads!(self, c => {
-                let code: Option<IssuedCode> =
-                    sqlx::query_as(FIND).bind(hash.as_str()).bind(now.0).fetch_optional(c).await?;
+            None => {
+                let code: Option<IssuedCode> = self
+                    .db
+                    .optional(Query::new(FIND).bind(&hash).bind(now))
+                    .await?;
                 code.map(Arc::new)
-            }),
+            }
         };
         let Some(code) = code else {
             return self.look_again(hash, now, rule).await;
@@ -253,15 +243,9 @@ impl Store {
                 self.look_again(hash, now, rule).await
             }
             Err(refusal) => {
-                self.write_one(move |mut connection| {
-                    Box::pin(async move {
-                        on_connection!(&mut connection, c => {
-                            sqlx::query(WASTE).bind(hash.as_str()).bind(now.0).execute(c).await?;
-                        });
-                        Ok(())
-                    })
-                })
-                .await?;
+                self.db
+                    .execute(Query::new(WASTE).bind(&hash).bind(now))
+                    .await?;
                 Ok(Redeemed::Refused(refusal))
             }
         }
@@ -274,25 +258,20 @@ impl Store {
         grant: NewGrant,
         now: UnixTime,
     ) -> Result<bool, StoreError> {
-        self.write_one(move |mut connection| {
-            Box::pin(async move {
-                let granted = on_connection!(&mut connection, c => {
-                    sqlx::query(GRANT)
-                        .bind(hash.as_str())
-                        .bind(now.0)
-                        .bind(grant.ends_at.0)
-                        .bind(grant.family.as_ref().map(SecretHash::as_str))
-                        .bind(grant.idle_until.0)
-                        .bind(grant.auth_method.as_str())
-                        .bind(&grant.jkt)
-                        .execute(c)
-                        .await?
-                        .rows_affected()
-                });
-                Ok(granted == 1)
-            })
-        })
-        .await
+        let granted = self
+            .db
+            .execute(
+                Query::new(GRANT)
+                    .bind(&hash)
+                    .bind(now)
+                    .bind(grant.ends_at)
+                    .bind(grant.family.as_ref())
+                    .bind(grant.idle_until)
+                    .bind(grant.auth_method)
+                    .bind(&grant.jkt),
+            )
+            .await?;
+        Ok(granted == 1)
     }
 
     /// What becomes of a code that gives nothing (any more): used twice, it takes its grant along, if `rule` would have let
@@ -303,33 +282,29 @@ impl Store {
         now: UnixTime,
         rule: impl Fn(&IssuedCode) -> Result<NewGrant, OAuthError>,
     ) -> Result<Redeemed, StoreError> {
-        let used: Option<(IssuedCode, UnixTime)> = on_reads!(self, c => {
-            let code: Option<IssuedCode> =
-                sqlx::query_as(USED).bind(hash.as_str()).fetch_optional(&mut *c).await?;
-            match code {
-                Some(code) => {
-                    let granted: Option<(UnixTime,)> =
-                        sqlx::query_as(GRANTED_AT).bind(&code.grant_id).fetch_optional(c).await?;
-                    granted.map(|(at,)| (code, at))
-                }
-                None => None,
-            }
-        });
-        let Some((code, granted_at)) = used else {
+        let used: Option<IssuedCode> = self.db.optional(Query::new(USED).bind(&hash)).await?;
+        let Some(code) = used else {
+            return Ok(Redeemed::Unknown);
+        };
+        let granted_at: Option<UnixTime> = self
+            .db
+            .optional(Query::new(GRANTED_AT).bind(&code.grant_id))
+            .await?;
+        let Some(granted_at) = granted_at else {
             return Ok(Redeemed::Unknown);
         };
         if !is_reuse(granted_at, now) || rule(&code).is_err() {
             return Ok(Redeemed::Unknown);
         }
         let grant_id = code.grant_id;
-        self.write_one(move |mut connection| {
-            Box::pin(async move {
-                on_connection!(&mut connection, c => {
-                    sqlx::query(REVOKE).bind(&grant_id).bind(now.0).bind("code used twice").execute(c).await?;
-                });
-                Ok(Redeemed::Reused { grant_id })
-            })
-        })
-        .await
+        self.db
+            .execute(
+                Query::new(REVOKE)
+                    .bind(&grant_id)
+                    .bind(now)
+                    .bind("code used twice"),
+            )
+            .await?;
+        Ok(Redeemed::Reused { grant_id })
     }
 }

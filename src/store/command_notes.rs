@@ -1,10 +1,6 @@
 //! Rows of commands that changed something, until a server has written them to its log.
 
-use super::{
-    Store, StoreError,
-    dialect::{on_connection, on_reads},
-    statements,
-};
+use super::{Store, StoreError, db::Query, statements};
 use crate::{secret::random_id, time::UnixTime};
 
 /// Notes that wait, where no server runs.
@@ -25,33 +21,22 @@ impl Store {
     ///
     /// When the database fails, as for every method here.
     pub async fn note_command(&self, command: String, now: UnixTime) -> Result<(), StoreError> {
-        self.write(move |mut connection| {
-            Box::pin(async move {
-                on_connection!(&mut connection, c => {
-                    sqlx::query(NOTE).bind(random_id()).bind(now.0).bind(&command).execute(&mut *c).await?;
-                    sqlx::query(REST_OUT).bind(MOST).execute(c).await?;
-                });
+        self.db
+            .write(async move |mut tx| {
+                tx.execute(Query::new(NOTE).bind(random_id()).bind(now).bind(&command))
+                    .await?;
+                tx.execute(Query::new(REST_OUT).bind(MOST)).await?;
                 Ok(())
             })
-        })
-        .await
+            .await
     }
 
     /// Takes the notes that wait: of several servers, one gets each.
     pub async fn take_command_notes(&self) -> Result<Vec<(UnixTime, String)>, StoreError> {
-        let waiting: Vec<(String, i64, String)> =
-            on_reads!(self, c => sqlx::query_as(WAITING).fetch_all(c).await?);
+        let waiting: Vec<(String, i64, String)> = self.db.all(Query::new(WAITING)).await?;
         let mut taken = Vec::new();
         for (id, at, command) in waiting {
-            let is_ours = self
-                .write_one(move |mut connection| {
-                    Box::pin(async move {
-                        Ok(on_connection!(&mut connection, c => {
-                            sqlx::query(TAKE).bind(id).execute(c).await?.rows_affected() == 1
-                        }))
-                    })
-                })
-                .await?;
+            let is_ours = self.db.execute(Query::new(TAKE).bind(id)).await? == 1;
             if is_ours {
                 taken.push((UnixTime(at), command));
             }

@@ -2,8 +2,8 @@
 
 use super::{
     Store, StoreError, Which,
-    columns::row,
-    dialect::{on_connection, on_reads, stop_giving},
+    db::{Query, row},
+    locks::stop_giving,
     statements,
 };
 use crate::{
@@ -58,24 +58,30 @@ impl Store {
         most: i64,
         now: UnixTime,
     ) -> Result<Vec<ListedConsent>, StoreError> {
-        let client_id = which.client_id.as_ref().map(ClientId::as_str);
-        Ok(on_reads!(self, c => {
-            sqlx::query_as(LIST).bind(now.0).bind(&which.username).bind(client_id).bind(most).fetch_all(c).await?
-        }))
+        self.db
+            .all(
+                Query::new(LIST)
+                    .bind(now)
+                    .bind(&which.username)
+                    .bind(&which.client_id)
+                    .bind(most),
+            )
+            .await
     }
 
     /// Ends consents; says how many. What rests on them goes on.
     pub async fn revoke_consents(&self, which: Which) -> Result<u64, StoreError> {
-        self.write(move |mut connection| {
-            Box::pin(async move {
-                stop_giving(&mut connection).await?;
-                let client_id = which.client_id.as_ref().map(ClientId::as_str);
-                Ok(on_connection!(&mut connection, c => {
-                    sqlx::query(END_THESE).bind(&which.username).bind(client_id).execute(c).await?.rows_affected()
-                }))
+        self.db
+            .write(async move |mut tx| {
+                stop_giving(&mut tx).await?;
+                tx.execute(
+                    Query::new(END_THESE)
+                        .bind(&which.username)
+                        .bind(&which.client_id),
+                )
+                .await
             })
-        })
-        .await
+            .await
     }
 
     /// What the person allowed this client, newest first.
@@ -85,8 +91,13 @@ impl Store {
         client_id: &ClientId,
         now: UnixTime,
     ) -> Result<Vec<Consent>, StoreError> {
-        Ok(on_reads!(self, c => {
-            sqlx::query_as(OF_CLIENT).bind(subject).bind(client_id.as_str()).bind(now.0).fetch_all(c).await?
-        }))
+        self.db
+            .all(
+                Query::new(OF_CLIENT)
+                    .bind(subject)
+                    .bind(client_id)
+                    .bind(now),
+            )
+            .await
     }
 }

@@ -2,8 +2,7 @@
 
 use super::{
     Store, StoreError,
-    columns::row,
-    dialect::{on_connection, on_reads},
+    db::{Query, row},
     statements,
 };
 use crate::time::UnixTime;
@@ -58,10 +57,7 @@ impl Store {
     ///
     /// When the database fails, as for every method here.
     pub async fn dev_client(&self, id: &str, now: UnixTime) -> Result<Option<String>, StoreError> {
-        let row: Option<(String,)> = on_reads!(self, c => {
-            sqlx::query_as(FIND).bind(id).bind(now.0).fetch_optional(c).await?
-        });
-        Ok(row.map(|(document,)| document))
+        self.db.optional(Query::new(FIND).bind(id).bind(now)).await
     }
 
     /// The documents of a person, newest first.
@@ -70,9 +66,9 @@ impl Store {
         subject: &str,
         now: UnixTime,
     ) -> Result<Vec<DevClient>, StoreError> {
-        Ok(on_reads!(self, c => {
-            sqlx::query_as(OF_PERSON).bind(subject).bind(now.0).fetch_all(c).await?
-        }))
+        self.db
+            .all(Query::new(OF_PERSON).bind(subject).bind(now))
+            .await
     }
 
     /// The documents of everybody, newest first, at most so many.
@@ -81,7 +77,7 @@ impl Store {
         now: UnixTime,
         most: i64,
     ) -> Result<Vec<ListedDevClient>, StoreError> {
-        Ok(on_reads!(self, c => sqlx::query_as(ALL).bind(now.0).bind(most).fetch_all(c).await?))
+        self.db.all(Query::new(ALL).bind(now).bind(most)).await
     }
 
     /// Serves a document from now on. False: the person has `most` of them already, or no account any more.
@@ -91,15 +87,19 @@ impl Store {
         now: UnixTime,
         most: i64,
     ) -> Result<bool, StoreError> {
-        self.write_one(move |mut connection| {
-            Box::pin(async move {
-                Ok(on_connection!(&mut connection, c => {
-                    sqlx::query(INSERT).bind(&new.id).bind(&new.subject).bind(&new.document).bind(now.0)
-                        .bind(new.expires_at.0).bind(most).execute(c).await?.rows_affected() == 1
-                }))
-            })
-        })
-        .await
+        Ok(self
+            .db
+            .execute(
+                Query::new(INSERT)
+                    .bind(&new.id)
+                    .bind(&new.subject)
+                    .bind(&new.document)
+                    .bind(now)
+                    .bind(new.expires_at)
+                    .bind(most),
+            )
+            .await?
+            == 1)
     }
 
     /// Takes a document of this person away and ends what its client was granted. False: there is none.
@@ -110,18 +110,22 @@ impl Store {
         client_id: String,
         now: UnixTime,
     ) -> Result<bool, StoreError> {
-        self.write(move |mut connection| {
-            Box::pin(async move {
-                Ok(on_connection!(&mut connection, c => {
-                    let removed = sqlx::query(REMOVE).bind(&id).bind(&subject).execute(&mut *c).await?.rows_affected();
-                    if removed == 1 {
-                        sqlx::query(END_GRANTS).bind(&client_id).bind(now.0).bind("removed by its developer")
-                            .execute(c).await?;
-                    }
-                    removed == 1
-                }))
+        self.db
+            .write(async move |mut tx| {
+                let removed = tx
+                    .execute(Query::new(REMOVE).bind(&id).bind(&subject))
+                    .await?;
+                if removed == 1 {
+                    tx.execute(
+                        Query::new(END_GRANTS)
+                            .bind(&client_id)
+                            .bind(now)
+                            .bind("removed by its developer"),
+                    )
+                    .await?;
+                }
+                Ok(removed == 1)
             })
-        })
-        .await
+            .await
     }
 }

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use super::{
     Store, StoreError,
-    columns::row,
-    dialect::{on_connection, on_reads},
+    db::{Query, row},
     grants::{Approved, NewGrant},
     interactions::Asked,
     statements,
@@ -205,46 +204,41 @@ impl Store {
         codes: impl Iterator<Item = UserCode> + Send + 'static,
     ) -> Result<UserCode, StoreError> {
         let (hash, fresh) = (new.hash.as_str().to_owned(), new.fresh());
-        let inserted = self.write_one(move |mut connection| {
-            Box::pin(async move {
-                let grant_id = secret::random_id();
-                for code in codes {
-                    let inserted = on_connection!(&mut connection, c => {
-                        sqlx::query(INSERT)
-                            .bind(new.hash.as_str())
-                            .bind(code.as_str())
-                            .bind(&grant_id)
-                            .bind(new.client_id.as_str())
-                            .bind(new.digest.as_str())
-                            .bind(new.fetched_at.0)
-                            .bind(new.scope.to_string())
-                            .bind(new.resources.to_string())
-                            .bind(new.may_refresh)
-                            .bind(new.auth_method.as_str())
-                            .bind(&new.jkt)
-                            .bind(new.needs_dpop)
-                            .bind(&new.source)
-                            .bind(new.created_at.0)
-                            .bind(new.expires_at.0)
-                            .bind(new.wait)
-                            .execute(c)
-                            .await?
-                            .rows_affected()
-                    });
-                    if inserted == 1 {
-                        return Ok(code);
-                    }
-                }
-                Err(StoreError::Unusable(
-                    "every user code that was tried is taken".to_owned(),
-                ))
-            })
-        });
-        let code = inserted.await?;
-        if self.is_alone() {
-            self.waiting.insert(hash, Arc::new(fresh));
+        let grant_id = secret::random_id();
+        for code in codes {
+            let inserted = self
+                .db
+                .execute(
+                    Query::new(INSERT)
+                        .bind(&new.hash)
+                        .bind(&code)
+                        .bind(&grant_id)
+                        .bind(&new.client_id)
+                        .bind(&new.digest)
+                        .bind(new.fetched_at)
+                        .bind(&new.scope)
+                        .bind(&new.resources)
+                        .bind(new.may_refresh)
+                        .bind(new.auth_method)
+                        .bind(&new.jkt)
+                        .bind(new.needs_dpop)
+                        .bind(&new.source)
+                        .bind(new.created_at)
+                        .bind(new.expires_at)
+                        .bind(new.wait),
+                )
+                .await?;
+            if inserted != 1 {
+                continue;
+            }
+            if self.is_alone() {
+                self.waiting.insert(hash, Arc::new(fresh));
+            }
+            return Ok(code);
         }
-        Ok(code)
+        Err(StoreError::Unusable(
+            "every user code that was tried is taken".to_owned(),
+        ))
     }
 
     /// Whoever waits is looked up again: a block may have ended it.
@@ -254,10 +248,7 @@ impl Store {
 
     /// How many devices wait for a person.
     pub async fn waiting_devices(&self, now: UnixTime) -> Result<i64, StoreError> {
-        let (waiting,): (i64,) = on_reads!(self, c => {
-            sqlx::query_as(WAITING).bind(now.0).fetch_one(c).await?
-        });
-        Ok(waiting)
+        self.db.one(Query::new(WAITING).bind(now)).await
     }
 
     /// Opens a device for a person in one browser: of any number of them one gets it. False: it is another's, has been
@@ -268,15 +259,17 @@ impl Store {
         asked: Asked,
         now: UnixTime,
     ) -> Result<bool, StoreError> {
-        self.write_one(move |mut connection| {
-            Box::pin(async move {
-                Ok(on_connection!(&mut connection, c => {
-                    sqlx::query(CLAIM).bind(code.as_str()).bind(asked.browser.as_str()).bind(&asked.subject).bind(now.0)
-                        .execute(c).await?.rows_affected() == 1
-                }))
-            })
-        })
-        .await
+        Ok(self
+            .db
+            .execute(
+                Query::new(CLAIM)
+                    .bind(&code)
+                    .bind(&asked.browser)
+                    .bind(&asked.subject)
+                    .bind(now),
+            )
+            .await?
+            == 1)
     }
 
     /// The device that this person has opened in this browser, while it waits for the answer.
@@ -286,10 +279,15 @@ impl Store {
         asked: &Asked,
         now: UnixTime,
     ) -> Result<Option<ClaimedDevice>, StoreError> {
-        Ok(on_reads!(self, c => {
-            sqlx::query_as(CLAIMED).bind(code.as_str()).bind(asked.browser.as_str()).bind(&asked.subject).bind(now.0)
-                .fetch_optional(c).await?
-        }))
+        self.db
+            .optional(
+                Query::new(CLAIMED)
+                    .bind(code)
+                    .bind(&asked.browser)
+                    .bind(&asked.subject)
+                    .bind(now),
+            )
+            .await
     }
 
     /// Writes the answer of the person who has opened the device. False: there is no such question any more.
@@ -321,28 +319,42 @@ impl Store {
             ),
         };
         let waiting = self.waiting.clone();
-        self.write_one(move |mut connection| {
-            Box::pin(async move {
-                on_connection!(&mut connection, c => {
-                    let decided: Option<(String,)> = sqlx::query_as(DECIDE).bind(code.as_str()).bind(asked.browser.as_str()).bind(&asked.subject)
-                        .bind(now.0).bind(allowed).bind(signed_in_at).bind(sid).bind(revision)
-                        .bind(session.as_ref().map(SecretHash::as_str))
-                        .fetch_optional(&mut *c).await?;
-                    if let Some((hash,)) = decided {
-                        // Here, and not by whoever waits for this: they may be gone before it is durable.
-                        waiting.remove(&hash);
-                        return Ok(true);
-                    }
-                    let is_claimed: Option<(i32,)> = sqlx::query_as(IS_CLAIMED).bind(code.as_str())
-                        .bind(asked.browser.as_str()).bind(&asked.subject).bind(now.0).fetch_optional(c).await?;
-                    match is_claimed {
-                        Some(_) => Err(StoreError::RulesMoved),
-                        None => Ok(false),
-                    }
-                })
+        self.db
+            .write_one(async move |mut tx| {
+                let decided: Option<String> = tx
+                    .optional(
+                        Query::new(DECIDE)
+                            .bind(&code)
+                            .bind(&asked.browser)
+                            .bind(&asked.subject)
+                            .bind(now)
+                            .bind(allowed)
+                            .bind(signed_in_at)
+                            .bind(sid)
+                            .bind(revision)
+                            .bind(session.as_ref()),
+                    )
+                    .await?;
+                if let Some(hash) = decided {
+                    // Here, and not by whoever waits for this: they may be gone before it is durable.
+                    waiting.remove(&hash);
+                    return Ok(true);
+                }
+                let is_claimed = tx
+                    .optional::<()>(
+                        Query::new(IS_CLAIMED)
+                            .bind(&code)
+                            .bind(&asked.browser)
+                            .bind(&asked.subject)
+                            .bind(now),
+                    )
+                    .await?;
+                match is_claimed {
+                    Some(_) => Err(StoreError::RulesMoved),
+                    None => Ok(false),
+                }
             })
-        })
-        .await
+            .await
     }
 
     /// What this person has answered in this browser; `None` while they have not.
@@ -351,11 +363,14 @@ impl Store {
         code: &UserCode,
         asked: &Asked,
     ) -> Result<Option<bool>, StoreError> {
-        let decided: Option<(bool,)> = on_reads!(self, c => {
-            sqlx::query_as(DECIDED).bind(code.as_str()).bind(asked.browser.as_str()).bind(&asked.subject)
-                .fetch_optional(c).await?
-        });
-        Ok(decided.map(|(allowed,)| allowed))
+        self.db
+            .optional(
+                Query::new(DECIDED)
+                    .bind(code)
+                    .bind(&asked.browser)
+                    .bind(&asked.subject),
+            )
+            .await
     }
 
     /// Answers a device that asks. Its code is spent when its grant is there: of any number of concurrent callers one
@@ -374,9 +389,7 @@ impl Store {
                 Ok(State::Allowed) => {}
             }
         }
-        let found: Option<WaitingDevice> = on_reads!(self, c => {
-            sqlx::query_as(FIND).bind(hash.as_str()).fetch_optional(c).await?
-        });
+        let found: Option<WaitingDevice> = self.db.optional(Query::new(FIND).bind(&hash)).await?;
         let Some(waiting) = found else {
             return Ok(Polled::Refused(device::unknown()));
         };
@@ -403,24 +416,19 @@ impl Store {
         grant: NewGrant,
         now: UnixTime,
     ) -> Result<bool, StoreError> {
-        self.write_one(move |mut connection| {
-            Box::pin(async move {
-                let granted = on_connection!(&mut connection, c => {
-                    sqlx::query(GRANT)
-                        .bind(hash.as_str())
-                        .bind(now.0)
-                        .bind(grant.ends_at.0)
-                        .bind(grant.family.as_ref().map(SecretHash::as_str))
-                        .bind(grant.idle_until.0)
-                        .bind(grant.auth_method.as_str())
-                        .bind(&grant.jkt)
-                        .execute(c)
-                        .await?
-                        .rows_affected()
-                });
-                Ok(granted == 1)
-            })
-        })
-        .await
+        let granted = self
+            .db
+            .execute(
+                Query::new(GRANT)
+                    .bind(&hash)
+                    .bind(now)
+                    .bind(grant.ends_at)
+                    .bind(grant.family.as_ref())
+                    .bind(grant.idle_until)
+                    .bind(grant.auth_method)
+                    .bind(&grant.jkt),
+            )
+            .await?;
+        Ok(granted == 1)
     }
 }

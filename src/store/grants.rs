@@ -2,8 +2,8 @@
 
 use super::{
     Store, StoreError,
-    columns::row,
-    dialect::{on_connection, on_reads, stop_giving},
+    db::{Query, row},
+    locks::stop_giving,
     statements,
 };
 use crate::{
@@ -189,17 +189,14 @@ impl Store {
         client_id: &ClientId,
         now: UnixTime,
     ) -> Result<Option<GrantRow>, StoreError> {
-        Ok(on_reads!(self, c => {
-            sqlx::query_as(FIND).bind(family.as_str()).bind(client_id.as_str()).bind(now.0).fetch_optional(c).await?
-        }))
+        self.db
+            .optional(Query::new(FIND).bind(&family).bind(client_id).bind(now))
+            .await
     }
 
     /// How many grants have not ended.
     pub async fn live_grants(&self, now: UnixTime) -> Result<i64, StoreError> {
-        let (count,): (i64,) = on_reads!(self, c => {
-            sqlx::query_as(LIVE).bind(now.0).fetch_one(c).await?
-        });
-        Ok(count)
+        self.db.one(Query::new(LIVE).bind(now)).await
     }
 
     /// Live grants, the newest first, so many at most.
@@ -209,11 +206,16 @@ impl Store {
         most: i64,
         now: UnixTime,
     ) -> Result<Vec<ListedGrant>, StoreError> {
-        let client_id = which.client_id.as_ref().map(ClientId::as_str);
-        Ok(on_reads!(self, c => {
-            sqlx::query_as(LIST).bind(now.0).bind(&which.id).bind(&which.username).bind(client_id).bind(most)
-                .fetch_all(c).await?
-        }))
+        self.db
+            .all(
+                Query::new(LIST)
+                    .bind(now)
+                    .bind(&which.id)
+                    .bind(&which.username)
+                    .bind(&which.client_id)
+                    .bind(most),
+            )
+            .await
     }
 
     /// Ends live grants, and what is being given in the same moment unless one grant is named. The consents of their people
@@ -225,77 +227,112 @@ impl Store {
         keeps_consents: bool,
         now: UnixTime,
     ) -> Result<Revoked, StoreError> {
-        self.write(move |mut connection| {
-            Box::pin(async move {
-                stop_giving(&mut connection).await?;
-                let Which { id, username, client_id } = which;
-                let client_id = client_id.as_ref().map(ClientId::as_str);
-                Ok(on_connection!(&mut connection, c => {
-                    let mut revoked = Revoked::default();
-                    if !keeps_consents {
-                        revoked.consents = sqlx::query(END_CONSENTS).bind(&id).bind(&username).bind(client_id).bind(now.0)
-                            .execute(&mut *c).await?.rows_affected();
-                    }
-                    if id.is_none() {
-                        sqlx::query(END_CODES).bind(&username).bind(client_id).bind(now.0).execute(&mut *c).await?;
-                        sqlx::query(END_DEVICES).bind(&username).bind(client_id).execute(&mut *c).await?;
-                    }
-                    revoked.grants = sqlx::query(REVOKE_THESE).bind(now.0).bind(because).bind(&id).bind(&username).bind(client_id)
-                        .execute(c).await?.rows_affected();
-                    revoked
-                }))
+        self.db
+            .write(async move |mut tx| {
+                stop_giving(&mut tx).await?;
+                let Which {
+                    id,
+                    username,
+                    client_id,
+                } = which;
+                let mut revoked = Revoked::default();
+                if !keeps_consents {
+                    revoked.consents = tx
+                        .execute(
+                            Query::new(END_CONSENTS)
+                                .bind(&id)
+                                .bind(&username)
+                                .bind(&client_id)
+                                .bind(now),
+                        )
+                        .await?;
+                }
+                if id.is_none() {
+                    tx.execute(
+                        Query::new(END_CODES)
+                            .bind(&username)
+                            .bind(&client_id)
+                            .bind(now),
+                    )
+                    .await?;
+                    tx.execute(Query::new(END_DEVICES).bind(&username).bind(&client_id))
+                        .await?;
+                }
+                revoked.grants = tx
+                    .execute(
+                        Query::new(REVOKE_THESE)
+                            .bind(now)
+                            .bind(because)
+                            .bind(&id)
+                            .bind(&username)
+                            .bind(&client_id),
+                    )
+                    .await?;
+                Ok(revoked)
             })
-        })
-        .await
+            .await
     }
 
     /// Replaces a refresh token by its successor, in one statement; another one, if that finds nothing to replace, may end
     /// the grant. That of a client that authenticates stays as it
     /// is: it is worth nothing to others.
     pub async fn rotate(&self, request: RotateRequest) -> Result<Rotated, StoreError> {
-        self.write_one(move |mut connection| {
-            Box::pin(async move {
-                let RotateRequest { family, client_id, generation, now, idle_until, grace, method, jkt } = request;
-                let (methods, step) = (method.and_weaker().to_column(), i64::from(!method.is_confidential()));
-                on_connection!(&mut connection, c => {
-                    let rotated: Option<GrantRow> = sqlx::query_as(ROTATE)
-                        .bind(family.as_str())
-                        .bind(client_id.as_str())
-                        .bind(generation)
-                        .bind(now.0)
-                        .bind(idle_until.0)
-                        .bind(method.as_str())
-                        .bind(methods)
-                        .bind(&jkt)
-                        .bind(step)
-                        .fetch_optional(&mut *c)
+        self.db
+            .write_one(async move |mut tx| {
+                let RotateRequest {
+                    family,
+                    client_id,
+                    generation,
+                    now,
+                    idle_until,
+                    grace,
+                    method,
+                    jkt,
+                } = request;
+                let (methods, step) = (
+                    method.and_weaker().to_column(),
+                    i64::from(!method.is_confidential()),
+                );
+                let rotated: Option<GrantRow> = tx
+                    .optional(
+                        Query::new(ROTATE)
+                            .bind(&family)
+                            .bind(&client_id)
+                            .bind(generation)
+                            .bind(now)
+                            .bind(idle_until)
+                            .bind(method)
+                            .bind(methods)
+                            .bind(&jkt)
+                            .bind(step),
+                    )
+                    .await?;
+                if let Some(grant) = rotated {
+                    return Ok(Rotated::Successor(Box::new(grant)));
+                }
+                let grant: Option<GrantRow> = tx
+                    .optional(Query::new(FIND).bind(&family).bind(&client_id).bind(now))
+                    .await?;
+                // Whoever has the token only, and neither the proof nor the key, ends nothing.
+                let Some(grant) = grant.filter(|grant| grant.fits(method, jkt.as_deref())) else {
+                    return Ok(Rotated::Unknown);
+                };
+                match judge_late(generation, grant.generation, grant.rotated_at, now, grace) {
+                    Late::Grace => Ok(Rotated::Successor(Box::new(grant))),
+                    Late::FromTheFuture => Ok(Rotated::Unknown),
+                    Late::Reuse => {
+                        tx.execute(
+                            Query::new(REVOKE)
+                                .bind(&grant.id)
+                                .bind(now)
+                                .bind("refresh token used twice"),
+                        )
                         .await?;
-                    if let Some(grant) = rotated {
-                        return Ok(Rotated::Successor(Box::new(grant)));
+                        Ok(Rotated::Reused { grant_id: grant.id })
                     }
-                    let grant: Option<GrantRow> = sqlx::query_as(FIND)
-                        .bind(family.as_str())
-                        .bind(client_id.as_str())
-                        .bind(now.0)
-                        .fetch_optional(&mut *c)
-                        .await?;
-                    // Whoever has the token only, and neither the proof nor the key, ends nothing.
-                    let Some(grant) = grant.filter(|grant| grant.fits(method, jkt.as_deref())) else {
-                        return Ok(Rotated::Unknown);
-                    };
-                    match judge_late(generation, grant.generation, grant.rotated_at, now, grace) {
-                        Late::Grace => Ok(Rotated::Successor(Box::new(grant))),
-                        Late::FromTheFuture => Ok(Rotated::Unknown),
-                        Late::Reuse => {
-                            sqlx::query(REVOKE).bind(&grant.id).bind(now.0).bind("refresh token used twice")
-                                .execute(c).await?;
-                            Ok(Rotated::Reused { grant_id: grant.id })
-                        }
-                    }
-                })
+                }
             })
-        })
-        .await
+            .await
     }
 
     /// Ends the grant of a refresh token, if it is this client's and it proves no less than when the grant began.
@@ -307,15 +344,16 @@ impl Store {
         now: UnixTime,
     ) -> Result<(), StoreError> {
         let methods = method.and_weaker().to_column();
-        self.write_one(move |mut connection| {
-            Box::pin(async move {
-                on_connection!(&mut connection, c => {
-                    sqlx::query(REVOKE_FAMILY).bind(family.as_str()).bind(client_id.as_str()).bind(now.0)
-                        .bind("revoked by the client").bind(methods).execute(c).await?;
-                });
-                Ok(())
-            })
-        })
-        .await
+        self.db
+            .execute(
+                Query::new(REVOKE_FAMILY)
+                    .bind(&family)
+                    .bind(&client_id)
+                    .bind(now)
+                    .bind("revoked by the client")
+                    .bind(methods),
+            )
+            .await?;
+        Ok(())
     }
 }

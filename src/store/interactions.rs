@@ -3,8 +3,7 @@
 use super::{
     Store, StoreError,
     codes::{self, NewCode},
-    columns::row,
-    dialect::{on_connection, on_reads},
+    db::{Query, row},
     statements,
 };
 use crate::{
@@ -80,26 +79,21 @@ impl Store {
     ///
     /// When the database fails, as for every method here.
     pub async fn park(&self, new: NewInteraction) -> Result<(), StoreError> {
-        self.write_one(move |mut connection| {
-            Box::pin(async move {
-                on_connection!(&mut connection, c => {
-                    sqlx::query(INSERT)
-                        .bind(new.hash.as_str())
-                        .bind(new.asked.browser.as_str())
-                        .bind(&new.asked.subject)
-                        .bind(&new.request)
-                        .bind(new.client_id.as_str())
-                        .bind(new.digest.as_str())
-                        .bind(new.fetched_at.0)
-                        .bind(new.expires_at.0)
-                        .bind(new.pushed.as_ref().map(SecretHash::as_str))
-                        .execute(c)
-                        .await?;
-                });
-                Ok(())
-            })
-        })
-        .await
+        self.db
+            .execute(
+                Query::new(INSERT)
+                    .bind(&new.hash)
+                    .bind(&new.asked.browser)
+                    .bind(&new.asked.subject)
+                    .bind(&new.request)
+                    .bind(&new.client_id)
+                    .bind(&new.digest)
+                    .bind(new.fetched_at)
+                    .bind(new.expires_at)
+                    .bind(new.pushed.as_ref()),
+            )
+            .await?;
+        Ok(())
     }
 
     /// The question, while it is open, for the person and the browser that it was put to.
@@ -109,9 +103,15 @@ impl Store {
         asked: &Asked,
         now: UnixTime,
     ) -> Result<Option<Interaction>, StoreError> {
-        Ok(on_reads!(self, c => {
-            sqlx::query_as(FIND).bind(hash.as_str()).bind(asked.browser.as_str()).bind(&asked.subject).bind(now.0).fetch_optional(c).await?
-        }))
+        self.db
+            .optional(
+                Query::new(FIND)
+                    .bind(hash)
+                    .bind(&asked.browser)
+                    .bind(&asked.subject)
+                    .bind(now),
+            )
+            .await
     }
 
     /// Spends the question and writes what the answer gives, in one unit of work. False: it was spent before.
@@ -122,34 +122,45 @@ impl Store {
         now: UnixTime,
         answer: Answer,
     ) -> Result<bool, StoreError> {
-        self.write(move |mut connection| {
-            Box::pin(async move {
-                let spent = on_connection!(&mut connection, c => {
-                    sqlx::query(SPEND).bind(hash.as_str()).bind(asked.browser.as_str()).bind(&asked.subject).bind(now.0).execute(c).await?.rows_affected()
-                });
+        self.db
+            .write(async move |mut tx| {
+                let spent = tx
+                    .execute(
+                        Query::new(SPEND)
+                            .bind(&hash)
+                            .bind(&asked.browser)
+                            .bind(&asked.subject)
+                            .bind(now),
+                    )
+                    .await?;
                 if spent != 1 {
                     return Ok(false);
                 }
-                let Answer::Allow { code, asked, remember_until } = answer else { return Ok(true) };
+                let Answer::Allow {
+                    code,
+                    asked,
+                    remember_until,
+                } = answer
+                else {
+                    return Ok(true);
+                };
                 if remember_until > now {
-                    on_connection!(&mut connection, c => {
-                        sqlx::query(CONSENT)
+                    tx.execute(
+                        Query::new(CONSENT)
                             .bind(&code.subject)
-                            .bind(code.client_id.as_str())
-                            .bind(code.scope.to_string())
-                            .bind(code.resources.to_string())
-                            .bind(code.digest.as_str())
-                            .bind(now.0)
-                            .bind(remember_until.0)
-                            .bind(asked.to_string())
-                            .execute(c)
-                            .await?;
-                    });
+                            .bind(&code.client_id)
+                            .bind(&code.scope)
+                            .bind(&code.resources)
+                            .bind(&code.digest)
+                            .bind(now)
+                            .bind(remember_until)
+                            .bind(asked.to_string()),
+                    )
+                    .await?;
                 }
-                codes::insert(&mut connection, &code, &secret::random_id()).await?;
+                codes::insert(&mut tx, &code, &secret::random_id()).await?;
                 Ok(true)
             })
-        })
-        .await
+            .await
     }
 }

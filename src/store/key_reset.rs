@@ -1,10 +1,6 @@
 //! To begin anew with our keys, when the one that encrypts them is lost: one unit of work.
 
-use super::{
-    Store, StoreError,
-    dialect::{on_connection, on_reads, stop_giving},
-    statements,
-};
+use super::{Store, StoreError, db::Query, locks::stop_giving, statements};
 use crate::time::UnixTime;
 
 statements! {
@@ -31,32 +27,29 @@ impl Store {
     ///
     /// When the database fails, as for every method here.
     pub async fn keys_end(&self, now: UnixTime) -> Result<KeysEnd, StoreError> {
-        let (signing_keys, grants): (i64, i64) = on_reads!(self, c => {
-            let (keys,): (i64,) = sqlx::query_as(KEYS).fetch_one(&mut *c).await?;
-            let (grants,): (i64,) = sqlx::query_as(LIVE).bind(now.0).fetch_one(&mut *c).await?;
-            (keys, grants)
-        });
         Ok(KeysEnd {
-            signing_keys,
-            grants,
+            signing_keys: self.db.one(Query::new(KEYS)).await?,
+            grants: self.db.one(Query::new(LIVE).bind(now)).await?,
         })
     }
 
     /// Deletes our signing keys and secrets, and ends what was made with them: grants, codes, devices that were allowed.
     pub async fn reset_keys(&self, now: UnixTime) -> Result<(), StoreError> {
-        self.write(move |mut connection| {
-            Box::pin(async move {
-                stop_giving(&mut connection).await?;
-                on_connection!(&mut connection, c => {
-                    sqlx::query(DELETE_KEYS).execute(&mut *c).await?;
-                    sqlx::query(DELETE_SECRETS).execute(&mut *c).await?;
-                    sqlx::query(END_GRANTS).bind(now.0).bind("the server's keys were reset").execute(&mut *c).await?;
-                    sqlx::query(END_CODES).bind(now.0).execute(&mut *c).await?;
-                    sqlx::query(END_DEVICES).execute(&mut *c).await?;
-                });
+        self.db
+            .write(async move |mut tx| {
+                stop_giving(&mut tx).await?;
+                tx.execute(Query::new(DELETE_KEYS)).await?;
+                tx.execute(Query::new(DELETE_SECRETS)).await?;
+                tx.execute(
+                    Query::new(END_GRANTS)
+                        .bind(now)
+                        .bind("the server's keys were reset"),
+                )
+                .await?;
+                tx.execute(Query::new(END_CODES).bind(now)).await?;
+                tx.execute(Query::new(END_DEVICES)).await?;
                 Ok(())
             })
-        })
-        .await
+            .await
     }
 }

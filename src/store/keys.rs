@@ -2,8 +2,7 @@
 
 use super::{
     Store, StoreError,
-    columns::row,
-    dialect::{on_connection, on_reads},
+    db::{Query, row},
     statements,
 };
 use crate::{protocol::id_token::SigningAlg, time::UnixTime};
@@ -64,13 +63,12 @@ impl Store {
     ///
     /// When the database fails, as for every method here.
     pub async fn signing_keys(&self) -> Result<Vec<StoredKey>, StoreError> {
-        Ok(on_reads!(self, c => sqlx::query_as(LIST).fetch_all(c).await?))
+        self.db.all(Query::new(LIST)).await
     }
 
     /// Which signing keys there are, and from when on they sign, oldest first.
     pub async fn key_marks(&self) -> Result<Vec<KeyMark>, StoreError> {
-        let rows: Vec<(String, i64)> =
-            on_reads!(self, c => sqlx::query_as(MARKS).fetch_all(c).await?);
+        let rows: Vec<(String, i64)> = self.db.all(Query::new(MARKS)).await?;
         let marks = rows.into_iter().map(|(kid, signs_from)| KeyMark {
             kid,
             signs_from: UnixTime(signs_from),
@@ -88,16 +86,19 @@ impl Store {
         now: UnixTime,
     ) -> Result<bool, StoreError> {
         let after = after.map_or(i64::MIN, |after| after.0);
-        self.write_one(move |mut connection| {
-            Box::pin(async move {
-                let added = on_connection!(&mut connection, c => {
-                    sqlx::query(INSERT_AFTER).bind(&key.kid).bind(&key.private_key).bind(now.0).bind(key.alg.as_str())
-                        .bind(key.signs_from.0).bind(after).execute(c).await?.rows_affected()
-                });
-                Ok(added > 0)
-            })
-        })
-        .await
+        let added = self
+            .db
+            .execute(
+                Query::new(INSERT_AFTER)
+                    .bind(&key.kid)
+                    .bind(&key.private_key)
+                    .bind(now)
+                    .bind(key.alg)
+                    .bind(key.signs_from)
+                    .bind(after),
+            )
+            .await?;
+        Ok(added > 0)
     }
 
     /// Has the next key of an algorithm sign from now on. False: none waits.
@@ -106,15 +107,11 @@ impl Store {
         alg: SigningAlg,
         now: UnixTime,
     ) -> Result<bool, StoreError> {
-        self.write_one(move |mut connection| {
-            Box::pin(async move {
-                let advanced = on_connection!(&mut connection, c => {
-                    sqlx::query(ADVANCE).bind(alg.as_str()).bind(now.0).execute(c).await?.rows_affected()
-                });
-                Ok(advanced > 0)
-            })
-        })
-        .await
+        let advanced = self
+            .db
+            .execute(Query::new(ADVANCE).bind(alg).bind(now))
+            .await?;
+        Ok(advanced > 0)
     }
 
     /// Deletes a key. If it is the one that signs, the next one does from now on: the one that waits, else `replacement`.
@@ -125,43 +122,53 @@ impl Store {
         replacement: NewKey,
         now: UnixTime,
     ) -> Result<bool, StoreError> {
-        self.write(move |mut connection| {
-            Box::pin(async move {
-                on_connection!(&mut connection, c => {
-                    let gone: Option<(SigningAlg, UnixTime, i64)> =
-                        sqlx::query_as(DELETE).bind(&kid).fetch_optional(&mut *c).await?;
-                    let Some((alg, signed_from, generation)) = gone else { return Ok(false) };
-                    let succeeded: Option<(i64,)> = sqlx::query_as(SUCCEEDED).bind(alg.as_str()).bind(signed_from.0)
-                        .bind(generation).bind(now.0).fetch_optional(&mut *c).await?;
-                    if signed_from > now || succeeded.is_some() {
-                        return Ok(true);
+        self.db
+            .write(async move |mut tx| {
+                let gone: Option<(SigningAlg, UnixTime, i64)> =
+                    tx.optional(Query::new(DELETE).bind(&kid)).await?;
+                let Some((alg, signed_from, generation)) = gone else {
+                    return Ok(false);
+                };
+                let succeeded = tx
+                    .optional::<()>(
+                        Query::new(SUCCEEDED)
+                            .bind(alg)
+                            .bind(signed_from)
+                            .bind(generation)
+                            .bind(now),
+                    )
+                    .await?;
+                if signed_from > now || succeeded.is_some() {
+                    return Ok(true);
+                }
+                let advanced = tx.execute(Query::new(ADVANCE).bind(alg).bind(now)).await?;
+                if advanced == 0 {
+                    let added = tx
+                        .execute(
+                            Query::new(INSERT_AFTER)
+                                .bind(&replacement.kid)
+                                .bind(&replacement.private_key)
+                                .bind(now)
+                                .bind(alg)
+                                .bind(now)
+                                .bind(signed_from),
+                        )
+                        .await?;
+                    // Another process added a key of another algorithm at the same time: nothing of this is kept.
+                    if added == 0 {
+                        return Err(StoreError::Unusable(
+                            "another process changed the keys in this moment".to_owned(),
+                        ));
                     }
-                    let advanced = sqlx::query(ADVANCE).bind(alg.as_str()).bind(now.0).execute(&mut *c).await?;
-                    if advanced.rows_affected() == 0 {
-                        let added = sqlx::query(INSERT_AFTER).bind(&replacement.kid).bind(&replacement.private_key).bind(now.0)
-                            .bind(alg.as_str()).bind(now.0).bind(signed_from.0).execute(&mut *c).await?;
-                        // Another process added a key of another algorithm at the same time: nothing of this is kept.
-                        if added.rows_affected() == 0 {
-                            return Err(StoreError::Unusable("another process changed the keys in this moment".to_owned()));
-                        }
-                    }
-                    Ok(true)
-                })
+                }
+                Ok(true)
             })
-        })
-        .await
+            .await
     }
 
     /// Deletes the keys whose successors signed at `over`, or before.
     pub async fn delete_signing_keys_over(&self, over: UnixTime) -> Result<u64, StoreError> {
-        self.write_one(move |mut connection| {
-            Box::pin(async move {
-                Ok(on_connection!(&mut connection, c => {
-                    sqlx::query(DELETE_OVER).bind(over.0).execute(c).await?.rows_affected()
-                }))
-            })
-        })
-        .await
+        self.db.execute(Query::new(DELETE_OVER).bind(over)).await
     }
 
     /// The secret of this name; `offered` becomes it if there is none.
@@ -170,16 +177,13 @@ impl Store {
         name: &'static str,
         offered: String,
     ) -> Result<String, StoreError> {
-        self.write(move |mut connection| {
-            Box::pin(async move {
-                on_connection!(&mut connection, c => {
-                    sqlx::query(INSERT_SECRET).bind(name).bind(&offered).execute(&mut *c).await?;
-                    let (value,): (String,) = sqlx::query_as(SECRET).bind(name).fetch_one(c).await?;
-                    Ok(value)
-                })
+        self.db
+            .write(async move |mut tx| {
+                tx.execute(Query::new(INSERT_SECRET).bind(name).bind(&offered))
+                    .await?;
+                tx.one(Query::new(SECRET).bind(name)).await
             })
-        })
-        .await
+            .await
     }
 
     /// The same key or secret in another wrapping.
@@ -189,19 +193,14 @@ impl Store {
         wrapped: String,
         is_signing_key: bool,
     ) -> Result<(), StoreError> {
-        self.write_one(move |mut connection| {
-            Box::pin(async move {
-                let statement = if is_signing_key {
-                    REPLACE
-                } else {
-                    REPLACE_SECRET
-                };
-                on_connection!(&mut connection, c => {
-                    sqlx::query(statement).bind(&name).bind(&wrapped).execute(c).await?;
-                });
-                Ok(())
-            })
-        })
-        .await
+        let statement = if is_signing_key {
+            REPLACE
+        } else {
+            REPLACE_SECRET
+        };
+        self.db
+            .execute(Query::new(statement).bind(&name).bind(&wrapped))
+            .await?;
+        Ok(())
     }
 }

@@ -2,8 +2,7 @@
 
 use super::{
     Store, StoreError,
-    columns::row,
-    dialect::{on_connection, on_reads},
+    db::{Query, row},
     statements,
 };
 use crate::{protocol::client_id::ClientId, time::UnixTime};
@@ -47,42 +46,39 @@ impl Store {
         &self,
         client_id: &ClientId,
     ) -> Result<Option<ClientLogo>, StoreError> {
-        Ok(on_reads!(self, c => {
-            sqlx::query_as(OF_CLIENT).bind(client_id.as_str()).fetch_optional(c).await?
-        }))
+        self.db
+            .optional(Query::new(OF_CLIENT).bind(client_id))
+            .await
     }
 
     /// A logo's PNG, in base64.
     pub async fn logo(&self, hash: &str) -> Result<Option<String>, StoreError> {
-        let row: Option<(String,)> =
-            on_reads!(self, c => sqlx::query_as(PNG).bind(hash).fetch_optional(c).await?);
-        Ok(row.map(|(png,)| png))
+        self.db.optional(Query::new(PNG).bind(hash)).await
     }
 
     /// Keeps what was found. After a failure the last good picture of the same address stays.
     pub async fn keep_logo(&self, new: NewLogo, now: UnixTime) -> Result<(), StoreError> {
-        self.write(move |mut connection| {
-            Box::pin(async move {
+        self.db
+            .write(async move |mut tx| {
                 let (found, because) = match new.outcome {
                     Ok(found) => (Some(found), None),
                     Err(because) => (None, Some(because)),
                 };
-                on_connection!(&mut connection, c => {
-                    if let Some((hash, png)) = &found {
-                        sqlx::query(KEEP_PNG).bind(hash).bind(png).execute(&mut *c).await?;
-                    }
-                    sqlx::query(KEEP)
-                        .bind(new.client_id.as_str())
+                if let Some((hash, png)) = &found {
+                    tx.execute(Query::new(KEEP_PNG).bind(hash).bind(png))
+                        .await?;
+                }
+                tx.execute(
+                    Query::new(KEEP)
+                        .bind(&new.client_id)
                         .bind(&new.logo_uri)
                         .bind(found.as_ref().map(|(hash, _)| hash.as_str()))
-                        .bind(now.0)
-                        .bind(because.as_deref())
-                        .execute(c)
-                        .await?;
-                });
+                        .bind(now)
+                        .bind(because.as_deref()),
+                )
+                .await?;
                 Ok(())
             })
-        })
-        .await
+            .await
     }
 }

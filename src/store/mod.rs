@@ -1,118 +1,70 @@
 //! State: one method is one unit of work. The only folder with SQL, one text for SQLite and PostgreSQL.
+//!
+//! `db/` is the two databases, and the only folder that knows them apart: how they are opened, migrated, lent and committed.
+//! Beside it is one file for each kind of row, with its statements and the methods of [`Store`] that run them:
+//!
+//! - what reads calls `self.db.optional(query)`, `one` or `all`;
+//! - what writes with one statement calls `self.db.execute(query)`;
+//! - what takes several is an async closure: `self.db.write(async move |mut tx| …)`, in which the [`Tx`](db::Tx) has the same
+//!   methods. It may run on another task, after its caller has gone, so it owns what it needs.
+//!
+//! The names of statements are listed, and a test prepares each on both databases. `locks.rs` has the locks of tables that rare
+//! units of work take, `caps.rs` how much is kept, `sweep.rs` what goes. [`Store`] itself keeps what need not be looked up.
 
 mod accounts;
 mod caps;
 mod client_rules;
 mod clients;
 mod codes;
-mod columns;
 mod command_notes;
-mod connections;
 mod consents;
+mod db;
 mod dev_clients;
 mod device_codes;
-mod dialect;
 mod grants;
 mod inspect;
 mod interactions;
 mod key_reset;
 mod keys;
+mod locks;
 mod logos;
-mod migrate;
-mod opening;
 mod pushed_requests;
 mod refusals;
 mod registered_clients;
+mod revocation;
 mod sessions;
 mod sign_in_failures;
 mod sweep;
 mod used_once;
-mod writer;
+
+use std::{sync::Arc, time::Duration};
+
+use moka::{policy::EvictionPolicy, sync::Cache};
 
 pub use self::{
     accounts::{Account, AccountError, DescribedEmail, Description, Profile},
     caps::Space,
-    client_rules::Ended,
     clients::{Accepted, ClientEvent, EventKind, Gone, KeptClient, ListedClient, NewEvent},
     codes::{IssuedCode, NewCode, Redeemed},
     consents::{Consent, ListedConsent},
+    db::{Schema, StoreError, Unusable},
     dev_clients::{DevClient, ListedDevClient, NewDevClient},
     device_codes::{ClaimedDevice, DeviceAnswer, NewDevice, Polled, WaitingDevice},
-    dialect::Store,
     grants::{Approved, GrantRow, ListedGrant, NewGrant, Revoked, RotateRequest, Rotated, Which},
     inspect::{InspectedKey, PostgresFacts},
     interactions::{Answer, Asked, Interaction, NewInteraction},
     key_reset::KeysEnd,
     keys::{KeyMark, NewKey, StoredKey},
     logos::{ClientLogo, NewLogo},
-    migrate::Schema,
-    opening::Unusable,
     pushed_requests::{NewPushed, Pushed},
     refusals::{KeptRefusal, MOST_REFUSALS, NewRefusal},
+    revocation::Ended,
     sessions::{ListedSession, SessionRow},
     sweep::Turn,
     used_once::{Kind as OnceKind, Once},
 };
-
-/// Why state could not be read or written.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    #[error("database: {0}")]
-    Database(#[from] sqlx::Error),
-    #[error("migration: {0}")]
-    Migrate(#[from] sqlx::migrate::MigrateError),
-    #[error("the writer of the database has stopped")]
-    WriterGone,
-    #[error("the commit that would have made this durable failed: {0}")]
-    Commit(String),
-    #[error("the database did not answer in time")]
-    Silent,
-    #[error("the work on the database panicked")]
-    Panicked,
-    /// The rules about clients have changed since the request was judged, or the session has ended that it came with: it is
-    /// to be judged again.
-    #[error("what the request was judged by has changed in this moment")]
-    RulesMoved,
-    /// The table has as many rows as it may have.
-    #[error("there is no room for more rows in the table {0}")]
-    Full(&'static str),
-    /// Something that serves once has served.
-    #[error("it was used before")]
-    UsedBefore,
-    #[error("{0}")]
-    Unusable(String),
-}
-
-impl StoreError {
-    /// Did the database fail, rather than refuse what is not so?
-    pub(super) fn is_of_the_database(&self) -> bool {
-        !matches!(self, Self::RulesMoved | Self::UsedBefore | Self::Full(_))
-    }
-
-    /// May the same work succeed in a moment?
-    pub fn is_temporary(&self) -> bool {
-        match self {
-            Self::Database(
-                sqlx::Error::PoolTimedOut | sqlx::Error::Io(_) | sqlx::Error::PoolClosed,
-            )
-            | Self::Commit(_)
-            | Self::Silent
-            | Self::WriterGone
-            | Self::Full(_)
-            | Self::RulesMoved => true,
-            Self::Database(sqlx::Error::Database(error)) => {
-                // SQLITE_BUSY, SQLITE_FULL, SQLITE_IOERR; PostgreSQL classes 40, 53, 57.
-                error.code().is_some_and(|code| {
-                    matches!(&*code, "5" | "6" | "10" | "13")
-                        || ["40", "53", "57"]
-                            .iter()
-                            .any(|class| code.len() == 5 && code.starts_with(class))
-                })
-            }
-            _ => false,
-        }
-    }
-}
+use self::{caps::Rooms, db::Db, device_codes::FreshDevice};
+use crate::{config::DatabaseUrl, counts::Counts};
 
 /// Names the SQL texts of a file and lists them, so that a test can prepare each on both databases.
 macro_rules! statements {
@@ -123,6 +75,127 @@ macro_rules! statements {
     };
 }
 use statements;
+
+/// The state of the server. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Store {
+    db: Db,
+    /// Codes that this process issued a moment ago, by their hashes, so that they need not be looked up.
+    issued: Cache<String, Arc<IssuedCode>>,
+    /// Devices that began here and that nobody has answered, by the hashes of their codes, so that those that ask need no
+    /// look either. Of use only to a process that [is alone](Self::is_alone).
+    waiting: Cache<String, Arc<FreshDevice>>,
+    /// How full the tables are that have a cap.
+    rooms: Arc<Rooms>,
+    /// What this server counts; every part of it that has the store has them.
+    pub counts: Arc<Counts>,
+}
+
+impl Store {
+    /// Opens the database; makes the file and its folder if there is none. Migrates nothing.
+    ///
+    /// # Errors
+    ///
+    /// When the database cannot be reached, or does not keep what it promises.
+    pub async fn open(url: &DatabaseUrl, max_connections: u32) -> Result<Self, StoreError> {
+        let counts = Counts::new();
+        let db = Db::open(url, max_connections, Arc::clone(&counts)).await?;
+        Ok(Self::of(db, counts))
+    }
+
+    /// Opens a database that is there, to look at it: makes nothing, migrates nothing, protects nothing. What would
+    /// write fails.
+    ///
+    /// # Errors
+    ///
+    /// When it is not there, or does not open.
+    pub async fn look(url: &DatabaseUrl) -> Result<Self, StoreError> {
+        let counts = Counts::new();
+        let db = Db::look(url, Arc::clone(&counts)).await?;
+        Ok(Self::of(db, counts))
+    }
+
+    fn of(db: Db, counts: Arc<Counts>) -> Self {
+        let issued = Cache::builder()
+            .max_capacity(10_000)
+            .time_to_live(Duration::from_secs(60))
+            .build();
+        let waiting = Cache::builder()
+            .max_capacity(5_000)
+            .eviction_policy(EvictionPolicy::lru())
+            .time_to_live(Duration::from_secs(600))
+            .build();
+        Self {
+            db,
+            issued,
+            waiting,
+            rooms: Arc::new(Rooms::new()),
+            counts,
+        }
+    }
+
+    /// Brings the schema up to date. PostgreSQL: under an advisory lock; SQLite: the writer works alone.
+    ///
+    /// # Errors
+    ///
+    /// When a step fails, or the database is of a newer version than this binary: says which, and what it needs.
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        self.db.migrate().await
+    }
+
+    /// Which schema the database has. Changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub async fn schema(&self) -> Result<Schema, StoreError> {
+        self.db.schema().await
+    }
+
+    /// Does no other server use this database? Then what people answer is answered here.
+    fn is_alone(&self) -> bool {
+        self.db.is_sqlite()
+    }
+
+    /// Units of work that wait for SQLite's one writer.
+    pub fn writes_waiting(&self) -> usize {
+        self.db.writes_waiting()
+    }
+
+    /// Does the database answer?
+    ///
+    /// # Errors
+    ///
+    /// When it does not.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.db.run("SELECT 1").await
+    }
+
+    /// Lets the work under way finish and closes the database.
+    pub async fn close(&self) {
+        self.db.close().await;
+    }
+
+    /// Runs a text that is not one of ours: for making the schemas of tests.
+    ///
+    /// # Errors
+    ///
+    /// What the database says.
+    #[doc(hidden)]
+    pub async fn execute_raw(&self, sql: String) -> Result<(), StoreError> {
+        self.db.run(sqlx::AssertSqlSafe(sql)).await
+    }
+
+    #[cfg(test)]
+    async fn prepare_all(&self, statements: &[(&'static str, &'static str)]) -> Vec<String> {
+        let mut bad = Vec::new();
+        for (name, sql) in statements {
+            let error = self.db.prepare(sql).await.err();
+            bad.extend(error.map(|error| format!("{name}: {error}")));
+        }
+        bad
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -198,6 +271,7 @@ mod tests {
             pushed_requests::STATEMENTS,
             refusals::STATEMENTS,
             registered_clients::STATEMENTS,
+            revocation::STATEMENTS,
             sessions::STATEMENTS,
             sign_in_failures::STATEMENTS,
             sweep::STATEMENTS,

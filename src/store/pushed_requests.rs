@@ -3,8 +3,7 @@
 use super::{
     Store, StoreError,
     caps::pushed_bytes,
-    columns::row,
-    dialect::{Connection, on_connection, on_reads},
+    db::{Query, Tx, row},
     statements,
 };
 use crate::{
@@ -54,25 +53,20 @@ impl Store {
     ///
     /// When the database fails, as for every method here.
     pub async fn push(&self, new: NewPushed) -> Result<(), StoreError> {
-        self.write_one(move |mut connection| {
-            Box::pin(async move {
-                on_connection!(&mut connection, c => {
-                    sqlx::query(INSERT)
-                        .bind(new.hash.as_str())
-                        .bind(new.client_id.as_str())
-                        .bind(new.digest.as_str())
-                        .bind(new.fetched_at.0)
-                        .bind(&new.request)
-                        .bind(new.auth_method.as_str())
-                        .bind(new.expires_at.0)
-                        .bind(pushed_bytes(&new.client_id, &new.request))
-                        .execute(c)
-                        .await?;
-                });
-                Ok(())
-            })
-        })
-        .await
+        self.db
+            .execute(
+                Query::new(INSERT)
+                    .bind(&new.hash)
+                    .bind(&new.client_id)
+                    .bind(&new.digest)
+                    .bind(new.fetched_at)
+                    .bind(&new.request)
+                    .bind(new.auth_method)
+                    .bind(new.expires_at)
+                    .bind(pushed_bytes(&new.client_id, &new.request)),
+            )
+            .await?;
+        Ok(())
     }
 
     /// The pushed request of this client, while it has given no code. Whether it is still in time, its reader knows.
@@ -81,9 +75,9 @@ impl Store {
         hash: &SecretHash<PushedRequest>,
         client_id: &ClientId,
     ) -> Result<Option<Pushed>, StoreError> {
-        Ok(on_reads!(self, c => {
-            sqlx::query_as(FIND).bind(hash.as_str()).bind(client_id.as_str()).fetch_optional(c).await?
-        }))
+        self.db
+            .optional(Query::new(FIND).bind(hash).bind(client_id))
+            .await
     }
 }
 
@@ -92,13 +86,8 @@ impl Store {
 /// # Errors
 ///
 /// [`StoreError::UsedBefore`] when it gave one already.
-pub(super) async fn spend(
-    connection: &mut Connection<'_>,
-    hash: &SecretHash<PushedRequest>,
-) -> Result<(), StoreError> {
-    let spent = on_connection!(connection, c => {
-        sqlx::query(SPEND).bind(hash.as_str()).execute(c).await?.rows_affected()
-    });
+pub(super) async fn spend(tx: &mut Tx, hash: &SecretHash<PushedRequest>) -> Result<(), StoreError> {
+    let spent = tx.execute(Query::new(SPEND).bind(hash)).await?;
     match spent {
         1 => Ok(()),
         _ => Err(StoreError::UsedBefore),

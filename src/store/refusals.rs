@@ -2,8 +2,7 @@
 
 use super::{
     Store, StoreError,
-    columns::row,
-    dialect::{on_connection, on_reads},
+    db::{Query, row},
     statements,
 };
 use crate::time::UnixTime;
@@ -67,38 +66,34 @@ impl Store {
         let Some(now) = new.iter().map(|refusal| refusal.at).max() else {
             return Ok(());
         };
-        self.write(move |mut connection| {
-            Box::pin(async move {
-                on_connection!(&mut connection, c => {
-                    for refusal in &new {
-                        sqlx::query(KEEP)
+        self.db
+            .write(async move |mut tx| {
+                for refusal in &new {
+                    tx.execute(
+                        Query::new(KEEP)
                             .bind(&refusal.reference)
-                            .bind(refusal.at.0)
+                            .bind(refusal.at)
                             .bind(&refusal.endpoint)
                             .bind(&refusal.rule)
                             .bind(refusal.client_id.as_deref())
                             .bind(refusal.subject.as_deref())
                             .bind(&refusal.address)
                             .bind(&refusal.told)
-                            .bind(&refusal.cause)
-                            .execute(&mut *c)
-                            .await?;
-                    }
-                    sqlx::query(OLD_OUT).bind((now + -KEPT).0).execute(&mut *c).await?;
-                    sqlx::query(REST_OUT).bind(MOST_REFUSALS).execute(c).await?;
-                });
+                            .bind(&refusal.cause),
+                    )
+                    .await?;
+                }
+                tx.execute(Query::new(OLD_OUT).bind(now + -KEPT)).await?;
+                tx.execute(Query::new(REST_OUT).bind(MOST_REFUSALS)).await?;
                 Ok(())
             })
-        })
-        .await
+            .await
     }
 
     /// The last refusals, the newest first.
     pub async fn refusals(&self, most: i64, now: UnixTime) -> Result<Vec<KeptRefusal>, StoreError> {
-        let since = (now + -KEPT).0;
-        Ok(on_reads!(self, c => {
-            sqlx::query_as(LAST).bind(since).bind(most).fetch_all(c).await?
-        }))
+        let since = now + -KEPT;
+        self.db.all(Query::new(LAST).bind(since).bind(most)).await
     }
 
     /// The refusal of this reference.
@@ -107,9 +102,9 @@ impl Store {
         reference: &str,
         now: UnixTime,
     ) -> Result<Option<KeptRefusal>, StoreError> {
-        let since = (now + -KEPT).0;
-        Ok(on_reads!(self, c => {
-            sqlx::query_as(ONE).bind(reference).bind(since).fetch_optional(c).await?
-        }))
+        let since = now + -KEPT;
+        self.db
+            .optional(Query::new(ONE).bind(reference).bind(since))
+            .await
     }
 }

@@ -2,9 +2,9 @@
 
 use super::{
     Store, StoreError,
-    client_rules::{Ended, end_all},
-    columns::row,
-    dialect::{Connection, keep_registrations, on_connection, on_reads, stop_giving},
+    db::{Query, Tx, row},
+    locks::{keep_registrations, stop_giving},
+    revocation::{Ended, end_client},
     statements,
 };
 use crate::{
@@ -58,25 +58,29 @@ impl Store {
     ///
     /// When the database fails, as for every method here; when one cannot be read.
     pub async fn registered_clients(&self) -> Result<Vec<Registered>, StoreError> {
-        let rows: Vec<Row> = on_reads!(self, c => sqlx::query_as(LIST).fetch_all(c).await?);
+        let rows: Vec<Row> = self.db.all(Query::new(LIST)).await?;
         rows.into_iter().map(Row::read).collect()
     }
 
     /// Keeps a registration. False: the identifier is taken.
     pub async fn add_client(&self, new: Registered, now: UnixTime) -> Result<bool, StoreError> {
         let text = text(&new)?;
-        self.write(move |mut connection| {
-            Box::pin(async move {
-                Ok(on_connection!(&mut connection, c => {
-                    let made_at = new.secrets().first().and_then(|secret| secret.made_at);
-                    let added = sqlx::query(ADD).bind(new.id().as_str()).bind(text).bind(made_at.map(|at| at.0)).bind(now.0)
-                        .execute(&mut *c).await?.rows_affected();
-                    sqlx::query(BUMP).execute(c).await?;
-                    added == 1
-                }))
+        self.db
+            .write(async move |mut tx| {
+                let made_at = new.secrets().first().and_then(|secret| secret.made_at);
+                let added = tx
+                    .execute(
+                        Query::new(ADD)
+                            .bind(new.id().as_str())
+                            .bind(text)
+                            .bind(made_at)
+                            .bind(now),
+                    )
+                    .await?;
+                tx.execute(Query::new(BUMP)).await?;
+                Ok(added == 1)
             })
-        })
-        .await
+            .await
     }
 
     /// Puts what `change` makes of a registration in its place. `None`: there is none of this name. What the change refuses
@@ -90,29 +94,31 @@ impl Store {
         T: Send + 'static,
         E: Send + 'static,
     {
-        self.write(move |mut connection| {
-            Box::pin(async move {
-                keep_registrations(&mut connection).await?;
-                let row: Option<Row> = on_connection!(&mut connection, c => {
-                    sqlx::query_as(FIND).bind(client_id.as_str()).fetch_optional(c).await?
-                });
+        self.db
+            .write(async move |mut tx| {
+                keep_registrations(&mut tx).await?;
+                let row: Option<Row> = tx.optional(Query::new(FIND).bind(&client_id)).await?;
                 let Some(row) = row else { return Ok(None) };
                 let (new, told) = match change(row.read()?) {
                     Ok(changed) => changed,
                     Err(refused) => return Ok(Some(Err(refused))),
                 };
                 let text = text(&new)?;
-                let made_at = |secret: Option<&KeptSecret>| secret.and_then(|it| it.made_at).map(|at| at.0);
+                let made_at = |secret: Option<&KeptSecret>| secret.and_then(|it| it.made_at);
                 let (oldest, next) = (new.secrets().first(), new.secrets().get(1));
-                on_connection!(&mut connection, c => {
-                    sqlx::query(REPLACE).bind(client_id.as_str()).bind(text).bind(made_at(oldest))
-                        .bind(next.map(|next| next.hash.as_str())).bind(made_at(next)).execute(&mut *c).await?;
-                    sqlx::query(BUMP).execute(c).await?;
-                });
+                tx.execute(
+                    Query::new(REPLACE)
+                        .bind(&client_id)
+                        .bind(text)
+                        .bind(made_at(oldest))
+                        .bind(next.map(|next| &next.hash))
+                        .bind(made_at(next)),
+                )
+                .await?;
+                tx.execute(Query::new(BUMP)).await?;
                 Ok(Some(Ok(told)))
             })
-        })
-        .await
+            .await
     }
 
     /// Takes a registration away, and with it everything that the client has, in one unit of work. `None`: there is
@@ -122,34 +128,33 @@ impl Store {
         client_id: ClientId,
         now: UnixTime,
     ) -> Result<Option<Ended>, StoreError> {
-        self.write(move |mut connection| {
-            Box::pin(async move {
-                stop_giving(&mut connection).await?;
-                let removed = on_connection!(&mut connection, c => {
-                    let removed = sqlx::query(REMOVE).bind(client_id.as_str()).execute(&mut *c).await?.rows_affected();
-                    sqlx::query(BUMP).execute(c).await?;
-                    removed
-                });
+        self.db
+            .write(async move |mut tx| {
+                stop_giving(&mut tx).await?;
+                let removed = tx.execute(Query::new(REMOVE).bind(&client_id)).await?;
+                tx.execute(Query::new(BUMP)).await?;
                 if removed == 0 {
                     return Ok(None);
                 }
                 let because = "its registration was removed";
-                let (grants, logins) = end_all(&mut connection, client_id.as_str(), because, now).await?;
-                Ok(Some(Ended { clients: 1, grants, logins }))
+                let (grants, logins) =
+                    end_client(&mut tx, client_id.as_str(), because, now).await?;
+                Ok(Some(Ended {
+                    clients: 1,
+                    grants,
+                    logins,
+                }))
             })
-        })
-        .await
+            .await
     }
 }
 
 /// The thumbprints of a registered client's keys. `None`: the database has no such registration.
 pub(super) async fn keys_of(
-    connection: &mut Connection<'_>,
+    tx: &mut Tx,
     client_id: &ClientId,
 ) -> Result<Option<Vec<String>>, StoreError> {
-    let row: Option<Row> = on_connection!(&mut *connection, c => {
-        sqlx::query_as(FIND).bind(client_id.as_str()).fetch_optional(c).await?
-    });
+    let row: Option<Row> = tx.optional(Query::new(FIND).bind(client_id)).await?;
     let registered = row.map(Row::read).transpose()?;
     Ok(registered.map(|it| it.client.metadata.thumbprints()))
 }

@@ -2,8 +2,8 @@
 
 use super::{
     Account, Consent, Store, StoreError,
-    columns::row,
-    dialect::{on_connection, on_reads, stop_giving},
+    db::{Query, row},
+    locks::stop_giving,
     statements,
 };
 use crate::{
@@ -107,9 +107,9 @@ impl Store {
         hash: &SecretHash<Session>,
         now: UnixTime,
     ) -> Result<Option<SessionRow>, StoreError> {
-        Ok(
-            on_reads!(self, c => sqlx::query_as(FIND).bind(hash.as_str()).bind(now.0).fetch_optional(c).await?),
-        )
+        self.db
+            .optional(Query::new(FIND).bind(hash).bind(now))
+            .await
     }
 
     /// The same, with what its person allowed this client, newest first: one look for what an authorization needs.
@@ -119,9 +119,10 @@ impl Store {
         client_id: &ClientId,
         now: UnixTime,
     ) -> Result<Option<(SessionRow, Vec<Consent>)>, StoreError> {
-        let rows: Vec<SessionFor> = on_reads!(self, c => {
-            sqlx::query_as(FIND_FOR).bind(hash.as_str()).bind(now.0).bind(client_id.as_str()).fetch_all(c).await?
-        });
+        let rows: Vec<SessionFor> = self
+            .db
+            .all(Query::new(FIND_FOR).bind(hash).bind(now).bind(client_id))
+            .await?;
         let consents = rows.iter().filter_map(SessionFor::consent).collect();
         Ok(rows.into_iter().next().map(|row| (row.session(), consents)))
     }
@@ -133,9 +134,9 @@ impl Store {
         most: i64,
         now: UnixTime,
     ) -> Result<Vec<ListedSession>, StoreError> {
-        Ok(on_reads!(self, c => {
-            sqlx::query_as(LIST).bind(now.0).bind(username).bind(most).fetch_all(c).await?
-        }))
+        self.db
+            .all(Query::new(LIST).bind(now).bind(username).bind(most))
+            .await
     }
 
     /// Ends the live sessions that fit everything that is said: the beginning of the hash, and the person. How many those
@@ -146,15 +147,13 @@ impl Store {
         username: Option<String>,
         now: UnixTime,
     ) -> Result<u64, StoreError> {
-        self.write(move |mut connection| {
-            Box::pin(async move {
-                stop_giving(&mut connection).await?;
-                Ok(on_connection!(&mut connection, c => {
-                    sqlx::query(END_THESE).bind(now.0).bind(id).bind(username).execute(c).await?.rows_affected()
-                }))
+        self.db
+            .write(async move |mut tx| {
+                stop_giving(&mut tx).await?;
+                tx.execute(Query::new(END_THESE).bind(now).bind(id).bind(username))
+                    .await
             })
-        })
-        .await
+            .await
     }
 
     /// Starts a session and ends the one it replaces in the same browser. False: the account has been disabled, or got
@@ -167,19 +166,25 @@ impl Store {
         (idle_until, ends_at): (UnixTime, UnixTime),
         replaced: Option<SecretHash<Session>>,
     ) -> Result<bool, StoreError> {
-        self.write(move |mut connection| {
-            Box::pin(async move {
-                Ok(on_connection!(&mut connection, c => {
-                    let started = sqlx::query(INSERT).bind(hash.as_str()).bind(&account.subject).bind(&account.password_hash)
-                        .bind(now.0).bind(idle_until.0).bind(ends_at.0).execute(&mut *c).await?.rows_affected();
-                    if let (1, Some(replaced)) = (started, &replaced) {
-                        sqlx::query(END).bind(replaced.as_str()).execute(c).await?;
-                    }
-                    started == 1
-                }))
+        self.db
+            .write(async move |mut tx| {
+                let started = tx
+                    .execute(
+                        Query::new(INSERT)
+                            .bind(&hash)
+                            .bind(&account.subject)
+                            .bind(&account.password_hash)
+                            .bind(now)
+                            .bind(idle_until)
+                            .bind(ends_at),
+                    )
+                    .await?;
+                if let (1, Some(replaced)) = (started, &replaced) {
+                    tx.execute(Query::new(END).bind(replaced)).await?;
+                }
+                Ok(started == 1)
             })
-        })
-        .await
+            .await
     }
 
     /// Puts off the end by idleness.
@@ -188,27 +193,15 @@ impl Store {
         hash: SecretHash<Session>,
         idle_until: UnixTime,
     ) -> Result<(), StoreError> {
-        self.write_one(move |mut connection| {
-            Box::pin(async move {
-                on_connection!(&mut connection, c => {
-                    sqlx::query(TOUCH).bind(hash.as_str()).bind(idle_until.0).execute(c).await?;
-                });
-                Ok(())
-            })
-        })
-        .await
+        self.db
+            .execute(Query::new(TOUCH).bind(&hash).bind(idle_until))
+            .await?;
+        Ok(())
     }
 
     /// Ends a session, if it still runs.
     pub async fn end_session(&self, hash: SecretHash<Session>) -> Result<(), StoreError> {
-        self.write_one(move |mut connection| {
-            Box::pin(async move {
-                on_connection!(&mut connection, c => {
-                    sqlx::query(END).bind(hash.as_str()).execute(c).await?;
-                });
-                Ok(())
-            })
-        })
-        .await
+        self.db.execute(Query::new(END).bind(&hash)).await?;
+        Ok(())
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     Store, StoreError,
-    dialect::{Connection, on_connection, on_reads},
+    db::{Query, Tx},
     statements,
 };
 use crate::{
@@ -34,9 +34,7 @@ impl Store {
         &self,
         name: &SecretHash<TypedName>,
     ) -> Result<Option<Failures>, StoreError> {
-        let row: Option<(i64, i64)> = on_reads!(self, c => {
-            sqlx::query_as(FIND).bind(name.as_str()).fetch_optional(c).await?
-        });
+        let row: Option<(i64, i64)> = self.db.optional(Query::new(FIND).bind(name)).await?;
         Ok(row.map(|(count, last)| Failures {
             count,
             last: UnixTime(last),
@@ -49,15 +47,10 @@ impl Store {
         name: SecretHash<TypedName>,
         now: UnixTime,
     ) -> Result<(), StoreError> {
-        self.write_one(move |mut connection| {
-            Box::pin(async move {
-                on_connection!(&mut connection, c => {
-                    sqlx::query(COUNT).bind(name.as_str()).bind(now.0).execute(c).await?;
-                });
-                Ok(())
-            })
-        })
-        .await
+        self.db
+            .execute(Query::new(COUNT).bind(&name).bind(now))
+            .await?;
+        Ok(())
     }
 
     /// One more, if there were so many when it is counted. False: there was another attempt in between.
@@ -68,15 +61,17 @@ impl Store {
         now: UnixTime,
     ) -> Result<bool, StoreError> {
         let (count, last) = parts(seen);
-        self.write_one(move |mut connection| {
-            Box::pin(async move {
-                Ok(on_connection!(&mut connection, c => {
-                    sqlx::query(CHARGE).bind(name.as_str()).bind(now.0).bind(count).bind(last)
-                        .execute(c).await?.rows_affected() == 1
-                }))
-            })
-        })
-        .await
+        Ok(self
+            .db
+            .execute(
+                Query::new(CHARGE)
+                    .bind(&name)
+                    .bind(now)
+                    .bind(count)
+                    .bind(last),
+            )
+            .await?
+            == 1)
     }
 
     /// One less: the one that was counted after `before` was no attempt.
@@ -86,15 +81,10 @@ impl Store {
         before: Option<Failures>,
     ) -> Result<(), StoreError> {
         let (count, last) = parts(before);
-        self.write_one(move |mut connection| {
-            Box::pin(async move {
-                on_connection!(&mut connection, c => {
-                    sqlx::query(UNCOUNT).bind(name.as_str()).bind(count).bind(last).execute(c).await?;
-                });
-                Ok(())
-            })
-        })
-        .await
+        self.db
+            .execute(Query::new(UNCOUNT).bind(&name).bind(count).bind(last))
+            .await?;
+        Ok(())
     }
 
     /// None any more. False: there were none.
@@ -102,33 +92,23 @@ impl Store {
         &self,
         name: SecretHash<TypedName>,
     ) -> Result<bool, StoreError> {
-        self.write_one(move |mut connection| {
-            Box::pin(async move { forget(&mut connection, &name).await })
-        })
-        .await
+        Ok(self.db.execute(Query::new(FORGET).bind(&name)).await? > 0)
     }
 }
 
 /// The same within a unit of work.
-pub(super) async fn forget(
-    connection: &mut Connection<'_>,
-    name: &SecretHash<TypedName>,
-) -> Result<bool, StoreError> {
-    Ok(on_connection!(connection, c => {
-        sqlx::query(FORGET).bind(name.as_str()).execute(c).await?.rows_affected() > 0
-    }))
+pub(super) async fn forget(tx: &mut Tx, name: &SecretHash<TypedName>) -> Result<bool, StoreError> {
+    Ok(tx.execute(Query::new(FORGET).bind(name)).await? > 0)
 }
 
 /// Counts for another name what was counted for this one. What was counted for that before is forgotten: it was no account's.
 pub(super) async fn hand_on(
-    connection: &mut Connection<'_>,
+    tx: &mut Tx,
     name: &SecretHash<TypedName>,
     to: &SecretHash<TypedName>,
 ) -> Result<(), StoreError> {
-    on_connection!(connection, c => {
-        sqlx::query(FORGET).bind(to.as_str()).execute(&mut *c).await?;
-        sqlx::query(HAND_ON).bind(name.as_str()).bind(to.as_str()).execute(c).await?;
-    });
+    tx.execute(Query::new(FORGET).bind(to)).await?;
+    tx.execute(Query::new(HAND_ON).bind(name).bind(to)).await?;
     Ok(())
 }
 

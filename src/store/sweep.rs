@@ -1,10 +1,6 @@
 //! Expired rows go, in small batches, so that nobody waits for them; and of tables that strangers fill what is too much.
 
-use super::{
-    Store, StoreError, caps,
-    dialect::{on_connection, on_reads},
-    statements,
-};
+use super::{Store, StoreError, caps, db::Query, statements};
 use crate::time::UnixTime;
 
 /// Rows deleted by one statement.
@@ -216,14 +212,14 @@ impl Store {
         // A turn that would last longer than any was taken by a clock that is wrong.
         let too_late = now + 2 * TURN;
         let taken = self
-            .write_one(move |mut connection| {
-                Box::pin(async move {
-                    Ok(on_connection!(&mut connection, c => {
-                        sqlx::query(TAKE_TURN).bind(until.0).bind(now.0).bind(mine).bind(too_late.0)
-                            .execute(c).await?.rows_affected()
-                    }))
-                })
-            })
+            .db
+            .execute(
+                Query::new(TAKE_TURN)
+                    .bind(until)
+                    .bind(now)
+                    .bind(mine)
+                    .bind(too_late),
+            )
             .await?;
         turn.until = (taken == 1).then_some(until);
         if turn.is_anothers() {
@@ -278,9 +274,10 @@ impl Store {
 
     /// Deletes one batch of what is beyond a cap.
     async fn sweep_beyond(&self, too_many: &TooMany, now: UnixTime) -> Result<u64, StoreError> {
-        let (count,): (i64,) = on_reads!(self, c => {
-            sqlx::query_as(too_many.count).bind(too_many.most).fetch_one(c).await?
-        });
+        let count: i64 = self
+            .db
+            .one(Query::new(too_many.count).bind(too_many.most))
+            .await?;
         let batch = (count - too_many.most).min(BATCH);
         match batch {
             ..=0 => Ok(0),
@@ -297,14 +294,9 @@ impl Store {
         first: i64,
         batch: i64,
     ) -> Result<u64, StoreError> {
-        self.write_one(move |mut connection| {
-            Box::pin(async move {
-                Ok(on_connection!(&mut connection, c => {
-                    sqlx::query(statement).bind(first).bind(batch).execute(c).await?.rows_affected()
-                }))
-            })
-        })
-        .await
+        self.db
+            .execute(Query::new(statement).bind(first).bind(batch))
+            .await
     }
 }
 
@@ -348,16 +340,9 @@ mod tests {
         let now = UnixTime(1_000);
         assert_eq!(store.sweep_beyond(&ten, now).await.unwrap(), 10);
         assert_eq!(store.sweep_beyond(&ten, now).await.unwrap(), 0);
-        let left = async || -> Result<(i64, i64), StoreError> {
-            Ok(on_reads!(store, c => {
-                sqlx::query_as("SELECT SUM(CASE WHEN failures = 100 THEN 1 ELSE 0 END), SUM(CASE WHEN failed_at > 15 THEN 1 ELSE 0 END) \
-                                FROM sign_in_failures").fetch_one(c).await?
-            }))
-        };
-        assert_eq!(
-            left().await.unwrap(),
-            (5, 5),
-            "the locked ones, and the newest"
-        );
+        let left = "SELECT SUM(CASE WHEN failures = 100 THEN 1 ELSE 0 END), SUM(CASE WHEN failed_at > 15 THEN 1 ELSE 0 END) \
+                    FROM sign_in_failures";
+        let left: (i64, i64) = store.db.one(Query::new(left)).await.unwrap();
+        assert_eq!(left, (5, 5), "the locked ones, and the newest");
     }
 }

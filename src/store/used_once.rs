@@ -1,10 +1,6 @@
 //! Rows of what was used and serves no second time: identifiers of assertions and of proofs.
 
-use super::{
-    Store, StoreError,
-    dialect::{Connection, on_connection},
-    statements,
-};
+use super::{Store, StoreError, db::Query, statements};
 use crate::{secret::sha256, time::UnixTime};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 
@@ -65,31 +61,27 @@ impl Store {
         let many = i64::try_from(all.len()).unwrap_or(i64::MAX);
         self.room_for_once(many, now).await?;
         // One alone is one statement.
-        match all.len() {
-            1 => {
-                self.write_one(move |connection| Box::pin(spend(connection, all, now)))
-                    .await
-            }
-            _ => {
-                self.write(move |connection| Box::pin(spend(connection, all, now)))
-                    .await
-            }
+        if let [once] = &*all {
+            let spent = self.db.execute(spending(once, now)).await?;
+            return Ok((spent != 1).then(|| once.clone()));
         }
+        self.db
+            .write(async move |mut tx| {
+                for once in all {
+                    if tx.execute(spending(&once, now)).await? != 1 {
+                        return Ok(Some(once));
+                    }
+                }
+                Ok(None)
+            })
+            .await
     }
 }
 
-async fn spend(
-    mut connection: Connection<'_>,
-    all: Vec<Once>,
-    now: UnixTime,
-) -> Result<Option<Once>, StoreError> {
-    for once in all {
-        let spent = on_connection!(&mut connection, c => {
-            sqlx::query(SPEND).bind(&once.hash).bind(once.until.0).bind(now.0).execute(c).await?.rows_affected()
-        });
-        if spent != 1 {
-            return Ok(Some(once));
-        }
-    }
-    Ok(None)
+/// Uses it, unless it was used: how many rows it wrote.
+fn spending(once: &Once, now: UnixTime) -> Query<'_> {
+    Query::new(SPEND)
+        .bind(&once.hash)
+        .bind(once.until)
+        .bind(now)
 }

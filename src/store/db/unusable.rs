@@ -2,7 +2,7 @@
 
 use std::io::ErrorKind;
 
-use super::StoreError;
+use super::error::StoreError;
 use crate::config::DatabaseUrl;
 
 /// What was found, and what to do about it.

@@ -6,8 +6,10 @@ use sqlx::{
 };
 
 use super::{
-    Store, StoreError,
-    dialect::{Connection, Pool, on_held, on_reads},
+    Db, Pool,
+    error::StoreError,
+    query::Query,
+    tx::{Borrowed, Tx},
 };
 
 /// Number, name and text of each step.
@@ -15,50 +17,56 @@ const STEPS: &[(i64, &str, &str)] = &[
     (
         1,
         "initial",
-        include_str!("../../migrations/0001_initial.sql"),
+        include_str!("../../../migrations/0001_initial.sql"),
     ),
     (
         2,
         "client_history",
-        include_str!("../../migrations/0002_client_history.sql"),
+        include_str!("../../../migrations/0002_client_history.sql"),
     ),
     (
         3,
         "confidential_clients",
-        include_str!("../../migrations/0003_confidential_clients.sql"),
+        include_str!("../../../migrations/0003_confidential_clients.sql"),
     ),
     (
         4,
         "key_rotation",
-        include_str!("../../migrations/0004_key_rotation.sql"),
+        include_str!("../../../migrations/0004_key_rotation.sql"),
     ),
     (
         5,
         "sign_in_failures",
-        include_str!("../../migrations/0005_sign_in_failures.sql"),
+        include_str!("../../../migrations/0005_sign_in_failures.sql"),
     ),
     (
         6,
         "fewer_device_indexes",
-        include_str!("../../migrations/0006_fewer_device_indexes.sql"),
+        include_str!("../../../migrations/0006_fewer_device_indexes.sql"),
     ),
     (
         8,
         "names_and_secrets",
-        include_str!("../../migrations/0008_names_and_secrets.sql"),
+        include_str!("../../../migrations/0008_names_and_secrets.sql"),
     ),
     (
         9,
         "codes_and_consents",
-        include_str!("../../migrations/0009_codes_and_consents.sql"),
+        include_str!("../../../migrations/0009_codes_and_consents.sql"),
     ),
-    (10, "caps", include_str!("../../migrations/0010_caps.sql")),
+    (
+        10,
+        "caps",
+        include_str!("../../../migrations/0010_caps.sql"),
+    ),
     (
         11,
         "refusals",
-        include_str!("../../migrations/0011_refusals.sql"),
+        include_str!("../../../migrations/0011_refusals.sql"),
     ),
 ];
+
+const STEPS_MADE: &str = "SELECT version, checksum, success FROM _sqlx_migrations ORDER BY version";
 
 fn migrator() -> Migrator {
     let steps = STEPS.iter().map(|(number, name, sql)| {
@@ -73,13 +81,13 @@ fn migrator() -> Migrator {
     Migrator::with_migrations(steps.collect())
 }
 
-impl Store {
+impl Db {
     /// Brings the schema up to date. PostgreSQL: under an advisory lock; SQLite: the writer works alone.
     ///
     /// # Errors
     ///
     /// When a step fails, or the database is of a newer version than this binary: says which, and what it needs.
-    pub async fn migrate(&self) -> Result<(), StoreError> {
+    pub(crate) async fn migrate(&self) -> Result<(), StoreError> {
         let Err(error) = self.make_steps().await else {
             return Ok(());
         };
@@ -94,16 +102,13 @@ impl Store {
         match &self.pool {
             Pool::Postgres(connections) => migrator().run(connections.pool()).await?,
             Pool::Sqlite { writer, .. } => {
-                writer
-                    .run_bare(|connection| {
-                        Box::pin(async move {
-                            let Connection::Sqlite(connection) = connection else {
-                                return Ok(());
-                            };
-                            Ok(migrator().run_direct(None, connection, false).await?)
-                        })
-                    })
-                    .await?;
+                let made = writer.run_bare(async move |tx| {
+                    let Tx(Borrowed::Sqlite(mut connection)) = tx else {
+                        return Ok(());
+                    };
+                    Ok(migrator().run_direct(None, &mut *connection, false).await?)
+                });
+                made.await?;
             }
         }
         Ok(())
@@ -148,29 +153,24 @@ impl Schema {
     }
 }
 
-impl Store {
+impl Db {
     /// Which schema the database has. Changes nothing.
     ///
     /// # Errors
     ///
     /// When the database fails.
-    pub async fn schema(&self) -> Result<Schema, StoreError> {
-        let (known,): (bool,) = match &self.pool {
-            Pool::Postgres(connections) => on_held!(connections, c => {
-                sqlx::query_as("SELECT to_regclass('_sqlx_migrations') IS NOT NULL").fetch_one(c).await?
-            }),
-            Pool::Sqlite { reads, .. } => on_held!(reads, c => {
-                sqlx::query_as("SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = '_sqlx_migrations')")
-                    .fetch_one(c).await?
-            }),
+    pub(crate) async fn schema(&self) -> Result<Schema, StoreError> {
+        let known = match &self.pool {
+            Pool::Postgres(_) => "SELECT to_regclass('_sqlx_migrations') IS NOT NULL",
+            Pool::Sqlite { .. } => {
+                "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = '_sqlx_migrations')"
+            }
         };
+        let known: bool = self.one(Query::new(known)).await?;
         if !known {
             return Ok(Schema::Absent);
         }
-        let steps: Vec<(i64, Vec<u8>, bool)> = on_reads!(self, c => {
-            sqlx::query_as("SELECT version, checksum, success FROM _sqlx_migrations ORDER BY version")
-                .fetch_all(c).await?
-        });
+        let steps: Vec<(i64, Vec<u8>, bool)> = self.all(Query::new(STEPS_MADE)).await?;
         let made = steps.into_iter().map(|(number, checksum, is_whole)| Made {
             number,
             checksum,

@@ -10,14 +10,15 @@ use std::{
     time::Duration,
 };
 
-use sqlx::{Connection as _, Database, Pool, Postgres, pool::PoolConnection};
+use futures_util::{TryFutureExt, future::BoxFuture};
+use sqlx::{Connection as _, Database, Executor, Pool, Postgres, pool::PoolConnection};
 use tokio::{
     runtime::Handle,
     sync::{OwnedSemaphorePermit, Semaphore},
     time::Instant,
 };
 
-use super::StoreError;
+use super::error::StoreError;
 
 /// Longest wait for a connection.
 pub(super) const ACQUIRE: Duration = Duration::from_secs(2);
@@ -40,6 +41,7 @@ pub(super) struct Connections<DB: Database> {
 }
 
 type Idle<DB> = Mutex<Vec<Kept<DB>>>;
+type Undo<DB> = fn(&mut <DB as Database>::Connection) -> BoxFuture<'_, Result<(), sqlx::Error>>;
 
 #[derive(Debug)]
 struct Kept<DB: Database> {
@@ -120,13 +122,14 @@ impl<DB: Database> Connections<DB> {
             idle: Arc::clone(&self.idle),
             places: Arc::clone(&self.places),
             worked: false,
+            undo: None,
             place: Some(place),
         };
         while let Some(kept) = self.pop() {
             if kept.used_at.elapsed() < TESTED {
                 return Ok(held(kept));
             }
-            if let Some(kept) = kept.tried().await {
+            if let Some(kept) = kept.tried(None).await {
                 return Ok(held(kept));
             }
         }
@@ -153,9 +156,15 @@ impl<DB: Database> Connections<DB> {
 }
 
 impl<DB: Database> Kept<DB> {
-    /// The connection if it answers; else it is closed, and the pool may open another one.
-    async fn tried(mut self) -> Option<Self> {
-        match tokio::time::timeout(ANSWER, self.connection.ping()).await {
+    /// The connection if it answers, with nothing left open; else it is closed, and the pool may open another one.
+    async fn tried(mut self, undo: Option<Undo<DB>>) -> Option<Self> {
+        let answer = async {
+            match undo {
+                Some(undo) => undo(&mut self.connection).await,
+                None => self.connection.ping().await,
+            }
+        };
+        match tokio::time::timeout(ANSWER, answer).await {
             Ok(Ok(())) => Some(self),
             _ => {
                 drop(self.connection.detach());
@@ -176,6 +185,8 @@ pub(super) struct Held<DB: Database> {
     idle: Arc<Idle<DB>>,
     places: Arc<Semaphore>,
     worked: bool,
+    /// Rolls back the transaction that is open, or may be.
+    undo: Option<Undo<DB>>,
     place: Option<OwnedSemaphorePermit>,
 }
 
@@ -183,6 +194,23 @@ impl<DB: Database> Held<DB> {
     /// The work is done, and left nothing behind: the connection may be used again as it is.
     pub(super) fn worked(&mut self) {
         self.worked = true;
+    }
+}
+
+impl Held<Postgres> {
+    /// Begins a transaction. If it does not come to its end, it is rolled back before anything else is done here.
+    pub(super) async fn begin(&mut self) -> Result<(), StoreError> {
+        // First: the server may have begun it when nobody waits any more for its answer.
+        self.undo = Some(|connection| Box::pin(connection.execute("ROLLBACK").map_ok(drop)));
+        self.execute("BEGIN").await?;
+        Ok(())
+    }
+
+    /// Ends the transaction, and keeps what was done in it.
+    pub(super) async fn commit(&mut self) -> Result<(), StoreError> {
+        self.execute("COMMIT").await?;
+        self.undo = None;
+        Ok(())
     }
 }
 
@@ -219,10 +247,10 @@ impl<DB: Database> Drop for Held<DB> {
             put_aside(kept);
             return;
         }
-        let place = self.place.take();
+        let (place, undo) = (self.place.take(), self.undo.take());
         match Handle::try_current() {
             Ok(runtime) => drop(runtime.spawn(async move {
-                if let Some(kept) = kept.tried().await {
+                if let Some(kept) = kept.tried(undo).await {
                     put_aside(kept);
                 }
                 drop(place);
