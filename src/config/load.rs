@@ -574,6 +574,18 @@ mod tests {
                 "w.toml: database.url: expected sqlite:PATH or postgres://",
             ),
             (
+                "[database]\nurl = \"postgres://h/d?sslmode=verify\"",
+                "w.toml: database.url: expected an sslmode of disable,",
+            ),
+            (
+                "[policy]\nunlisted = \"first_party\"",
+                "w.toml: policy.unlisted: expected blocked, unknown, listed or approved",
+            ),
+            (
+                "[traces]\nper_thousand = 1001",
+                "w.toml: traces.per_thousand: expected a number from 0 to 1000",
+            ),
+            (
                 "[clients]\nfresh = { least = 9, absent = 5, most = 7 }",
                 "w.toml: clients.fresh: expected least <= absent <= most",
             ),

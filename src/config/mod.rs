@@ -22,7 +22,10 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    policy::catalog::{Catalog, is_same},
+    policy::{
+        catalog::{Catalog, is_same},
+        client_rules::Tier,
+    },
     protocol::issuer::IssuerUrl,
 };
 
@@ -133,6 +136,15 @@ impl Config {
         if self.development.clients && !self.issuer.is_https() {
             let told = "false, unless the issuer is an https URL: a client_id must begin with it";
             return Err(("development.clients", told.to_owned()));
+        }
+        if self.policy.unlisted == Tier::FirstParty {
+            let told = "blocked, unknown, listed or approved: with first_party every client of the web would get tokens without \
+                        asking anybody";
+            return Err(("policy.unlisted", told.to_owned()));
+        }
+        if self.traces.per_thousand > 1_000 {
+            let told = format!("a number from 0 to 1000, found {}", self.traces.per_thousand);
+            return Err(("traces.per_thousand", told));
         }
         for (position, rule) in self.policy.clients.iter().enumerate() {
             if let Err(told) = rule.check() {

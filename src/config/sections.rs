@@ -122,6 +122,16 @@ pub enum DatabaseUrl {
     Postgres(String),
 }
 
+/// PostgreSQL's own names, libpq §34.1.2.
+const SSL_MODES: [&str; 6] = [
+    "disable",
+    "allow",
+    "prefer",
+    "require",
+    "verify-ca",
+    "verify-full",
+];
+
 impl FromStr for DatabaseUrl {
     type Err = &'static str;
 
@@ -135,8 +145,14 @@ impl FromStr for DatabaseUrl {
             }
             Ok(Self::Sqlite(PathBuf::from(path)))
         } else if text.starts_with("postgres://") || text.starts_with("postgresql://") {
-            url::Url::parse(text).map_err(|_| EXPECTED)?;
-            Ok(Self::Postgres(text.to_owned()))
+            let url = url::Url::parse(text).map_err(|_| EXPECTED)?;
+            let mut modes = url.query_pairs().filter(|(name, _)| name == "sslmode");
+            match modes.all(|(_, mode)| SSL_MODES.contains(&&*mode)) {
+                true => Ok(Self::Postgres(text.to_owned())),
+                false => Err(
+                    "an sslmode of disable, allow, prefer, require, verify-ca or verify-full",
+                ),
+            }
         } else {
             Err(EXPECTED)
         }
@@ -366,7 +382,7 @@ section! {
         consent: u32 = 90 * 86_400,
         /// Accepts authorization requests only by way of `/par` (RFC 9126).
         require_pushed_authorization_requests: bool = false,
-        /// The tier of clients that no rule matches. `blocked` makes your rules an allow-list.
+        /// The tier of clients that no rule matches: any but `first_party`. `blocked` makes your rules an allow-list.
         unlisted: Tier = Tier::Unknown,
         /// Allows the device grant (RFC 8628): people sign in a device while they look at another screen.
         devices: bool = true,
