@@ -3,13 +3,13 @@
 mod admission;
 mod answer;
 mod bodies;
+mod connection_limits;
+mod deadlines;
 mod fixed;
 mod framing;
 mod layers;
 mod listener;
 mod metrics;
-mod pace;
-mod places;
 mod tls;
 
 pub use self::{

@@ -11,7 +11,7 @@ use super::{
     registration,
 };
 use crate::{
-    policy::{client_rules::Standing, metadata_change::Change, registration::Registered},
+    policy::{client_rules::TrustDecision, metadata_change::Change, registration::Registered},
     protocol::{client_id::ClientId, client_metadata},
     store::KeptClient,
     time::in_rfc_3339,
@@ -27,7 +27,7 @@ struct Known {
     /// Its document, as it is kept or served.
     document: Option<Value>,
     keys: Vec<String>,
-    standing: Standing,
+    standing: TrustDecision,
     people: i64,
     used: (i64, i64),
 }
@@ -94,7 +94,7 @@ impl AdminContext<'_> {
             .map(|(it, _)| it.client.metadata.thumbprints());
         let keys = of_registration.or(of_document).unwrap_or_default();
         let standing = self.clients.rules().of(client_id, &keys);
-        let is_of_rule = |standing: &Standing| {
+        let is_of_rule = |standing: &TrustDecision| {
             let rule = standing.rule.as_ref();
             rule.is_some_and(|rule| rule.pattern.client().as_ref() == Some(client_id))
         };

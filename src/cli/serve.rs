@@ -22,7 +22,7 @@ use crate::{
     fetch::Resolver,
     keys::KeyError,
     server,
-    store::Turn,
+    store::SweepLease,
     time::{Clock, in_rfc_3339, in_words},
 };
 
@@ -187,16 +187,16 @@ fn say(line: &str) {
 async fn sweep(app: App) {
     let mut tick = tokio::time::interval(SWEEP);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut turn = Turn::default();
+    let mut lease = SweepLease::default();
     let interaction = i64::from(app.config.login.interaction.get());
     loop {
         tick.tick().await;
         loop {
             let swept = app
                 .store
-                .sweep_in_turn(&mut turn, interaction, app.clock.now());
+                .sweep_in_turn(&mut lease, interaction, app.clock.now());
             match swept.await {
-                Ok(_) if turn.is_anothers() => {
+                Ok(_) if lease.is_anothers() => {
                     tracing::debug!("another process deletes expired rows");
                     break;
                 }

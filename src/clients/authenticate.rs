@@ -7,7 +7,7 @@ use http::{HeaderMap, header};
 use super::{Asker, Clients, Need, Refusal, RefusalKind, found};
 use crate::{
     policy::{
-        client_rules::{Standing, Tier},
+        client_rules::{Tier, TrustDecision},
         registration::Registered,
     },
     protocol::{
@@ -393,7 +393,7 @@ impl Clients {
         client_id: &ClientId,
         look_up: LookUp,
         asker: Asker,
-        standing: &Standing,
+        standing: &TrustDecision,
         now: UnixTime,
     ) -> Result<Arc<Client>, OAuthError> {
         let because = |refusal| refused(&refusal);

@@ -18,7 +18,7 @@ use crate::{
     fetch::{self, Charge, Wire},
     policy::{
         client_document,
-        client_rules::{Standing, Tier},
+        client_rules::{Tier, TrustDecision},
         client_url,
     },
     protocol::{
@@ -309,7 +309,7 @@ impl Clients {
         self.explain_standing(report, &self.rules().of(&client_id.clone().into(), &[]));
     }
 
-    fn explain_standing(&self, report: &mut Report, standing: &Standing) {
+    fn explain_standing(&self, report: &mut Report, standing: &TrustDecision) {
         report.tier = Some(standing.tier.as_str());
         report.policy = Some(standing.why());
         report.rules.retain(|line| line.rule != BLOCKED);

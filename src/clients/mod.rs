@@ -57,7 +57,7 @@ use crate::{
     fetch::{Charge, FetcherError, Resolver},
     policy::{
         client_document::{self, Allowed},
-        client_rules::{Standing, Tier},
+        client_rules::{Tier, TrustDecision},
     },
     protocol::{
         client::{Client, Digest},
@@ -101,7 +101,7 @@ pub fn found(client: Option<Arc<Client>>) -> Result<Arc<Client>, Refusal> {
 
 /// Is a client's document still what its grants rest on?
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Footing {
+pub enum DocumentState {
     /// It is, or its host is given time.
     Firm,
     /// Its host has been down for too long; again in so many seconds.
@@ -244,7 +244,11 @@ impl Clients {
     /// # Errors
     ///
     /// When a rule of the administrator blocks it.
-    pub fn standing(&self, client_id: &ClientId, keys: &[String]) -> Result<Standing, Refusal> {
+    pub fn standing(
+        &self,
+        client_id: &ClientId,
+        keys: &[String],
+    ) -> Result<TrustDecision, Refusal> {
         let standing = self.0.rules.of(client_id, keys);
         if standing.tier == Tier::Blocked && standing.rule.is_none() && client_id.url().is_none() {
             return Err(unknown_name());
@@ -265,7 +269,7 @@ impl Clients {
     /// # Errors
     ///
     /// When a rule of the administrator blocks it or a key of it, or the policy about documents refuses its document.
-    pub fn admit(&self, client: &Client) -> Result<Standing, Refusal> {
+    pub fn admit(&self, client: &Client) -> Result<TrustDecision, Refusal> {
         let standing = self.standing(client.id(), &client.metadata.thumbprints())?;
         if let Some(url) = self.by_document(client) {
             let allowed = self.allowed(&standing);
@@ -316,7 +320,7 @@ impl Clients {
     }
 
     /// What the document of a client of this standing may say.
-    pub(super) fn allowed(&self, standing: &Standing) -> Allowed {
+    pub(super) fn allowed(&self, standing: &TrustDecision) -> Allowed {
         let general = self.0.allowed.clone();
         match &standing.rule {
             Some(rule) => rule.allowed(general),
@@ -490,21 +494,25 @@ impl Clients {
     /// # Errors
     ///
     /// When the database fails.
-    pub async fn footing(&self, client_id: &ClientId, now: UnixTime) -> Result<Footing, Refusal> {
+    pub async fn footing(
+        &self,
+        client_id: &ClientId,
+        now: UnixTime,
+    ) -> Result<DocumentState, Refusal> {
         let url = match self.find(client_id)? {
-            Found::Registered(_) => return Ok(Footing::Firm),
+            Found::Registered(_) => return Ok(DocumentState::Firm),
             Found::Url(url) => url,
         };
         let Some(cached) = self.0.cache.last_good(url).await? else {
-            return Ok(Footing::Firm);
+            return Ok(DocumentState::Firm);
         };
         if cached.gone.confirmed_at.is_some() {
-            return Ok(Footing::Withdrawn);
+            return Ok(DocumentState::Withdrawn);
         }
         let too_long = i64::from(self.0.settings.stale_refresh);
         match cached.failing && now - cached.fresh_until >= too_long {
-            true => Ok(Footing::Lost(60)),
-            false => Ok(Footing::Firm),
+            true => Ok(DocumentState::Lost(60)),
+            false => Ok(DocumentState::Firm),
         }
     }
 

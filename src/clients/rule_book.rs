@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use crate::{
     config::Config,
     policy::{
-        client_rules::{Pattern, Rule, Standing, Tier, standing},
+        client_rules::{Pattern, Rule, Tier, TrustDecision, standing},
         registration::Registered,
     },
     protocol::{client_id::ClientId, client_metadata, client_url::ClientUrl},
@@ -70,20 +70,20 @@ impl RuleBook {
     }
 
     /// What a client is to us. `keys` are the thumbprints of the keys it publishes.
-    pub fn of(&self, client_id: &ClientId, keys: &[String]) -> Standing {
+    pub fn of(&self, client_id: &ClientId, keys: &[String]) -> TrustDecision {
         let stored = self.stored.load();
         let rules = self.configured.iter().chain(&stored.rules);
         let by_rule = standing(rules, self.unlisted, client_id, keys);
         match (self.registered(client_id), client_id.url()) {
             _ if by_rule.rule.is_some() => by_rule,
-            (Some(registered), _) => Standing {
+            (Some(registered), _) => TrustDecision {
                 tier: registered.tier(),
                 rule: None,
                 registered: true,
             },
             (None, Some(_)) => by_rule,
             // Nobody knows the name.
-            (None, None) => Standing {
+            (None, None) => TrustDecision {
                 tier: Tier::Blocked,
                 rule: None,
                 registered: false,

@@ -143,7 +143,10 @@ impl Config {
             return Err(("policy.unlisted", told.to_owned()));
         }
         if self.traces.per_thousand > 1_000 {
-            let told = format!("a number from 0 to 1000, found {}", self.traces.per_thousand);
+            let told = format!(
+                "a number from 0 to 1000, found {}",
+                self.traces.per_thousand
+            );
             return Err(("traces.per_thousand", told));
         }
         for (position, rule) in self.policy.clients.iter().enumerate() {

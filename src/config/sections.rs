@@ -149,9 +149,9 @@ impl FromStr for DatabaseUrl {
             let mut modes = url.query_pairs().filter(|(name, _)| name == "sslmode");
             match modes.all(|(_, mode)| SSL_MODES.contains(&&*mode)) {
                 true => Ok(Self::Postgres(text.to_owned())),
-                false => Err(
-                    "an sslmode of disable, allow, prefer, require, verify-ca or verify-full",
-                ),
+                false => {
+                    Err("an sslmode of disable, allow, prefer, require, verify-ca or verify-full")
+                }
             }
         } else {
             Err(EXPECTED)

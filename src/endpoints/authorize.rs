@@ -25,7 +25,7 @@ use crate::{
         redirect_uri::RedirectUri,
     },
     secret::{self, Secret, Visitor},
-    store::{Asked, Consent, NewInteraction, StoreError},
+    store::{Consent, NewInteraction, Respondent, StoreError},
     time::{UnixTime, in_words},
     tokens,
     web::{
@@ -431,7 +431,7 @@ impl Incoming<'_> {
         let (visitor, cookie) = cookies::visitor(self.app, self.headers);
         let question = NewInteraction {
             hash: secret.hash(),
-            asked: Asked {
+            asked: Respondent {
                 browser: visitor.hash(),
                 subject: session.row.subject.clone(),
             },

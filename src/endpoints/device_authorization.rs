@@ -18,7 +18,7 @@ use crate::{
         device_code::{Proposal, check_allowed},
         store_failed,
     },
-    policy::client_rules::{Standing, Tier},
+    policy::client_rules::{Tier, TrustDecision},
     protocol::{
         client::Client,
         error::{ErrorCode, OAuthError},
@@ -28,7 +28,7 @@ use crate::{
     store::NewDevice,
     time::UnixTime,
     web::{
-        machine::{Call, Endpoint, Incoming, charge},
+        client_request::{Call, Endpoint, Incoming, charge},
         token_error::TokenError,
     },
 };
@@ -135,7 +135,10 @@ async fn check_room(app: &App, now: UnixTime) -> Result<(), OAuthError> {
 
 /// The client with its document, and what it is to us. What costs nothing is asked first: a public client that nobody
 /// lists causes no fetch, and strangers start ten devices a minute from one network.
-async fn judged(app: &App, incoming: &Incoming) -> Result<(Arc<Client>, Standing), OAuthError> {
+async fn judged(
+    app: &App,
+    incoming: &Incoming,
+) -> Result<(Arc<Client>, TrustDecision), OAuthError> {
     let asking = &incoming.client;
     let known = app.clients.standing(asking.id(), &[]);
     let known = known.map_err(|refusal| refused(&refusal))?;

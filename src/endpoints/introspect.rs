@@ -17,7 +17,7 @@ use crate::{
     },
     tokens::live,
     web::{
-        machine::{Call, Endpoint, Incoming},
+        client_request::{Call, Endpoint, Incoming},
         token_error::TokenError,
     },
 };

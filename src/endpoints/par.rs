@@ -27,7 +27,7 @@ use crate::{
     secret::{PushedRequest, Secret},
     store::{NewPushed, Space},
     web::{
-        machine::{Call, Endpoint, Incoming, charge},
+        client_request::{Call, Endpoint, Incoming, charge},
         token_error::TokenError,
     },
 };

@@ -16,7 +16,7 @@ use crate::{
         refresh::RefreshToken,
     },
     web::{
-        machine::{Call, Endpoint, Incoming},
+        client_request::{Call, Endpoint, Incoming},
         token_error::TokenError,
     },
 };

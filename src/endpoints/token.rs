@@ -15,8 +15,8 @@ use crate::{
     protocol::error::ErrorCode,
     web::{
         client_ip::client_ip,
+        client_request::{Call, Endpoint},
         forms,
-        machine::{Call, Endpoint},
         token_error::TokenError,
     },
 };

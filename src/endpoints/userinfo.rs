@@ -19,7 +19,7 @@ use crate::{
     store::Once,
     time::UnixTime,
     tokens::{live, person, store_failed},
-    web::{machine, token_error::ResourceError},
+    web::{client_request, token_error::ResourceError},
 };
 
 /// A request that shows a token.
@@ -113,7 +113,8 @@ impl Shown<'_> {
     fn proof(&self) -> Result<(String, Once), OAuthError> {
         let url = self.app.config.issuer.join("/userinfo");
         let token = Some(self.presented.token);
-        let proof = machine::proof(self.app, self.headers, self.method, &url, token, self.now)?;
+        let proof =
+            client_request::proof(self.app, self.headers, self.method, &url, token, self.now)?;
         let told = "the scheme DPoP needs a DPoP proof";
         proof.ok_or_else(|| OAuthError::new(ErrorCode::InvalidDpopProof, told))
     }

@@ -6,7 +6,7 @@
 mod budget;
 mod collector;
 mod connector;
-mod own;
+mod issuer_probe;
 mod resolve;
 mod wire;
 
@@ -28,7 +28,7 @@ use self::{
 pub use self::{
     budget::{Budgets, Charge, OverBudget},
     collector::Collector,
-    own::{Own, Sight},
+    issuer_probe::{IssuerProbe, Observed},
     resolve::Resolver,
     wire::{Step, Tls, Wire},
 };

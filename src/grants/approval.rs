@@ -7,7 +7,7 @@ use crate::{
     app::App,
     clients::Need,
     policy::{
-        client_rules::{OTHER_METHOD, Standing, Tier},
+        client_rules::{OTHER_METHOD, Tier, TrustDecision},
         metadata_change,
     },
     protocol::{
@@ -30,7 +30,7 @@ use crate::{
 pub struct Proposal {
     pub request: AuthorizationRequest,
     pub client: Arc<Client>,
-    pub standing: Standing,
+    pub standing: TrustDecision,
     pub scope: Scope,
     pub may_refresh: bool,
     /// How it may prove itself at the token endpoint.

@@ -3,7 +3,7 @@
 use super::{Request, Terms, implied_resources, standing, store_failed};
 use crate::{
     app::App,
-    policy::client_rules::Standing,
+    policy::client_rules::TrustDecision,
     protocol::{
         client::Client,
         client_metadata::{AuthMethod, GrantType},
@@ -75,7 +75,7 @@ impl Proposal {
         app: &App,
         params: &Params,
         client: &Client,
-        standing: &Standing,
+        standing: &TrustDecision,
         method: AuthMethod,
     ) -> Result<Self, OAuthError> {
         check_client(client, standing, method)?;
@@ -106,7 +106,7 @@ impl Proposal {
 /// does not allow.
 pub fn check_client(
     client: &Client,
-    standing: &Standing,
+    standing: &TrustDecision,
     method: AuthMethod,
 ) -> Result<(), OAuthError> {
     check_allowed(standing, method)?;
@@ -132,7 +132,7 @@ pub fn check_client(
 /// # Errors
 ///
 /// `unauthorized_client`.
-pub fn check_allowed(standing: &Standing, method: AuthMethod) -> Result<(), OAuthError> {
+pub fn check_allowed(standing: &TrustDecision, method: AuthMethod) -> Result<(), OAuthError> {
     standing.check_method(method)?;
     standing.check_grant(GrantType::DeviceCode, method.is_confidential())
 }

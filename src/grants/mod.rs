@@ -15,7 +15,7 @@ use crate::{
     app::App,
     clients::{AuthenticatedClient, LookUp, Need, refused, unproven},
     config::Config,
-    policy::client_rules::Standing,
+    policy::client_rules::TrustDecision,
     protocol::{
         client_metadata::{AuthMethod, GrantType},
         error::{ErrorCode, OAuthError},
@@ -144,7 +144,7 @@ async fn standing(
     app: &App,
     client: &AuthenticatedClient,
     now: UnixTime,
-) -> Result<Standing, OAuthError> {
+) -> Result<TrustDecision, OAuthError> {
     let known = match client.known() {
         Some(known) => Some(Arc::clone(known)),
         None => app
@@ -171,7 +171,11 @@ fn implied_resources(app: &App, scope: &Scope) -> Resources {
 
 /// How long what a client is granted lives, if it authenticates and if not: access tokens, refresh tokens without use, and
 /// the grant. Seconds.
-pub(crate) fn lifetimes(app: &App, is_confidential: bool, standing: &Standing) -> (u32, u32, u32) {
+pub(crate) fn lifetimes(
+    app: &App,
+    is_confidential: bool,
+    standing: &TrustDecision,
+) -> (u32, u32, u32) {
     let tokens = &app.config.tokens;
     let (idle, absolute) = match is_confidential {
         true => (
@@ -187,7 +191,7 @@ pub(crate) fn lifetimes(app: &App, is_confidential: bool, standing: &Standing) -
 #[derive(Clone)]
 struct Terms {
     app: App,
-    standing: Standing,
+    standing: TrustDecision,
     /// The resources that the first token is for.
     asked: Resources,
     /// The root of the refresh tokens.
@@ -200,7 +204,7 @@ struct Terms {
 }
 
 impl Terms {
-    fn new(request: &Request<'_>, standing: Standing) -> Result<Self, OAuthError> {
+    fn new(request: &Request<'_>, standing: TrustDecision) -> Result<Self, OAuthError> {
         Ok(Self {
             app: request.app.clone(),
             asked: request.app.config.resources.asked(request.params)?,

@@ -3,7 +3,7 @@
 use super::{Request, lifetimes, standing, store_failed};
 use crate::{
     app::App,
-    clients::{AuthenticatedClient, Footing, refused},
+    clients::{AuthenticatedClient, DocumentState, refused},
     protocol::{
         client_metadata::GrantType,
         error::{ErrorCode, OAuthError},
@@ -144,11 +144,11 @@ async fn check_footing(
     now: UnixTime,
 ) -> Result<(), OAuthError> {
     match app.clients.footing(client.id(), now).await {
-        Ok(Footing::Firm) => Ok(()),
-        Ok(Footing::Withdrawn) => Err(OAuthError::invalid_grant(
+        Ok(DocumentState::Firm) => Ok(()),
+        Ok(DocumentState::Withdrawn) => Err(OAuthError::invalid_grant(
             "the client's document is gone from its host",
         )),
-        Ok(Footing::Lost(_)) => Err(OAuthError::unavailable(
+        Ok(DocumentState::Lost(_)) => Err(OAuthError::unavailable(
             "the client's host has been down for too long",
         )),
         Err(refusal) => Err(refused(&refusal)),

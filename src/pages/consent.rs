@@ -3,7 +3,7 @@
 use axum::{body::Bytes, extract::State, response::Response};
 use http::{HeaderMap, StatusCode, Uri};
 
-use super::asker::{asker, wanted};
+use super::client_summary::{asker, wanted};
 use crate::{
     app::App,
     clients::{Need, found},
@@ -11,7 +11,7 @@ use crate::{
     policy::{Facts, Verdict, decide},
     protocol::{client_id::ClientId, params::Params, redirect_uri::Destination},
     secret::{self, Secret, SecretHash, Visitor},
-    store::{Answer, Asked, StoreError},
+    store::{Answer, Respondent, StoreError},
     time::UnixTime,
     web::{
         callback::{Callback, see_other},
@@ -80,7 +80,7 @@ pub(crate) async fn submit(
                 request: &open.proposal.request,
                 signed_in_at: Some(session.signed_in_at),
                 sent_to_login_at: None,
-                // Asked before the question was put, and it is this person's.
+                // Respondent before the question was put, and it is this person's.
                 other_person: false,
                 consent_covers: false,
                 first_party: false,
@@ -107,7 +107,7 @@ pub(crate) async fn submit(
             return Err(BadRequest::new("decision", told).into());
         }
     };
-    let asked = Asked {
+    let asked = Respondent {
         browser: open.visitor.hash(),
         subject: session.subject.clone(),
     };
@@ -174,7 +174,7 @@ async fn open(
         .await?
         .ok_or_else(gone)?;
     let visitor = cookies::read::<Visitor>(app, headers, cookies::VISITOR).ok_or_else(gone)?;
-    let asked = Asked {
+    let asked = Respondent {
         browser: visitor.hash(),
         subject: session.row.subject.clone(),
     };

@@ -11,19 +11,19 @@ use axum::{
 };
 use http::{Extensions, HeaderMap, HeaderValue, StatusCode, Uri, header};
 
-use super::asker::{ago, asker, wanted};
+use super::client_summary::{ago, asker, wanted};
 use crate::{
     app::App,
     clients::{Need, found},
     grants::{device_code::check_client, lifetimes},
     limits::network,
-    policy::client_rules::Standing,
+    policy::client_rules::TrustDecision,
     protocol::{
         client::Client, client_metadata::GrantType, error::OAuthError, params::Params,
         scope::Scope, user_code::UserCode,
     },
     secret::{Secret, Visitor},
-    store::{Asked, ClaimedDevice, DeviceAnswer, StoreError},
+    store::{ClaimedDevice, DeviceAnswer, Respondent, StoreError},
     time::UnixTime,
     web::{
         callback::see_other,
@@ -209,7 +209,7 @@ struct Visit {
     visitor: Secret<Visitor>,
     /// The cookie that the browser does not have yet.
     cookie: Option<HeaderValue>,
-    asked: Asked,
+    asked: Respondent,
     now: UnixTime,
 }
 
@@ -225,7 +225,7 @@ async fn visit(app: &App, headers: &HeaderMap) -> Result<Option<Visit>, PageErro
     };
     let (visitor, cookie) = cookies::visitor(app, headers);
     Ok(Some(Visit {
-        asked: Asked {
+        asked: Respondent {
             browser: visitor.hash(),
             subject: session.row.subject.clone(),
         },
@@ -294,7 +294,7 @@ async fn opened(
 /// A device, judged once more by the rules of now.
 struct Judged {
     client: Arc<Client>,
-    standing: Standing,
+    standing: TrustDecision,
     /// What is left of its scope.
     scope: Scope,
     revision: i64,

@@ -2,7 +2,7 @@
 
 pub(crate) mod admin;
 mod administrator;
-mod asker;
+mod client_summary;
 pub(crate) mod consent;
 pub(crate) mod development;
 pub(crate) mod device;

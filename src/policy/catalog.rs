@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::client_rules::Standing;
+use super::client_rules::TrustDecision;
 use crate::protocol::{
     access_token,
     error::{ErrorCode, OAuthError},
@@ -268,7 +268,7 @@ impl Catalog {
         &self,
         asked: &Resources,
         issuer: &IssuerUrl,
-        standing: &Standing,
+        standing: &TrustDecision,
     ) -> Result<(), OAuthError> {
         for indicator in &asked.0 {
             match self.find(indicator.as_str()) {
@@ -293,7 +293,7 @@ impl Catalog {
     }
 
     /// Of these resources and of people, what may a client of this standing be granted?
-    fn allows(&self, scope: &str, resources: &Resources, standing: &Standing) -> bool {
+    fn allows(&self, scope: &str, resources: &Resources, standing: &TrustDecision) -> bool {
         let is_meant = |resource: &Resource| {
             let mut asked = resources.0.iter();
             resources.0.is_empty() || asked.any(|asked| asked.as_str() == resource.id)
@@ -320,7 +320,7 @@ impl Catalog {
         granted: &Resources,
         asked: &Resources,
         issuer: &IssuerUrl,
-        standing: &Standing,
+        standing: &TrustDecision,
     ) -> Result<Scope, OAuthError> {
         self.check(asked, issuer, standing)?;
         let left =
@@ -346,7 +346,7 @@ impl Catalog {
         document: Option<&[String]>,
         resources: &Resources,
         may_refresh: bool,
-        standing: &Standing,
+        standing: &TrustDecision,
     ) -> Result<Scope, OAuthError> {
         let allowed = |scope: &str| {
             document.is_none_or(|listed| listed.iter().any(|known| known == scope))
@@ -437,8 +437,8 @@ mod tests {
         "https://id.example".parse().unwrap()
     }
 
-    fn stranger() -> Standing {
-        Standing {
+    fn stranger() -> TrustDecision {
+        TrustDecision {
             tier: Tier::Unknown,
             rule: None,
             registered: false,
@@ -556,7 +556,7 @@ mod tests {
     #[test]
     fn a_rule_opens_resources_and_narrows_scopes() {
         let mut rule = Rule::new("a.example.com".parse().unwrap(), Tier::Approved);
-        let approved = Standing {
+        let approved = TrustDecision {
             tier: Tier::Approved,
             rule: Some(rule.clone()),
             registered: false,
@@ -571,7 +571,7 @@ mod tests {
 
         rule.scopes = Some(vec!["read".to_owned()]);
         rule.resources = Some(vec!["https://notes.example/".to_owned()]);
-        let narrow = Standing {
+        let narrow = TrustDecision {
             tier: Tier::Approved,
             rule: Some(rule),
             registered: false,

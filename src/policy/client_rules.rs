@@ -431,7 +431,7 @@ impl Rule {
 
 /// What a client is to us: its tier, and the rule that says so.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub struct TrustDecision {
     pub tier: Tier,
     /// `None`: no rule is about it.
     pub rule: Option<Rule>,
@@ -446,7 +446,7 @@ pub fn standing<'a>(
     unlisted: Tier,
     client_id: &ClientId,
     keys: &[String],
-) -> Standing {
+) -> TrustDecision {
     let mut best: Option<&Rule> = None;
     let weight = |rule: &Rule| (rule.tier == Tier::Blocked, rule.pattern.specificity());
     for rule in rules.filter(|rule| rule.is_about(client_id, keys)) {
@@ -454,7 +454,7 @@ pub fn standing<'a>(
             best = Some(rule);
         }
     }
-    Standing {
+    TrustDecision {
         tier: best.map_or(unlisted, |rule| rule.tier),
         rule: best.cloned(),
         registered: false,
@@ -465,7 +465,7 @@ pub fn standing<'a>(
 pub const OTHER_METHOD: &str =
     "the administrator's rule about this client lets it in only with another authentication method";
 
-impl Standing {
+impl TrustDecision {
     /// Did the administrator list it, by a rule or a registration?
     pub fn is_listed(&self) -> bool {
         (self.rule.is_some() || self.registered) && self.tier >= Tier::Listed
@@ -807,7 +807,7 @@ mod tests {
     #[test]
     fn v_12_devices_are_for_those_who_authenticate_or_are_listed() {
         let host = || "app.example.com".parse().unwrap();
-        let rule = |tier, grants: Option<Vec<GrantType>>| Standing {
+        let rule = |tier, grants: Option<Vec<GrantType>>| TrustDecision {
             tier,
             rule: Some(Rule {
                 grants,
@@ -815,7 +815,7 @@ mod tests {
             }),
             registered: false,
         };
-        let stranger = Standing {
+        let stranger = TrustDecision {
             tier: Tier::Unknown,
             rule: None,
             registered: false,

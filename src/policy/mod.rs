@@ -66,7 +66,7 @@ enum Page {
     Consent,
 }
 
-/// Asked in this order; the first that applies decides.
+/// Respondent in this order; the first that applies decides.
 const ALL: &[Policy] = &[
     Policy {
         applies: needs_login,

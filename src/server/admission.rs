@@ -16,7 +16,7 @@ use std::{
 use ipnet::IpNet;
 use tokio::sync::Semaphore;
 
-use super::places::share;
+use super::connection_limits::share;
 use crate::{counts::Counts, limits::networks};
 
 /// Longest wait for a place: whoever has waited longer is better served by coming again.

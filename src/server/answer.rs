@@ -10,7 +10,7 @@ use axum::body::Body;
 use bytes::{Buf, Bytes};
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
-use super::pace::{Pace, Untaken};
+use super::deadlines::{Pace, Untaken};
 
 /// The body of an answer.
 #[derive(Debug)]

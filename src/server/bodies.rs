@@ -12,7 +12,7 @@ use http::{StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use ipnet::IpNet;
 
-use super::places::Places;
+use super::connection_limits::Places;
 use crate::{config, counts::Counts, web::client_ip::client_ip};
 
 /// Largest body, in bytes.

@@ -25,12 +25,12 @@ use tower::Service;
 
 use super::{
     answer::Answer,
+    connection_limits::Places,
     counted,
+    deadlines::{Pace, Times, Watched},
     fixed::Fixed,
     layers::{HEADER_FIELDS, HEADERS, URI},
     metrics::{self, Metrics, Requests},
-    pace::{Pace, Times, Watched},
-    places::Places,
     tls::Tls,
 };
 use crate::app::App;
@@ -79,7 +79,7 @@ pub async fn serve(
         ))
     };
     let requests = Arc::new(Requests::new());
-    let door = Arc::new(Door::new(&app, &requests, tls).await);
+    let handler = Arc::new(ConnectionHandler::new(&app, &requests, tls).await);
     let told = match metrics_listener {
         Some(listener) => {
             let metrics = Arc::new(Metrics::new(&app, &requests));
@@ -88,9 +88,9 @@ pub async fn serve(
         None => None,
     };
     let watch = {
-        let door = door.clone();
+        let handler = handler.clone();
         tokio::spawn(async move {
-            if let Some(tls) = &door.tls {
+            if let Some(tls) = &handler.tls {
                 tls.watch().await;
             }
         })
@@ -108,11 +108,11 @@ pub async fn serve(
                 failing = false;
                 // Over the limit, the connection is dropped here: closed.
                 if let Some(place) = places.take(peer.ip().to_canonical()) {
-                    let (door, watcher) = (door.clone(), graceful.watcher());
+                    let (handler, watcher) = (handler.clone(), graceful.watcher());
                     let open = app.store.counts.connections.clone();
                     open.inc();
                     tokio::spawn(async move {
-                        door.open(stream, peer, watcher).await;
+                        handler.open(stream, peer, watcher).await;
                         drop(place);
                         open.dec();
                     });
@@ -156,7 +156,7 @@ async fn lame_duck(app: &App, stop: impl Future<Output = ()>) {
 }
 
 /// What every connection needs.
-struct Door {
+struct ConnectionHandler {
     router: Router,
     fixed: Arc<Fixed>,
     tls: Option<Tls>,
@@ -164,13 +164,13 @@ struct Door {
     http: auto::Builder<TokioExecutor>,
 }
 
-impl Door {
+impl ConnectionHandler {
     async fn new(app: &App, requests: &Arc<Requests>, tls: Option<Tls>) -> Self {
         let seconds = |value: std::num::NonZeroU32| Duration::from_secs(value.get().into());
         let server = &app.config.server;
         let router = counted(app, requests);
         Self {
-            // Asked once at the start, by nobody: that does not count.
+            // Respondent once at the start, by nobody: that does not count.
             fixed: Arc::new(Fixed::of(app, &super::router(app), requests).await),
             router,
             tls,

@@ -32,7 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const OTHER: &str = "other";
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Asked {
+struct Respondent {
     endpoint: Arc<str>,
     status: &'static str,
 }
@@ -45,7 +45,7 @@ struct At {
 /// Requests, by the route that matched and the class of the answer.
 #[derive(Debug)]
 pub(super) struct Requests {
-    count: Family<Asked, Counter>,
+    count: Family<Respondent, Counter>,
     seconds: Family<At, Histogram, fn() -> Histogram>,
     known: RwLock<HashMap<Arc<str>, Arc<Endpoint>>>,
 }
@@ -89,7 +89,7 @@ impl Requests {
         drop(known);
         let name: Arc<str> = route.into();
         let count = |status| {
-            self.count.get_or_create_owned(&Asked {
+            self.count.get_or_create_owned(&Respondent {
                 endpoint: Arc::clone(&name),
                 status,
             })

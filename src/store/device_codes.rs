@@ -6,7 +6,7 @@ use super::{
     Store, StoreError,
     db::{Query, row},
     grants::{Approved, NewGrant},
-    interactions::Asked,
+    interactions::Respondent,
     statements,
 };
 use crate::{
@@ -256,7 +256,7 @@ impl Store {
     pub async fn claim_device(
         &self,
         code: UserCode,
-        asked: Asked,
+        asked: Respondent,
         now: UnixTime,
     ) -> Result<bool, StoreError> {
         Ok(self
@@ -276,7 +276,7 @@ impl Store {
     pub async fn claimed_device(
         &self,
         code: &UserCode,
-        asked: &Asked,
+        asked: &Respondent,
         now: UnixTime,
     ) -> Result<Option<ClaimedDevice>, StoreError> {
         self.db
@@ -298,7 +298,7 @@ impl Store {
     pub async fn decide_device(
         &self,
         code: UserCode,
-        asked: Asked,
+        asked: Respondent,
         answer: DeviceAnswer,
         now: UnixTime,
     ) -> Result<bool, StoreError> {
@@ -361,7 +361,7 @@ impl Store {
     pub async fn decided_device(
         &self,
         code: &UserCode,
-        asked: &Asked,
+        asked: &Respondent,
     ) -> Result<Option<bool>, StoreError> {
         self.db
             .optional(

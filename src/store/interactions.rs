@@ -41,7 +41,7 @@ row! {
 
 /// Who is asked: a person, in one browser. Signing in again in another tab changes neither.
 #[derive(Clone, Debug)]
-pub struct Asked {
+pub struct Respondent {
     pub browser: SecretHash<Visitor>,
     pub subject: String,
 }
@@ -50,7 +50,7 @@ pub struct Asked {
 #[derive(Debug)]
 pub struct NewInteraction {
     pub hash: SecretHash<secret::Interaction>,
-    pub asked: Asked,
+    pub asked: Respondent,
     pub request: String,
     pub client_id: ClientId,
     pub digest: Digest,
@@ -100,7 +100,7 @@ impl Store {
     pub async fn interaction(
         &self,
         hash: &SecretHash<secret::Interaction>,
-        asked: &Asked,
+        asked: &Respondent,
         now: UnixTime,
     ) -> Result<Option<Interaction>, StoreError> {
         self.db
@@ -118,7 +118,7 @@ impl Store {
     pub async fn answer(
         &self,
         hash: SecretHash<secret::Interaction>,
-        asked: Asked,
+        asked: Respondent,
         now: UnixTime,
         answer: Answer,
     ) -> Result<bool, StoreError> {

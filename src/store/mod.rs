@@ -52,7 +52,7 @@ pub use self::{
     device_codes::{ClaimedDevice, DeviceAnswer, NewDevice, Polled, WaitingDevice},
     grants::{Approved, GrantRow, ListedGrant, NewGrant, Revoked, RotateRequest, Rotated, Which},
     inspect::{InspectedKey, PostgresFacts},
-    interactions::{Answer, Asked, Interaction, NewInteraction},
+    interactions::{Answer, Interaction, NewInteraction, Respondent},
     key_reset::KeysEnd,
     keys::{KeyMark, NewKey, StoredKey},
     logos::{ClientLogo, NewLogo},
@@ -60,7 +60,7 @@ pub use self::{
     refusals::{KeptRefusal, MOST_REFUSALS, NewRefusal},
     revocation::Ended,
     sessions::{ListedSession, SessionRow},
-    sweep::Turn,
+    sweep::SweepLease,
     used_once::{Kind as OnceKind, Once},
 };
 use self::{caps::Rooms, db::Db, device_codes::FreshDevice};

@@ -180,15 +180,15 @@ const KINDS: &[Kind] = &[
     kind(LOGOS_OUT, 0),
 ];
 
-/// Whose turn it is to sweep, as one process knows it: until when it is its own.
+/// The lease of the one process that sweeps, as this process knows it.
 #[derive(Debug, Default)]
-pub struct Turn {
+pub struct SweepLease {
     until: Option<UnixTime>,
     /// When this process last looked at how much each person has.
     trimmed_at: Option<UnixTime>,
 }
 
-impl Turn {
+impl SweepLease {
     /// Is it, as of the last look, another process's?
     pub fn is_anothers(&self) -> bool {
         self.until.is_none()
@@ -196,20 +196,20 @@ impl Turn {
 }
 
 impl Store {
-    /// The same as [`Store::sweep`], if it is this process's turn: of all that are on the database one sweeps at a time. Its
-    /// turn ends by itself, so nobody waits for one that was killed. `interaction`: seconds that a person has for a page.
+    /// The same as [`Store::sweep`], if it is this process's lease: of all that are on the database one sweeps at a time. Its
+    /// lease ends by itself, so nobody waits for one that was killed. `interaction`: seconds that a person has for a page.
     ///
     /// # Errors
     ///
     /// When the database fails.
     pub async fn sweep_in_turn(
         &self,
-        turn: &mut Turn,
+        lease: &mut SweepLease,
         interaction: i64,
         now: UnixTime,
     ) -> Result<(u64, bool), StoreError> {
-        let (until, mine) = (now + TURN, turn.until.map_or(i64::MIN, |until| until.0));
-        // A turn that would last longer than any was taken by a clock that is wrong.
+        let (until, mine) = (now + TURN, lease.until.map_or(i64::MIN, |until| until.0));
+        // A lease that would last longer than any was taken by a clock that is wrong.
         let too_late = now + 2 * TURN;
         let taken = self
             .db
@@ -221,16 +221,16 @@ impl Store {
                     .bind(too_late),
             )
             .await?;
-        turn.until = (taken == 1).then_some(until);
-        if turn.is_anothers() {
+        lease.until = (taken == 1).then_some(until);
+        if lease.is_anothers() {
             return Ok((0, false));
         }
         let (mut gone, mut more) = self.sweep(interaction, now).await?;
-        if turn.trimmed_at.is_none_or(|at| now - at >= TRIM) {
+        if lease.trimmed_at.is_none_or(|at| now - at >= TRIM) {
             let (trimmed, too_many) = self.trim().await?;
             gone += trimmed;
             more |= too_many;
-            turn.trimmed_at = (!too_many).then_some(now);
+            lease.trimmed_at = (!too_many).then_some(now);
         }
         Ok((gone, more))
     }

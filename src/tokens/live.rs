@@ -3,7 +3,7 @@
 use super::{key_failed, store_failed};
 use crate::{
     app::App,
-    clients::{Footing, Need, Refusal, RefusalKind, refused},
+    clients::{DocumentState, Need, Refusal, RefusalKind, refused},
     protocol::{
         access_token::{self, Claims},
         client_id::ClientId,
@@ -79,5 +79,5 @@ async fn is_welcome(app: &App, client_id: &ClientId, now: UnixTime) -> Result<bo
         Some(known) => app.clients.admit(&known)?,
         None => app.clients.standing(client_id, &[])?,
     };
-    Ok(app.clients.footing(client_id, now).await? != Footing::Withdrawn)
+    Ok(app.clients.footing(client_id, now).await? != DocumentState::Withdrawn)
 }

@@ -5,11 +5,11 @@ pub(crate) mod callback;
 pub(crate) mod client_ip;
 pub(crate) mod cookies;
 
+pub(crate) mod client_request;
 pub(crate) mod forms;
 pub(crate) mod headers;
 pub(crate) mod html;
 pub(crate) mod known_browser;
-pub(crate) mod machine;
 pub(crate) mod page_error;
 pub(crate) mod refused;
 pub(crate) mod session;

@@ -175,7 +175,7 @@ async fn a_person_who_has_too_much_is_seen_to_once_an_hour() {
         let into = "sessions (hash, subject, signed_in_at, idle_until, ends_at)";
         fill(&store, 1_001, into, &values).await;
     };
-    let mut turn = wayleave::store::Turn::default();
+    let mut turn = wayleave::store::SweepLease::default();
     sessions("a").await;
     let swept = store.sweep_in_turn(&mut turn, 900, NOW).await.unwrap();
     assert_eq!(swept, (1, false));

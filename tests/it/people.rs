@@ -8,7 +8,7 @@ use wayleave::{
     protocol::client::Digest,
     secret::{Secret, TypedName},
     store::{
-        AccountError, Asked, DescribedEmail, Description, NewDevClient, NewInteraction, Store,
+        AccountError, DescribedEmail, Description, NewDevClient, NewInteraction, Respondent, Store,
     },
 };
 
@@ -498,7 +498,7 @@ on_both! {
         assert!(!server.app.store.add_dev_client(dev("late"), now, 5).await.unwrap());
         let late = NewInteraction {
             hash: Secret::generate().hash(),
-            asked: Asked { browser: Secret::generate().hash(), subject: before.subject.clone() },
+            asked: Respondent { browser: Secret::generate().hash(), subject: before.subject.clone() },
             request: String::new(),
             client_id: asks.get("client_id").parse().unwrap(),
             digest: Digest::of(b"document"),

@@ -11,7 +11,7 @@ use wayleave::{
     policy::client_rules::{Rule, Tier},
     protocol::{client::Digest, client_metadata::AuthMethod, params::Params, user_code::UserCode},
     secret::{DeviceCode, Secret, Session},
-    store::{Asked, Description, DeviceAnswer, NewDevice},
+    store::{Description, DeviceAnswer, NewDevice, Respondent},
 };
 
 use crate::support::{
@@ -317,7 +317,7 @@ on_both! {
         let code = device["user_code"].as_str().unwrap();
         let now = server.app.clock.now();
         let claims = (0..50).map(|n| {
-            let asked = Asked { browser: Secret::generate().hash(), subject: format!("person {n}") };
+            let asked = Respondent { browser: Secret::generate().hash(), subject: format!("person {n}") };
             server.app.store.claim_device(code.parse().unwrap(), asked, now)
         });
         let claims = futures_util::future::join_all(claims).await;
@@ -468,7 +468,7 @@ on_both! {
         let now = server.app.clock.now();
         let bound = NewDevice { jkt: Some("key".to_owned()), ..row(&server, &secret) };
         let code = server.app.store.insert_device(bound, once(RFC_USER_CODE)).await.unwrap();
-        let asked = Asked { browser: Secret::generate().hash(), subject: ada(&server).await };
+        let asked = Respondent { browser: Secret::generate().hash(), subject: ada(&server).await };
         assert!(server.app.store.claim_device(code.clone(), asked.clone(), now).await.unwrap());
         let redeem = async |jkt: Option<&str>| {
             let body = format!("grant_type={GRANT}&device_code={}&client_id={client}", secret.expose());

@@ -25,7 +25,7 @@ use wayleave::{
     policy::client_rules::Tier,
     protocol::id_token::SigningAlg,
     secret::{ClientSecret, SecretHash},
-    store::{Store, Turn},
+    store::{Store, SweepLease},
     time::UnixTime,
 };
 
@@ -630,7 +630,7 @@ on_both! {
         let store = Store::open(&database.parsed(), 8).await.unwrap();
         store.migrate().await.unwrap();
         let start = UnixTime(1_800_000_000);
-        let mut turns: Vec<_> = (0..8).map(|_| Turn::default()).collect();
+        let mut turns: Vec<_> = (0..8).map(|_| SweepLease::default()).collect();
         let all = turns.iter_mut().map(|turn| store.sweep_in_turn(turn, 900, start));
         for swept in futures_util::future::join_all(all).await {
             swept.unwrap();
@@ -654,7 +654,7 @@ on_both! {
         }
         // Whose turn it is not deletes nothing.
         store.execute_raw("INSERT INTO used_once (hash, until) VALUES ('old', 1)".to_owned()).await.unwrap();
-        let mut nobody = Turn::default();
+        let mut nobody = SweepLease::default();
         assert_eq!(store.sweep_in_turn(&mut nobody, 900, start + -86_400).await.unwrap(), (0, false));
         assert_eq!(store.sweep_in_turn(first, 900, start + -86_399).await.unwrap(), (1, false));
         store.close().await;

@@ -4,7 +4,7 @@ use super::{Finding, Status};
 use crate::{
     cli::healthcheck,
     config::Config,
-    fetch::{FetchError, Own, Sight},
+    fetch::{FetchError, IssuerProbe, Observed},
     protocol::discovery::locations,
     time::{Clock, UnixTime, in_rfc_3339},
     words::counted,
@@ -14,8 +14,8 @@ use crate::{
 const LATE: i64 = 21;
 
 pub(super) async fn check(config: &Config, clock: &Clock) -> Vec<Finding> {
-    let own = match Own::new(config) {
-        Ok(own) => own,
+    let probe = match IssuerProbe::new(config) {
+        Ok(probe) => probe,
         Err(error) => {
             let found = format!("not asked: {error}");
             return vec![Finding::failed(
@@ -29,26 +29,26 @@ pub(super) async fn check(config: &Config, clock: &Clock) -> Vec<Finding> {
         .into_iter()
         .next()
         .unwrap_or_default();
-    let (sight, asked) = own.get(&path).await;
+    let (observed, asked) = probe.get(&path).await;
     let listener = listener(config).await;
-    let is_alive = asked.is_err() && is_alive(&own).await;
+    let is_alive = asked.is_err() && is_alive(&probe).await;
     let mut findings = vec![match &asked {
         Ok(()) => Finding::ok(
             "server",
-            format!("it answers at {}", place(config, &path, &sight)),
+            format!("it answers at {}", place(config, &path, &observed)),
         ),
         Err(error) => {
-            let place = place(config, &path, &sight);
+            let place = place(config, &path, &observed);
             not_reachable(config, &place, error, &listener, is_alive)
         }
     }];
     if asked.is_ok() {
-        findings.push(issuer(config, &sight));
-        findings.push(proxy(config, &sight));
+        findings.push(issuer(config, &observed));
+        findings.push(proxy(config, &observed));
     }
     findings.extend(ready(&listener));
     if config.issuer.is_https() {
-        findings.push(certificate(config, &own, clock.now()));
+        findings.push(certificate(config, &probe, clock.now()));
     }
     findings
 }
@@ -64,15 +64,15 @@ async fn listener(config: &Config) -> Result<String, String> {
 }
 
 /// Does it answer where no proxy has a reason to keep a path to itself?
-async fn is_alive(own: &Own) -> bool {
-    let (sight, asked) = own.get("/healthz").await;
-    let body = serde_json::from_slice::<serde_json::Value>(&sight.body).unwrap_or_default();
+async fn is_alive(probe: &IssuerProbe) -> bool {
+    let (observed, asked) = probe.get("/healthz").await;
+    let body = serde_json::from_slice::<serde_json::Value>(&observed.body).unwrap_or_default();
     asked.is_ok() && body["status"] == "alive"
 }
 
 /// What was asked, and where that is.
-fn place(config: &Config, path: &str, sight: &Sight) -> String {
-    let addresses: Vec<_> = sight.addresses.iter().map(ToString::to_string).collect();
+fn place(config: &Config, path: &str, observed: &Observed) -> String {
+    let addresses: Vec<_> = observed.addresses.iter().map(ToString::to_string).collect();
     let addresses = match addresses.is_empty() {
         true => String::new(),
         false => format!(" ({})", addresses.join(", ")),
@@ -122,10 +122,10 @@ fn not_reachable(
     Finding::failed(CHECK, found, advice)
 }
 
-fn issuer(config: &Config, sight: &Sight) -> Finding {
+fn issuer(config: &Config, observed: &Observed) -> Finding {
     const CHECK: &str = "server.issuer";
     let expected = config.issuer.as_str();
-    let metadata = serde_json::from_slice::<serde_json::Value>(&sight.body).unwrap_or_default();
+    let metadata = serde_json::from_slice::<serde_json::Value>(&observed.body).unwrap_or_default();
     match metadata.get("issuer").and_then(|issuer| issuer.as_str()) {
         Some(issuer) if issuer == expected => {
             Finding::ok(CHECK, format!("its metadata says {issuer}, as configured"))
@@ -143,10 +143,10 @@ fn issuer(config: &Config, sight: &Sight) -> Finding {
 }
 
 /// What a proxy makes of the headers of an answer whose headers we know.
-fn proxy(config: &Config, sight: &Sight) -> Finding {
+fn proxy(config: &Config, observed: &Observed) -> Finding {
     const CHECK: &str = "server.proxy";
     let values = |name: &str| -> Vec<&str> {
-        let known = sight.headers.iter().filter(|(known, _)| known == name);
+        let known = observed.headers.iter().filter(|(known, _)| known == name);
         known.map(|(_, value)| value.as_str()).collect()
     };
     let mut expected = vec![
@@ -206,13 +206,13 @@ fn ready(listener: &Result<String, String>) -> Option<Finding> {
 }
 
 /// Of the one that was shown, else of the one that is configured.
-fn certificate(config: &Config, own: &Own, now: UnixTime) -> Finding {
+fn certificate(config: &Config, probe: &IssuerProbe, now: UnixTime) -> Finding {
     const CHECK: &str = "server.certificate";
     let of_file = || {
         let tls = config.server.tls.as_ref()?;
-        own.certificate_in(&tls.cert_file)
+        probe.certificate_in(&tls.cert_file)
     };
-    let Some(ends) = own.certificate_ends().or_else(of_file) else {
+    let Some(ends) = probe.certificate_ends().or_else(of_file) else {
         let found = "no certificate was seen, so nothing is known of its end";
         return Finding::warning(CHECK, found, "ask again when the server runs");
     };

@@ -6,7 +6,7 @@ use unicode_segmentation::UnicodeSegmentation;
 use crate::{
     app::App,
     policy::{
-        client_rules::{Standing, Tier},
+        client_rules::{Tier, TrustDecision},
         host_view::{HostView, HostWarning},
         known_names,
     },
@@ -30,7 +30,7 @@ const NAME: usize = 128;
 pub(super) async fn asker(
     app: &App,
     client: &Client,
-    standing: &Standing,
+    standing: &TrustDecision,
     now: UnixTime,
 ) -> Result<Asker, PageError> {
     let logo = match standing.shows_logo() {
@@ -160,7 +160,7 @@ fn seen(people: i64, first_seen: Option<UnixTime>, now: UnixTime) -> String {
 fn cautions(
     app: &App,
     client: &Client,
-    standing: &Standing,
+    standing: &TrustDecision,
     shown_host: &HostView,
 ) -> Vec<Caution> {
     let mut cautions = Vec::new();

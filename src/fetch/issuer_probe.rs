@@ -31,7 +31,7 @@ const LATER: u64 = 253_402_300_799;
 
 /// Asks our own server.
 #[derive(Debug)]
-pub struct Own {
+pub struct IssuerProbe {
     issuer: IssuerUrl,
     resolver: Resolver,
     limits: crate::config::Fetch,
@@ -41,7 +41,7 @@ pub struct Own {
 
 /// What was seen of an answer, whatever became of it.
 #[derive(Debug, Default)]
-pub struct Sight {
+pub struct Observed {
     pub addresses: Vec<IpAddr>,
     pub status: Option<u16>,
     /// Names in lower case.
@@ -49,7 +49,7 @@ pub struct Sight {
     pub body: Vec<u8>,
 }
 
-impl Own {
+impl IssuerProbe {
     /// With the authorities that clients' hosts are judged by, and this machine's own names.
     ///
     /// # Errors
@@ -79,16 +79,16 @@ impl Own {
     }
 
     /// `GET` of a path at the issuer's origin. Fails unless the answer is whole and has status 200.
-    pub async fn get(&self, path: &str) -> (Sight, Result<(), FetchError>) {
-        let mut sight = Sight::default();
-        let asked = tokio::time::timeout(PATIENCE, self.ask(path, &mut sight)).await;
+    pub async fn get(&self, path: &str) -> (Observed, Result<(), FetchError>) {
+        let mut observed = Observed::default();
+        let asked = tokio::time::timeout(PATIENCE, self.ask(path, &mut observed)).await;
         let seconds = u32::try_from(PATIENCE.as_secs()).unwrap_or(u32::MAX);
-        let step = match sight.status {
+        let step = match observed.status {
             None => Step::Connect,
             Some(_) => Step::Body,
         };
         let asked = asked.unwrap_or(Err(FetchError::Timeout(step, seconds)));
-        (sight, asked)
+        (observed, asked)
     }
 
     /// When the certificate ends that the server showed last, accepted or not.
@@ -108,10 +108,10 @@ impl Own {
         self.certificate.end_of(&first, &[], &name)
     }
 
-    async fn ask(&self, path: &str, sight: &mut Sight) -> Result<(), FetchError> {
+    async fn ask(&self, path: &str, observed: &mut Observed) -> Result<(), FetchError> {
         let host = self.issuer.host();
         let limit = Duration::from_secs(self.limits.dns_timeout.get().into());
-        sight.addresses = match host.trim_matches(['[', ']']).parse() {
+        observed.addresses = match host.trim_matches(['[', ']']).parse() {
             Ok(literal) => vec![literal],
             Err(_) => self.resolver.addresses(host, limit).await?,
         };
@@ -119,7 +119,7 @@ impl Own {
         let client = connector::builder(
             self.tls.clone(),
             host,
-            &sight.addresses,
+            &observed.addresses,
             &self.limits,
             &agent,
         )
@@ -133,11 +133,11 @@ impl Own {
             .send()
             .await
             .map_err(|error| connector::no_answer(&error))?;
-        sight.status = Some(response.status().as_u16());
+        observed.status = Some(response.status().as_u16());
         let text =
             |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
         let headers = response.headers().iter();
-        sight.headers = headers
+        observed.headers = headers
             .map(|(name, value)| (name.as_str().to_owned(), text(value)))
             .collect();
         let wanted = super::Wanted {
@@ -150,10 +150,10 @@ impl Own {
             .await
             .map_err(|error| FetchError::Broken(connector::chain(&error)))?
         {
-            if sight.body.len() + chunk.len() > MOST {
+            if observed.body.len() + chunk.len() > MOST {
                 return Err(FetchError::TooLarge(MOST));
             }
-            sight.body.extend_from_slice(&chunk);
+            observed.body.extend_from_slice(&chunk);
         }
         Ok(())
     }
