@@ -416,6 +416,14 @@ mod tests {
                 assert!(jwk.get(private).is_none(), "{private} of {kty}");
             }
             let token = key.pair.token("at+jwt", &kid, &json!({})).unwrap();
+            // As where another provider came first.
+            let header = jsonwebtoken::decode_header(&token).unwrap();
+            let other = key.pair.put_together(&header, &json!({})).unwrap();
+            assert_eq!(
+                token.rsplit_once('.').unwrap().0,
+                other.rsplit_once('.').unwrap().0
+            );
+            assert!(Jws::parse(&other).unwrap().verify(&key.public), "{kty}");
             assert!(Jws::parse(&token).unwrap().verify(&key.public), "{kty}");
             for other in SigningAlg::ALL.into_iter().filter(|other| *other != alg) {
                 assert!(

@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use axum::{
     Json,
-    body::Bytes,
     extract::State,
     response::{IntoResponse, Response},
 };
-use http::{Extensions, HeaderMap, Uri, header};
+use http::header;
 use serde::Serialize;
 
 use crate::{
     app::App,
     clients::{Asker, LookUp, Need, found, refused},
+    config::Config,
     grants::{
         device_code::{Proposal, check_allowed},
         store_failed,
@@ -22,22 +22,38 @@ use crate::{
     protocol::{
         client::Client,
         error::{ErrorCode, OAuthError},
+        params::Params,
         user_code::UserCode,
     },
     secret::{DeviceCode, Secret},
     store::NewDevice,
     time::UnixTime,
     web::{
-        client_request::{Call, Endpoint, Incoming, charge},
+        client_request::{ClientRequest, Endpoint, charge},
         token_error::TokenError,
     },
 };
 
-const DEVICE_AUTHORIZATION: Endpoint = Endpoint {
-    path: "/device_authorization",
-    takes_proofs: true,
-    look_up: |_| LookUp::Always,
-};
+pub(crate) struct DeviceAuthorization;
+
+impl Endpoint for DeviceAuthorization {
+    const PATH: &'static str = "/device_authorization";
+    const TAKES_PROOFS: bool = true;
+
+    fn check_switch(config: &Config) -> Result<(), OAuthError> {
+        match config.policy.devices {
+            true => Ok(()),
+            false => Err(OAuthError::new(
+                ErrorCode::UnauthorizedClient,
+                "the administrator of this server does not let devices sign in: policy.devices is false",
+            )),
+        }
+    }
+
+    fn look_up(_: &Params) -> LookUp {
+        LookUp::Always
+    }
+}
 
 /// User codes that are tried before a device is refused.
 const TRIES: usize = 5;
@@ -56,39 +72,20 @@ struct Started {
 /// Starts the sign-in of a device.
 pub(crate) async fn device_authorization(
     State(app): State<App>,
-    uri: Uri,
-    headers: HeaderMap,
-    extensions: Extensions,
-    body: Bytes,
+    request: ClientRequest<DeviceAuthorization>,
 ) -> Result<Response, TokenError> {
-    let call = Call {
-        uri,
-        headers,
-        extensions,
-        body,
-    };
-    let tried_header = call.headers.contains_key(header::AUTHORIZATION);
-    let failed = |error| TokenError::new(error, tried_header);
-    check_switch(&app).map_err(failed)?;
-    let incoming = DEVICE_AUTHORIZATION.read(&app, &call).await?;
-    let started = start(&app, incoming).await.map_err(failed)?;
+    let started = start(&app, &request).await;
+    let started = started.map_err(|error| request.failed(&app, error))?;
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(started)).into_response())
 }
 
-fn check_switch(app: &App) -> Result<(), OAuthError> {
-    match app.config.policy.devices {
-        true => Ok(()),
-        false => Err(OAuthError::new(
-            ErrorCode::UnauthorizedClient,
-            "the administrator of this server does not let devices sign in: policy.devices is false",
-        )),
-    }
-}
-
-async fn start(app: &App, incoming: Incoming) -> Result<Started, OAuthError> {
-    let method = incoming.client.method();
-    let (client, standing) = judged(app, &incoming).await?;
-    let proposal = Proposal::new(app, &incoming.params, &client, &standing, method)?;
+async fn start(
+    app: &App,
+    request: &ClientRequest<DeviceAuthorization>,
+) -> Result<Started, OAuthError> {
+    let method = request.client.method();
+    let (client, standing) = judged(app, request).await?;
+    let proposal = Proposal::new(app, &request.params, &client, &standing, method)?;
     let code = Secret::<DeviceCode>::generate();
     let tokens = &app.config.tokens;
     let (lifetime, interval) = (tokens.device_code.get(), tokens.device_interval.get());
@@ -101,15 +98,15 @@ async fn start(app: &App, incoming: Incoming) -> Result<Started, OAuthError> {
         resources: proposal.resources,
         may_refresh: proposal.may_refresh,
         auth_method: method,
-        jkt: incoming.jkt,
+        jkt: request.jkt.clone(),
         needs_dpop: client.metadata.dpop_bound_access_tokens,
-        source: incoming.source.to_string(),
-        created_at: incoming.now,
-        expires_at: incoming.now + i64::from(lifetime),
+        source: request.sender.source.to_string(),
+        created_at: request.now,
+        expires_at: request.now + i64::from(lifetime),
         wait: i64::from(interval),
     };
     let user_codes = std::iter::repeat_with(UserCode::generate).take(TRIES);
-    check_room(app, incoming.now).await?;
+    check_room(app, request.now).await?;
     let kept = app.store.insert_device(device, user_codes).await;
     let user_code = kept.map_err(store_failed)?;
     let page = app.config.issuer.join("/device");
@@ -137,15 +134,15 @@ async fn check_room(app: &App, now: UnixTime) -> Result<(), OAuthError> {
 /// lists causes no fetch, and strangers start ten devices a minute from one network.
 async fn judged(
     app: &App,
-    incoming: &Incoming,
+    request: &ClientRequest<DeviceAuthorization>,
 ) -> Result<(Arc<Client>, TrustDecision), OAuthError> {
-    let asking = &incoming.client;
+    let asking = &request.client;
     let known = app.clients.standing(asking.id(), &[]);
     let known = known.map_err(|refusal| refused(&refusal))?;
     check_allowed(&known, asking.method())?;
     // Anybody can publish a key: who authenticates is no stranger only where a rule lists it, too.
     if !asking.is_confidential() || known.tier < Tier::Listed {
-        charge(&app.limits.device_requests, incoming.source)?;
+        charge(&app.limits.device_requests, request.sender.source)?;
     }
     let client = match asking.known() {
         Some(client) => Arc::clone(client),
@@ -153,8 +150,8 @@ async fn judged(
             .clients
             .client(
                 asking.id(),
-                Need::Fetch(Asker::Anonymous(incoming.source)),
-                incoming.now,
+                Need::Fetch(Asker::Anonymous(request.sender.source)),
+                request.now,
             )
             .await
             .and_then(found)

@@ -2,62 +2,48 @@
 
 use axum::{
     Json,
-    body::Bytes,
     extract::State,
     response::{IntoResponse, Response},
 };
-use http::{Extensions, HeaderMap, Uri, header};
+use http::header;
 
 use crate::{
     app::App,
-    clients::LookUp,
     protocol::{
         error::OAuthError,
         introspection::{self, may_know},
     },
     tokens::live,
     web::{
-        client_request::{Call, Endpoint, Incoming},
+        client_request::{ClientRequest, Endpoint},
         token_error::TokenError,
     },
 };
 
-const INTROSPECTION: Endpoint = Endpoint {
-    path: "/introspect",
-    takes_proofs: false,
-    look_up: |_| LookUp::Never,
-};
+pub(crate) struct Introspection;
+
+impl Endpoint for Introspection {
+    const PATH: &'static str = "/introspect";
+}
 
 /// Says whether an access token is good now, to callers that prove who they are.
 pub(crate) async fn introspect(
     State(app): State<App>,
-    uri: Uri,
-    headers: HeaderMap,
-    extensions: Extensions,
-    body: Bytes,
+    request: ClientRequest<Introspection>,
 ) -> Result<Response, TokenError> {
-    let call = Call {
-        uri,
-        headers,
-        extensions,
-        body,
-    };
-    let incoming = INTROSPECTION.read(&app, &call).await?;
-    let tried_header = call.headers.contains_key(header::AUTHORIZATION);
-    look(&app, incoming)
-        .await
-        .map_err(|error| TokenError::new(error, tried_header))
+    let looked = look(&app, &request).await;
+    looked.map_err(|error| request.failed(&app, error))
 }
 
 /// A token that the caller may not know of is told like one that does not exist, so that nobody can try tokens out
 /// (§2.2, §4). The hint changes nothing: only one kind of token is told of at all.
-async fn look(app: &App, incoming: Incoming) -> Result<Response, OAuthError> {
-    let Incoming {
+async fn look(app: &App, request: &ClientRequest<Introspection>) -> Result<Response, OAuthError> {
+    let ClientRequest {
         client,
         params,
         now,
         ..
-    } = incoming;
+    } = request;
     if !client.is_confidential() {
         // §2.1: whoever asks has to authenticate.
         return Err(OAuthError::invalid_client().because("introspection by a public client"));
@@ -66,7 +52,7 @@ async fn look(app: &App, incoming: Incoming) -> Result<Response, OAuthError> {
     let resources = client
         .registered()
         .map_or(&[][..], |registered| &registered.written().resources);
-    let live = live(app, token, now)
+    let live = live(app, token, *now)
         .await?
         .filter(|live| may_know(&live.claims, client.id().as_str(), resources));
     let told = match &live {

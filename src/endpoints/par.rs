@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use axum::{
     Json,
-    body::Bytes,
     extract::State,
     response::{IntoResponse, Response},
 };
-use http::{Extensions, HeaderMap, StatusCode, Uri, header};
+use http::{StatusCode, header};
 use serde_json::json;
 
 use crate::{
@@ -27,38 +26,33 @@ use crate::{
     secret::{PushedRequest, Secret},
     store::{NewPushed, Space},
     web::{
-        client_request::{Call, Endpoint, Incoming, charge},
+        client_request::{ClientRequest, Endpoint, charge},
         token_error::TokenError,
     },
 };
 
-const PAR: Endpoint = Endpoint {
-    path: "/par",
-    takes_proofs: true,
-    look_up: |_| LookUp::Always,
-};
+pub(crate) struct Par;
+
+impl Endpoint for Par {
+    const PATH: &'static str = "/par";
+    const TAKES_PROOFS: bool = true;
+
+    fn look_up(_: &Params) -> LookUp {
+        LookUp::Always
+    }
+}
 
 /// Keeps an authorization request and answers with its `request_uri`.
 pub(crate) async fn par(
     State(app): State<App>,
-    uri: Uri,
-    headers: HeaderMap,
-    extensions: Extensions,
-    body: Bytes,
+    request: ClientRequest<Par>,
 ) -> Result<Response, TokenError> {
-    let call = Call {
-        uri,
-        headers,
-        extensions,
-        body,
-    };
-    let incoming = PAR.read(&app, &call).await?;
-    let failed = |error| TokenError::new(error, false);
-    let client_id = incoming.client.id().as_str();
-    let request = pushed::request(&incoming.params, client_id, incoming.jkt.as_deref());
-    let request = request.map_err(failed)?;
-    let is_proven_and_listed = charged(&app, &incoming).map_err(TokenError::too_many)?;
-    let judged = judged(&app, &incoming, &request).await;
+    let failed = |error| request.failed(&app, error);
+    let client_id = request.client.id().as_str();
+    let pushed = pushed::request(&request.params, client_id, request.jkt.as_deref());
+    let pushed = pushed.map_err(failed)?;
+    let is_proven_and_listed = charged(&app, &request).map_err(TokenError::too_many)?;
+    let judged = judged(&app, &request, &pushed).await;
     let (new, secret) = judged.map_err(failed)?;
     let store = &app.store;
     let space = store
@@ -66,7 +60,7 @@ pub(crate) async fn par(
             &new.client_id,
             &new.request,
             is_proven_and_listed,
-            incoming.now,
+            request.now,
         )
         .await;
     room(space.map_err(store_failed).map_err(failed)?)?;
@@ -82,8 +76,8 @@ pub(crate) async fn par(
 
 /// Charges a request to the network that asks, unless its client has proven itself and the administrator lists it: says
 /// whether that is so. Anybody can publish a key, and push in the name of a client that proves nothing.
-fn charged(app: &App, incoming: &Incoming) -> Result<bool, OAuthError> {
-    let asking = &incoming.client;
+fn charged(app: &App, request: &ClientRequest<Par>) -> Result<bool, OAuthError> {
+    let asking = &request.client;
     let keys = asking.known().map(|client| client.metadata.thumbprints());
     let standing = app
         .clients
@@ -94,17 +88,17 @@ fn charged(app: &App, incoming: &Incoming) -> Result<bool, OAuthError> {
         (true, false) => &app.limits.pushed_for_listed,
         (false, _) => &app.limits.pushed_requests,
     };
-    charge(rate, incoming.source).map(|()| false)
+    charge(rate, request.sender.source).map(|()| false)
 }
 
 /// The request as it is to be kept: judged now, for its developer, and again when somebody comes with it.
 async fn judged(
     app: &App,
-    incoming: &Incoming,
+    request: &ClientRequest<Par>,
     params: &Params,
 ) -> Result<(NewPushed, Secret<PushedRequest>), OAuthError> {
-    let (client_id, method, now) = (incoming.client.id(), incoming.client.method(), incoming.now);
-    let client = client(app, incoming).await?;
+    let (client_id, method, now) = (request.client.id(), request.client.method(), request.now);
+    let client = client(app, request).await?;
     if !client.metadata.auth_methods.contains(&method) {
         let description = client.description();
         let cause = format!("the client's {description} does not allow it to show nothing");
@@ -153,14 +147,14 @@ fn room(space: Space) -> Result<(), TokenError> {
 }
 
 /// The client: one that authenticates was looked up already, a public one is now.
-async fn client(app: &App, incoming: &Incoming) -> Result<Arc<Client>, OAuthError> {
-    if let Some(known) = incoming.client.known() {
+async fn client(app: &App, request: &ClientRequest<Par>) -> Result<Arc<Client>, OAuthError> {
+    if let Some(known) = request.client.known() {
         return Ok(Arc::clone(known));
     }
-    let asker = Asker::Anonymous(incoming.source);
+    let asker = Asker::Anonymous(request.sender.source);
     let resolved = app
         .clients
-        .client(incoming.client.id(), Need::Fetch(asker), incoming.now);
+        .client(request.client.id(), Need::Fetch(asker), request.now);
     let client = resolved.await.and_then(found);
     client.map_err(|refusal| refused(&refusal))
 }

@@ -71,13 +71,15 @@ impl Pair {
         kid: &str,
         claims: &impl Serialize,
     ) -> Result<String, Error> {
-        install();
         let alg = self.algorithm();
         let header = Header {
             typ: Some(typ.to_owned()),
             kid: Some(kid.to_owned()),
             ..Header::new(alg)
         };
+        if !*INSTALLED {
+            return self.put_together(&header, claims);
+        }
         // The library asks for a key of the right family. It never looks into it.
         let key = match alg {
             Algorithm::ES256 => EncodingKey::from_ec_der(&[]),
@@ -88,6 +90,23 @@ impl Pair {
         let token = jsonwebtoken::encode(&header, claims, &key);
         SIGNS.take();
         token
+    }
+
+    /// The same without the library, whose provider is another's.
+    pub(super) fn put_together(
+        &self,
+        header: &Header,
+        claims: &impl Serialize,
+    ) -> Result<String, Error> {
+        let mut token = BASE64_URL_SAFE_NO_PAD.encode(serde_json::to_vec(header)?);
+        token.push('.');
+        BASE64_URL_SAFE_NO_PAD.encode_string(serde_json::to_vec(claims)?, &mut token);
+        let signature = self.sign(token.as_bytes());
+        let signature =
+            signature.map_err(|error| Error::from(ErrorKind::Signing(error.to_string())))?;
+        token.push('.');
+        BASE64_URL_SAFE_NO_PAD.encode_string(signature, &mut token);
+        Ok(token)
     }
 
     fn algorithm(&self) -> Algorithm {
@@ -169,15 +188,8 @@ static PROVIDER: LazyLock<CryptoProvider> = LazyLock::new(|| CryptoProvider {
     ..aws_lc::DEFAULT_PROVIDER.clone()
 });
 
-/// The provider of this process, since the first token. Where another one was there before, nothing can be signed, and
-/// [`Pair::token`] fails.
-static INSTALLED: LazyLock<()> = LazyLock::new(|| {
-    if PROVIDER.install_default().is_err() {
-        tracing::error!(
-            "another crypto provider of jsonwebtoken is in use: tokens cannot be signed"
-        );
-    }
-});
+/// Is it the provider of this process? Not where a program that embeds the server used the library before.
+static INSTALLED: LazyLock<bool> = LazyLock::new(|| PROVIDER.install_default().is_ok());
 
 /// Has [`jsonwebtoken`] take its signers from here from now on. Before anything else in the process uses it.
 pub(super) fn install() {

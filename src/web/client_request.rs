@@ -1,15 +1,20 @@
-//! What the endpoints for machines share: a form, a client that has proven itself, and perhaps a proof of possession.
+//! What the endpoints for programs share: a form, a client that has proven itself, and perhaps a proof of possession.
 //! RFC 6749 §3.2, RFC 9449 §4.
 
-use std::net::IpAddr;
+use std::{marker::PhantomData, net::IpAddr};
 
-use axum::body::Bytes;
-use http::{Extensions, HeaderMap, Method, Uri, header};
+use axum::{
+    body::Bytes,
+    extract::{FromRequest, Request},
+    response::{IntoResponse, Response},
+};
+use http::{HeaderMap, Method, header};
 
 use super::{client_ip::client_ip, forms, refused, token_error::TokenError};
 use crate::{
     app::App,
-    clients::{Attempt, AuthenticatedClient, LookUp, claimed},
+    clients::{Attempt, AuthenticatedClient, LookUp, claimed as claimed_by},
+    config::Config,
     limits::Rate,
     protocol::{
         dpop::Proof,
@@ -20,91 +25,152 @@ use crate::{
     time::UnixTime,
 };
 
-/// A request as it came.
-#[derive(Debug)]
-pub(crate) struct Call {
-    pub(crate) uri: Uri,
-    pub(crate) headers: HeaderMap,
-    pub(crate) extensions: Extensions,
-    pub(crate) body: Bytes,
-}
-
-/// A request of a client that has proven itself.
-#[derive(Debug)]
-pub(crate) struct Incoming {
-    pub(crate) client: AuthenticatedClient,
-    pub(crate) params: Params,
-    /// The network that asks.
-    pub(crate) source: IpAddr,
-    /// The key that the request is signed with, by its thumbprint (RFC 9449 §6.1).
-    pub(crate) jkt: Option<String>,
-    pub(crate) now: UnixTime,
-}
-
-/// What an endpoint makes of a request before it looks at what is asked.
-#[derive(Debug)]
-pub(crate) struct Endpoint {
+/// An endpoint that clients ask by a form, after they have proven who they are.
+pub(crate) trait Endpoint: Send + Sync + 'static {
     /// Its path below the issuer.
-    pub(crate) path: &'static str,
+    const PATH: &'static str;
     /// Is a proof of possession read here?
-    pub(crate) takes_proofs: bool,
-    pub(crate) look_up: fn(&Params) -> LookUp,
-}
+    const TAKES_PROOFS: bool = false;
 
-impl Endpoint {
-    /// Reads and authenticates a request.
+    /// Has the administrator switched it on?
     ///
     /// # Errors
     ///
-    /// RFC 6749 §5.2, RFC 9449 §5 and §8.
-    pub(crate) async fn read(&self, app: &App, call: &Call) -> Result<Incoming, TokenError> {
-        let tried_header = call.headers.contains_key(header::AUTHORIZATION);
-        let opened = self.open(app, call).await;
-        match &opened {
-            Ok(incoming) => refused::of_client(incoming.client.id().as_str()),
-            Err(_) => {
-                let params = forms::read(&call.headers, &call.body).ok();
-                let client = params.and_then(|params| claimed(&params, &call.headers));
-                refused::of_claimed_client(client.as_deref().unwrap_or_default());
-            }
-        }
-        opened.map_err(|error| TokenError::new(error, tried_header).with_nonce(app))
+    /// What says so.
+    fn check_switch(_: &Config) -> Result<(), OAuthError> {
+        Ok(())
     }
 
-    async fn open(&self, app: &App, call: &Call) -> Result<Incoming, OAuthError> {
-        let now = app.clock.now();
-        if call.uri.query().is_some_and(|query| !query.is_empty()) {
-            let told = "parameters belong in the body, not in the query";
-            return Err(OAuthError::invalid_request(told));
-        }
-        let params = forms::read(&call.headers, &call.body)?;
-        let trusted = &app.config.server.trusted_proxies;
-        let source = client_ip(&call.extensions, &call.headers, trusted);
-        let url = app.config.issuer.join(self.path);
-        let proven = match self.takes_proofs {
-            true => proof(app, &call.headers, &Method::POST, &url, None, now)?,
-            false => None,
-        };
-        let (jkt, once) = proven.unzip();
-        let attempt = Attempt {
-            issuer: &app.config.issuer,
-            endpoint: self.path,
-            params: &params,
-            headers: &call.headers,
-            source,
-            look_up: (self.look_up)(&params),
-            now,
-            once,
-        };
-        let client = app.clients.authenticate(attempt).await?;
-        Ok(Incoming {
-            client,
-            params,
-            source,
-            jkt,
-            now,
-        })
+    /// Whose document a request may have read.
+    fn look_up(_: &Params) -> LookUp {
+        LookUp::Never
     }
+
+    /// What becomes of an error that leaves here.
+    fn refused(_: &App, _: &Sender, error: TokenError) -> TokenError {
+        error
+    }
+}
+
+/// Who sends a request, as far as is known before anything is proven.
+#[derive(Debug)]
+pub(crate) struct Sender {
+    /// The network that asks.
+    pub(crate) source: IpAddr,
+    /// The client that it says to be: a stranger's text.
+    pub(crate) claimed: Option<String>,
+    /// Did it try the `Authorization` header? RFC 6749 §5.2.
+    tried_header: bool,
+}
+
+/// A request of a client that has proven itself, at one endpoint.
+#[derive(Debug)]
+pub(crate) struct ClientRequest<E> {
+    pub(crate) client: AuthenticatedClient,
+    pub(crate) params: Params,
+    pub(crate) sender: Sender,
+    /// The key that the request is signed with, by its thumbprint (RFC 9449 §6.1).
+    pub(crate) jkt: Option<String>,
+    pub(crate) now: UnixTime,
+    endpoint: PhantomData<E>,
+}
+
+impl<E: Endpoint> FromRequest<App> for ClientRequest<E> {
+    type Rejection = Response;
+
+    /// Reads and authenticates a request. What it is refused for: RFC 6749 §5.2, RFC 9449 §5 and §8.
+    async fn from_request(request: Request, app: &App) -> Result<Self, Response> {
+        let (parts, body) = request.into_parts();
+        let body = Bytes::from_request(Request::new(body), app)
+            .await
+            .map_err(IntoResponse::into_response)?;
+        let form = match parts.uri.query() {
+            Some(query) if !query.is_empty() => {
+                let told = "parameters belong in the body, not in the query";
+                Err(OAuthError::invalid_request(told))
+            }
+            _ => forms::read(&parts.headers, &body),
+        };
+        let claimed = form.as_ref().ok();
+        let trusted = &app.config.server.trusted_proxies;
+        let sender = Sender {
+            source: client_ip(&parts.extensions, &parts.headers, trusted),
+            claimed: claimed.and_then(|params| claimed_by(params, &parts.headers)),
+            tried_header: parts.headers.contains_key(header::AUTHORIZATION),
+        };
+        match open::<E>(app, &parts.headers, form, sender.source).await {
+            Ok(Opened {
+                client,
+                params,
+                jkt,
+                now,
+            }) => {
+                refused::of_client(client.id().as_str());
+                Ok(Self {
+                    client,
+                    params,
+                    sender,
+                    jkt,
+                    now,
+                    endpoint: PhantomData,
+                })
+            }
+            Err(error) => {
+                refused::of_claimed_client(sender.claimed.as_deref().unwrap_or_default());
+                let error = TokenError::new(error, sender.tried_header).with_nonce(app);
+                Err(E::refused(app, &sender, error).into_response())
+            }
+        }
+    }
+}
+
+impl<E: Endpoint> ClientRequest<E> {
+    /// An error after the client has proven itself.
+    pub(crate) fn failed(&self, app: &App, error: OAuthError) -> TokenError {
+        let error = TokenError::new(error, self.sender.tried_header);
+        E::refused(app, &self.sender, error)
+    }
+}
+
+struct Opened {
+    client: AuthenticatedClient,
+    params: Params,
+    jkt: Option<String>,
+    now: UnixTime,
+}
+
+async fn open<E: Endpoint>(
+    app: &App,
+    headers: &HeaderMap,
+    form: Result<Params, OAuthError>,
+    source: IpAddr,
+) -> Result<Opened, OAuthError> {
+    let now = app.clock.now();
+    E::check_switch(&app.config)?;
+    let params = form?;
+    let url = app.config.issuer.join(E::PATH);
+    let proven = match E::TAKES_PROOFS {
+        true => proof(app, headers, &Method::POST, &url, None, now)?,
+        false => None,
+    };
+    let (jkt, once) = proven.unzip();
+    let attempt = Attempt {
+        issuer: &app.config.issuer,
+        endpoint: E::PATH,
+        params: &params,
+        headers,
+        source,
+        look_up: E::look_up(&params),
+        now,
+        once,
+    };
+    let client = app.clients.authenticate(attempt).await?;
+    Ok(Opened {
+        client,
+        params,
+        jkt,
+        now,
+    })
 }
 
 /// Charges a request that is kept here to the network that asks. `slow_down` is for devices that wait (RFC 8628 §3.5): who
