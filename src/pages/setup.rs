@@ -12,7 +12,9 @@ use crate::{
     app::App,
     protocol::params::Params,
     secret::{Secret, Setup, Visitor},
-    web::{callback::see_other, cookies, forms, html, page_error::PageError, session, views},
+    web::{
+        callback::see_other, cookies, forms, html, page_error::PageError, refused, session, views,
+    },
 };
 
 const FORM: &str = "setup";
@@ -61,7 +63,9 @@ pub(crate) async fn submit(
     }
     match made? {
         Ok(account) => {
+            refused::of_person(&account.subject, &account.username);
             tracing::info!("the first account was made with the set-up link");
+            refused::happened("signed in", None, None);
             let cookie = session::start(&app, &headers, account, now).await?;
             let cookie = cookie.map(|cookie| AppendHeaders([(header::SET_COOKIE, cookie)]));
             let home = see_other(&format!("{}/", app.config.issuer.path()));

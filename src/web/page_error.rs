@@ -331,7 +331,7 @@ impl PageError {
             .collect();
         let in_log: Vec<String> = detail
             .iter()
-            .map(|(label, value)| format!("{label}={}", value.escape_debug()))
+            .map(|(label, value)| format!("{label}={}", printable(value)))
             .collect();
         let (rule, cause) = self.rule_and_cause();
         let reference = refused(
@@ -389,6 +389,12 @@ impl RefusedClient {
             RefusalKind::Internal => PageError::Internal(String::new()).words(),
         }
     }
+}
+
+/// As the log has it: escaped, but for apostrophes, which are in many sentences and close nothing.
+fn printable(text: &str) -> String {
+    let escaped = text.split('\'').map(|part| part.escape_debug().to_string());
+    escaped.collect::<Vec<_>>().join("'")
 }
 
 /// A refusal on its way to [`rendered`].

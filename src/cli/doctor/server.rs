@@ -181,7 +181,7 @@ fn proxy(config: &Config, observed: &Observed) -> Finding {
         );
     }
     let found = "answers arrive with the server's own headers";
-    let cannot = "whether the proxy passes X-Forwarded-For cannot be seen from here: the page of /device shows the address \
+    let cannot = "whether the proxy passes X-Forwarded-For cannot be seen from here: `wayleave refusal list` shows the address \
                   a request came from. The Host header plays no part";
     match config.server.trusted_proxies.is_empty() {
         true => Finding::ok(

@@ -36,6 +36,14 @@ fn silent(why: &str) -> (String, &'static str) {
     (format!("no PostgreSQL answers there: {why}"), THERE)
 }
 
+fn no_tls() -> (String, &'static str) {
+    (
+        "PostgreSQL answers, and its certificate is not accepted".to_owned(),
+        "check sslmode in database.url, that its host is one of the certificate's names, and that sslrootcert names the file of the \
+         authority: the system's authorities do not count",
+    )
+}
+
 fn of_postgres(error: &sqlx::Error) -> (String, &'static str) {
     match error {
         sqlx::Error::Database(error) => {
@@ -46,14 +54,15 @@ fn of_postgres(error: &sqlx::Error) -> (String, &'static str) {
         sqlx::Error::Io(error) => match error.kind() {
             ErrorKind::ConnectionRefused => silent("nothing listens at this port"),
             ErrorKind::TimedOut => silent("no connection in time"),
-            ErrorKind::NotFound => silent("there is no such socket or host"),
+            ErrorKind::NotFound => silent(
+                "there is no such socket or host, or a file that database.url names (sslrootcert, sslcert, sslkey) is missing",
+            ),
+            // As the TLS library words it: its errors come out of the stream.
+            _ if error.to_string().contains("certificate") => no_tls(),
             _ if error.to_string().contains("lookup address") => silent("its host has no address"),
             _ => silent("the connection broke off"),
         },
-        sqlx::Error::Tls(_) => (
-            "no TLS connection to PostgreSQL comes about".to_owned(),
-            "check sslmode and sslrootcert in database.url, and PostgreSQL's certificate",
-        ),
+        sqlx::Error::Tls(_) => no_tls(),
         sqlx::Error::Configuration(_) => (
             "database.url cannot be understood".to_owned(),
             "write it as postgres://USER:PASSWORD@HOST/DATABASE, with what is special in a password as %XX",
@@ -131,6 +140,13 @@ mod tests {
             assert!(told.found.starts_with("no PostgreSQL answers there"));
             assert_eq!(told.advice, THERE);
         }
+        let untrusted = std::io::Error::new(
+            ErrorKind::InvalidData,
+            "invalid peer certificate: UnknownIssuer",
+        );
+        let told = StoreError::Database(sqlx::Error::Io(untrusted)).in_words(&url);
+        assert!(told.found.contains("certificate is not accepted"));
+        assert!(told.advice.contains("sslrootcert"));
         for (code, found) in [
             ("28P01", "refuses the user or the password"),
             ("28000", "does not let this user in"),
