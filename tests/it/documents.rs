@@ -318,7 +318,7 @@ impl Typed {
 /// A configuration whose files of a machine are in this folder: there is one, the encryption key.
 fn with_files(text: &str, folder: &Path) -> String {
     fs::write(
-        folder.join("key"),
+        folder.join("encryption_key"),
         "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=\n",
     )
     .unwrap();
