@@ -80,7 +80,7 @@ pub(crate) async fn submit(
                 request: &open.proposal.request,
                 signed_in_at: Some(session.signed_in_at),
                 sent_to_login_at: None,
-                // Respondent before the question was put, and it is this person's.
+                // This was checked before the question was put, and the question is this person's.
                 other_person: false,
                 consent_covers: false,
                 first_party: false,

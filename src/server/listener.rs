@@ -170,7 +170,7 @@ impl ConnectionHandler {
         let server = &app.config.server;
         let router = counted(app, requests);
         Self {
-            // Respondent once at the start, by nobody: that does not count.
+            // The server asks itself once at the start: that request does not count.
             fixed: Arc::new(Fixed::of(app, &super::router(app), requests).await),
             router,
             tls,
