@@ -12,7 +12,10 @@ use super::{
     statements,
 };
 use crate::{
-    policy::client_rules::{Pattern, Rule, Tier},
+    policy::{
+        client_pattern::Pattern,
+        client_rules::{Rule, Tier},
+    },
     protocol::{client_id::ClientId, client_metadata, client_url::ClientUrl},
     time::UnixTime,
 };

@@ -237,7 +237,7 @@ impl Store {
         };
         match rule(&code) {
             Ok(grant) => {
-                if self.grant_code(hash.clone(), grant, now).await? {
+                if self.write_grant(GRANT, &hash, &grant, now).await? {
                     return Ok(Redeemed::Granted(code));
                 }
                 self.look_again(hash, now, rule).await
@@ -249,29 +249,6 @@ impl Store {
                 Ok(Redeemed::Refused(refusal))
             }
         }
-    }
-
-    /// Is it this call that writes the code's grant?
-    async fn grant_code(
-        &self,
-        hash: SecretHash<Code>,
-        grant: NewGrant,
-        now: UnixTime,
-    ) -> Result<bool, StoreError> {
-        let granted = self
-            .db
-            .execute(
-                Query::new(GRANT)
-                    .bind(&hash)
-                    .bind(now)
-                    .bind(grant.ends_at)
-                    .bind(grant.family.as_ref())
-                    .bind(grant.idle_until)
-                    .bind(grant.auth_method)
-                    .bind(&grant.jkt),
-            )
-            .await?;
-        Ok(granted == 1)
     }
 
     /// What becomes of a code that gives nothing (any more): used twice, it takes its grant along, if `rule` would have let

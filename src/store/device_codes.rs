@@ -402,33 +402,10 @@ impl Store {
             Ok(grant) => grant,
             Err(refusal) => return Ok(Polled::Refused(refusal)),
         };
-        let granted = self.grant_device(hash, grant, now).await?;
+        let granted = self.write_grant(GRANT, &hash, &grant, now).await?;
         match waiting.approved().filter(|_| granted) {
             Some(approved) => Ok(Polled::Granted(Box::new(approved))),
             None => Ok(Polled::Refused(device::unknown())),
         }
-    }
-
-    /// Is it this call that writes the device's grant?
-    async fn grant_device(
-        &self,
-        hash: SecretHash<DeviceCode>,
-        grant: NewGrant,
-        now: UnixTime,
-    ) -> Result<bool, StoreError> {
-        let granted = self
-            .db
-            .execute(
-                Query::new(GRANT)
-                    .bind(&hash)
-                    .bind(now)
-                    .bind(grant.ends_at)
-                    .bind(grant.family.as_ref())
-                    .bind(grant.idle_until)
-                    .bind(grant.auth_method)
-                    .bind(&grant.jkt),
-            )
-            .await?;
-        Ok(granted == 1)
     }
 }

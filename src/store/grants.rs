@@ -178,6 +178,26 @@ pub enum Rotated {
 }
 
 impl Store {
+    /// Writes the grant of what was approved: by the statement that spends the approval, which has a hash. Is it this call
+    /// that writes it? Of any number of concurrent callers one does.
+    pub(super) async fn write_grant<K>(
+        &self,
+        statement: &'static str,
+        hash: &SecretHash<K>,
+        grant: &NewGrant,
+        now: UnixTime,
+    ) -> Result<bool, StoreError> {
+        let query = Query::new(statement)
+            .bind(hash)
+            .bind(now)
+            .bind(grant.ends_at)
+            .bind(grant.family.as_ref())
+            .bind(grant.idle_until)
+            .bind(grant.auth_method)
+            .bind(&grant.jkt);
+        Ok(self.db.execute(query).await? == 1)
+    }
+
     /// The live grant of a family of refresh tokens, if it is this client's.
     ///
     /// # Errors

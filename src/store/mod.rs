@@ -215,14 +215,7 @@ mod tests {
 
     #[tokio::test]
     async fn every_statement_is_valid_on_postgresql() {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "the test run says where its PostgreSQL is"
-        )]
-        let Ok(url) = std::env::var("WAYLEAVE_TEST_POSTGRES") else {
-            #[expect(clippy::disallowed_methods, reason = "in CI nothing may be left out")]
-            let ci = std::env::var("CI").is_ok();
-            assert!(!ci, "WAYLEAVE_TEST_POSTGRES is not set");
+        let Some(url) = db::postgres_of_tests() else {
             return;
         };
         let schema = format!(

@@ -153,13 +153,7 @@ impl Db {
         W: FnOnce(Tx) -> F + Send + 'static,
         F: Future<Output = Result<T, StoreError>> + Send + 'static,
     {
-        self.counted(async {
-            match &self.pool {
-                Pool::Sqlite { writer, .. } => writer.run(true, work).await,
-                Pool::Postgres(connections) => on_postgres(connections, true, work).await,
-            }
-        })
-        .await
+        self.unit(true, work).await
     }
 
     /// The same without a transaction: for a unit of work that is one statement if all goes well, and that each later one may
@@ -170,10 +164,19 @@ impl Db {
         W: FnOnce(Tx) -> F + Send + 'static,
         F: Future<Output = Result<T, StoreError>> + Send + 'static,
     {
+        self.unit(false, work).await
+    }
+
+    async fn unit<T, W, F>(&self, transaction: bool, work: W) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        W: FnOnce(Tx) -> F + Send + 'static,
+        F: Future<Output = Result<T, StoreError>> + Send + 'static,
+    {
         self.counted(async {
             match &self.pool {
-                Pool::Sqlite { writer, .. } => writer.run(false, work).await,
-                Pool::Postgres(connections) => on_postgres(connections, false, work).await,
+                Pool::Sqlite { writer, .. } => writer.run(transaction, work).await,
+                Pool::Postgres(connections) => on_postgres(connections, transaction, work).await,
             }
         })
         .await
@@ -263,6 +266,19 @@ impl Db {
     }
 }
 
+/// Where the test run has PostgreSQL. In CI it always has one.
+#[cfg(test)]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "only the environment knows, and in CI nothing may be left out"
+)]
+pub(crate) fn postgres_of_tests() -> Option<String> {
+    let url = std::env::var("WAYLEAVE_TEST_POSTGRES").ok();
+    let ci = std::env::var("CI").is_ok();
+    assert!(url.is_some() || !ci, "WAYLEAVE_TEST_POSTGRES is not set");
+    url
+}
+
 #[cfg(test)]
 mod tests {
     use std::{future::pending, time::Duration};
@@ -313,14 +329,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_transaction_that_is_given_up_is_rolled_back_before_its_connection_is_used_again() {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "the test run says where its PostgreSQL is"
-        )]
-        let Ok(url) = std::env::var("WAYLEAVE_TEST_POSTGRES") else {
-            #[expect(clippy::disallowed_methods, reason = "in CI nothing may be left out")]
-            let ci = std::env::var("CI").is_ok();
-            assert!(!ci, "WAYLEAVE_TEST_POSTGRES is not set");
+        let Some(url) = postgres_of_tests() else {
             return;
         };
         // One connection for all of it.

@@ -226,14 +226,7 @@ mod tests {
     /// Row S-06.
     #[tokio::test]
     async fn postgresql_that_does_not_wait_for_its_log_is_refused() {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "the test run says where its PostgreSQL is"
-        )]
-        let Ok(url) = std::env::var("WAYLEAVE_TEST_POSTGRES") else {
-            #[expect(clippy::disallowed_methods, reason = "in CI nothing may be left out")]
-            let ci = std::env::var("CI").is_ok();
-            assert!(!ci, "WAYLEAVE_TEST_POSTGRES is not set");
+        let Some(url) = super::super::postgres_of_tests() else {
             return;
         };
         for (setting, is_taken) in [("on", true), ("off", false)] {
