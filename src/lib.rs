@@ -17,6 +17,8 @@ pub mod config;
 pub mod counts;
 mod endpoints;
 pub mod fetch;
+#[cfg(test)]
+mod generated;
 pub mod grants;
 pub mod keys;
 pub mod limits;

@@ -9,7 +9,7 @@ use std::{
 
 /// The rings, from the innermost: a module imports those of rings before its own.
 const RINGS: &[&[&str]] = &[
-    &["words"],
+    &["words", "generated"],
     &["time"],
     &["secret"],
     &["protocol"],
