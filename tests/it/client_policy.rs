@@ -15,7 +15,7 @@ use crate::{
     support::{
         Answer, ClientSite, Database, TestApp,
         app::{PASSWORD, anybody, param},
-        on_both,
+        on_both, until,
     },
 };
 
@@ -804,9 +804,10 @@ async fn a_slow_logo_is_fetched_once_and_holds_up_no_other() {
     drop(held);
     for name in ["one", "other"] {
         let id = server.site.url(&format!("/{name}.json")).parse().unwrap();
-        while server.app.store.client_logo(&id).await.unwrap().is_none() {
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        }
+        until("a logo", async || {
+            server.app.store.client_logo(&id).await.unwrap()
+        })
+        .await;
     }
     for target in &targets {
         browser.open(target).await;
@@ -860,12 +861,10 @@ async fn y_07_a_logo_is_read_from_no_other_port_than_documents_are() {
             page.body
         );
         let id = client.parse().unwrap();
-        let known = loop {
-            if let Some(known) = server.app.store.client_logo(&id).await.unwrap() {
-                break known;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        };
+        let known = until(name, async || {
+            server.app.store.client_logo(&id).await.unwrap()
+        })
+        .await;
         assert_eq!(
             (known.hash, known.failed_because.as_deref()),
             (None, Some(told)),
@@ -907,14 +906,13 @@ async fn m_43_a_logo_is_shown_for_listed_clients_from_here_only() {
     server.rule("app.example.com", Tier::Listed).await;
     browser.open(&target).await;
     server.quiet(2).await;
-    let logo = loop {
+    let logo = until("a logo on the page", async || {
         let page = browser.open(&target).await;
         assert!(page.body.contains("h1"));
-        if let Some(at) = page.body.find("src=\"/logos/") {
-            break page.body[at + 5..].split('"').next().unwrap().to_owned();
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    };
+        let at = page.body.find("src=\"/logos/")?;
+        Some(page.body[at + 5..].split('"').next().unwrap().to_owned())
+    })
+    .await;
     let shown = browser.get_bytes(&logo).await;
     assert_eq!(shown.0.get("content-type").unwrap(), "image/png");
     assert!(
@@ -950,11 +948,9 @@ async fn m_43_a_logo_is_shown_for_listed_clients_from_here_only() {
     let page = browser.open(&target).await;
     assert!(page.status == 200 && !page.body.contains("<img"));
     let id = client.parse().unwrap();
-    let known = loop {
-        if let Some(known) = server.app.store.client_logo(&id).await.unwrap() {
-            break known;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    };
+    let known = until("a logo", async || {
+        server.app.store.client_logo(&id).await.unwrap()
+    })
+    .await;
     assert!(known.hash.is_none() && known.failed_because.unwrap().contains("PNG, JPEG or WebP"));
 }

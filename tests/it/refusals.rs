@@ -16,7 +16,7 @@ use crate::{
         Answer, Browser, ClientSite, Database, Page, TestApp,
         app::{PASSWORD, VERIFIER, challenge, param},
         chromium::Chromium,
-        log, on_both,
+        log, on_both, until,
     },
 };
 
@@ -259,18 +259,15 @@ fn shown_in(page: &Page) -> String {
 
 /// The fields of the lines of a log, once all that is waited for is among them.
 async fn logged(log: &Path, whole: impl Fn(&[Value]) -> bool) -> Vec<Value> {
-    for _ in 0..200 {
+    until("lines of the log", async || {
         let text = std::fs::read_to_string(log).unwrap();
         let lines: Vec<Value> = text
             .lines()
             .filter_map(|line| Some(serde_json::from_str::<Value>(line).ok()?["fields"].clone()))
             .collect();
-        if whole(&lines) {
-            return lines;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    }
-    panic!("{}", std::fs::read_to_string(log).unwrap());
+        whole(&lines).then_some(lines)
+    })
+    .await
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ use crate::support::{
     app::{PASSWORD, call},
     on_both,
     signer::ASSERTION_TYPE,
+    until,
 };
 
 const LIMITS: [(&str, &str); 2] = [
@@ -122,13 +123,8 @@ async fn sign_in(browser: &mut Browser, name: &str, password: &str) -> Page {
 
 /// Returns when the site was asked so often.
 async fn until_asked(server: &TestApp, count: usize) {
-    let asked = async {
-        while server.site.requests().len() < count {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
-    };
-    let asked = tokio::time::timeout(std::time::Duration::from_secs(20), asked).await;
-    asked.unwrap_or_else(|_| panic!("{} of {count}", server.site.requests().len()));
+    let asked = async || (server.site.requests().len() >= count).then_some(());
+    until(&format!("{count} requests to the site"), asked).await;
 }
 
 /// One place for all that is fetched, and a host that takes its time.

@@ -42,3 +42,18 @@ macro_rules! on_both {
     };
 }
 pub(crate) use on_both;
+
+/// Looks again and again, until there is something. For work that the server does in the background: no test depends on how
+/// long it takes, and a test that waits in vain fails.
+pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let found = async {
+        loop {
+            if let Some(found) = look().await {
+                return found;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    let found = tokio::time::timeout(std::time::Duration::from_secs(30), found).await;
+    found.unwrap_or_else(|_| panic!("waited in vain: {what}"))
+}
