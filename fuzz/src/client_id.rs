@@ -3,7 +3,7 @@
 use http::uri::PathAndQuery;
 use url::{Host, Url};
 use wayleave::{
-    policy::client_rules::Pattern,
+    policy::client_pattern::Pattern,
     protocol::{
         client_id::ClientId,
         client_url::{self, ClientUrl},

@@ -3,7 +3,7 @@
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 use wayleave::{
-    policy::client_rules::Pattern,
+    policy::client_pattern::Pattern,
     protocol::{
         json::{self, Json},
         key_set::{Alg, Key, KeySet, Material},

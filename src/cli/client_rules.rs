@@ -12,7 +12,10 @@ use super::{
 };
 use crate::{
     policy::client_document::Member,
-    policy::client_rules::{Pattern, Rule, Tier, auth_method, grant_type},
+    policy::{
+        client_pattern::Pattern,
+        client_rules::{Rule, Tier, auth_method, grant_type},
+    },
     protocol::{
         client_id::ClientId,
         client_metadata::{self, AuthMethod, GrantType},

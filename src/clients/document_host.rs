@@ -20,7 +20,7 @@ use crate::{
     fetch::{
         Charge, DOCUMENT_ACCEPT, FetchError, Fetched, Fetcher, FetcherError, Resolver, Wanted, Wire,
     },
-    policy::client_rules::{Pattern, Tier},
+    policy::{client_pattern::Pattern, client_rules::Tier},
     protocol::{
         client::{Client, Digest},
         client_id::ClientId,

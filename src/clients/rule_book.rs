@@ -7,7 +7,8 @@ use arc_swap::ArcSwap;
 use crate::{
     config::Config,
     policy::{
-        client_rules::{Pattern, Rule, Tier, TrustDecision, standing},
+        client_pattern::Pattern,
+        client_rules::{Rule, Tier, TrustDecision, standing},
         registration::Registered,
     },
     protocol::{client_id::ClientId, client_metadata, client_url::ClientUrl},

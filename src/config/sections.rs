@@ -6,7 +6,8 @@ use super::passwords;
 use crate::{
     policy::{
         client_document::{Member, PrivateUseSchemes},
-        client_rules::{Pattern, Rule, Tier},
+        client_pattern::Pattern,
+        client_rules::{Rule, Tier},
         registration::Registered,
     },
     protocol::{client_url::ClientUrl, webfinger::Domain},

@@ -2,6 +2,7 @@
 
 pub mod catalog;
 pub mod client_document;
+pub mod client_pattern;
 pub mod client_rules;
 pub mod client_url;
 pub mod host_view;
@@ -66,7 +67,7 @@ enum Page {
     Consent,
 }
 
-/// Respondent in this order; the first that applies decides.
+/// The checks run in this order; the first that applies decides.
 const ALL: &[Policy] = &[
     Policy {
         applies: needs_login,
