@@ -4,9 +4,9 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::{
+    context::with_store,
     exit::{NotFound, Usage},
     grant::words,
-    open,
     output::{self, Limit, at},
     whose::Whose,
 };
@@ -43,10 +43,10 @@ pub(super) async fn run(command: Command, config: &Config, as_json: bool) -> any
         let told = "say which: --user NAME, --client CLIENT_ID, both of them, or --all";
         return Err(Usage(told.to_owned()).into());
     }
-    let store = open(config).await?;
-    let done = execute(command, config, &store, as_json).await;
-    store.close().await;
-    done
+    with_store(config, async |store| {
+        execute(command, config, store, as_json).await
+    })
+    .await
 }
 
 async fn execute(

@@ -37,6 +37,17 @@ impl<'a> AdminContext<'a> {
     }
 }
 
+/// Works on the database that is there, and closes it, whatever comes of that.
+pub(super) async fn with_store<T>(
+    config: &Config,
+    work: impl AsyncFnOnce(&Store) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let store = open(config).await?;
+    let done = work(&store).await;
+    store.close().await;
+    done
+}
+
 /// Opens and migrates a database that is there: one that is not is named, and not made by a slip.
 pub(super) async fn open(config: &Config) -> anyhow::Result<Store> {
     let url = &config.database.url;

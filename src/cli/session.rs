@@ -4,8 +4,8 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::{
+    context::with_store,
     exit::{NotFound, Usage},
-    open,
     output::{self, Limit, at},
     whose::username,
 };
@@ -50,10 +50,7 @@ pub(super) async fn run(command: Command, config: &Config, as_json: bool) -> any
         let told = "say which: a session, --user NAME, or --all";
         return Err(Usage(told.to_owned()).into());
     }
-    let store = open(config).await?;
-    let done = execute(command, &store, as_json).await;
-    store.close().await;
-    done
+    with_store(config, async |store| execute(command, store, as_json).await).await
 }
 
 async fn execute(command: Command, store: &Store, as_json: bool) -> anyhow::Result<()> {
