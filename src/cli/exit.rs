@@ -142,7 +142,7 @@ fn tell(exit: Exit, message: &str, as_json: bool) {
         true => harmless(&in_json(exit, message).to_string()),
         false => format!("wayleave: {message}"),
     };
-    // There is nobody else to complain to.
+    // A failure to write to standard error cannot be reported anywhere.
     _ = writeln!(io::stderr(), "{line}");
 }
 

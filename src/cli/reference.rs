@@ -20,7 +20,7 @@ pub(super) fn completions(shell: clap_complete::Shell) -> anyhow::Result<()> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), PROGRAM, &mut script);
     match io::stdout().write_all(&script) {
-        // Whoever reads it has seen enough.
+        // The reader closed the pipe: it has enough.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         written => written.context("standard output"),
     }

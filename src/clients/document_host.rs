@@ -66,7 +66,7 @@ struct Inner {
 }
 
 impl DocumentHost {
-    /// Nobody was asked yet.
+    /// No host was asked yet.
     ///
     /// # Errors
     ///
@@ -145,8 +145,8 @@ impl DocumentHost {
         failure.is_some_and(|failure| failure.not_before > now)
     }
 
-    /// Waits for the client from its host. So many may wait at a time: half as many as there are places for requests of
-    /// people, so that slow hosts leave some for everybody else. If it is us who have no time to ask, the last good copy
+    /// Waits for the client from its host. At most half as many may wait at a time as there are places for requests of people,
+    /// so that slow hosts leave places for other requests. If it is us who have no time to ask, the last good copy
     /// serves as if its host were down.
     pub(super) async fn fetched(
         &self,
@@ -187,7 +187,7 @@ impl DocumentHost {
         }
     }
 
-    /// Has the host asked when that is due, while nobody waits.
+    /// Has the host asked in the background when that is due.
     pub(super) fn renew(&self, client_id: &ClientUrl, asker: Asker, now: UnixTime) {
         let Some(cached) = self.0.cache.memory.get(client_id) else {
             return;
@@ -480,13 +480,13 @@ impl Failure {
     }
 }
 
-/// Of so many places for requests those that may wait for hosts.
+/// How many of the places for requests may wait for hosts.
 fn half(places: u32) -> usize {
     let places = usize::try_from(places).unwrap_or(usize::MAX);
     (places / 2).clamp(1, Semaphore::MAX_PERMITS)
 }
 
-/// What is told when the media type refuses.
+/// The description of a refusal by media type.
 pub(super) const MEDIA_TYPE: &str = "the document must be served with exactly one Content-Type: application/json or \
                                      application/*+json, in UTF-8";
 

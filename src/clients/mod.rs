@@ -13,7 +13,7 @@
 //!
 //! What holds always: no lock is held and no connection to the database is taken while a host is waited for; a refusal that
 //! was ours (no budget, no place) is held against no client; one login uses one version of a document; a document that was
-//! withdrawn serves nobody once its host has confirmed that.
+//! withdrawn is not used any more once its host has confirmed that.
 
 mod activity;
 mod advice;
@@ -69,15 +69,15 @@ use crate::{
     time::{Clock, UnixTime},
 };
 
-/// How much of a client somebody needs.
+/// How much of a client a caller needs.
 #[derive(Clone, Copy, Debug)]
 pub enum Need<'a> {
-    /// The client as its host describes it: from there if no fresh copy is at hand, charged to whoever asks. Always there.
+    /// The client as its host describes it: from there if no fresh copy is at hand, charged to the caller. Always there.
     Fetch(Asker),
     /// A fresh copy. No network.
     CachedFresh,
     /// The copy of a client that proves itself with its keys: it serves for a while after it was fresh, and its host is asked
-    /// while nobody waits. No network; not admitted yet.
+    /// in the background. No network; not admitted yet.
     CachedUsable(Asker),
     /// The last version that was read, however old. No network; not admitted.
     LastKnown,
@@ -104,7 +104,7 @@ pub fn found(client: Option<Arc<Client>>) -> Result<Arc<Client>, Refusal> {
 pub enum DocumentState {
     /// It is, or its host is given time.
     Firm,
-    /// Its host has been down for too long; again in so many seconds.
+    /// Its host has been down for too long. Holds the seconds after which a retry makes sense.
     Lost(u32),
     /// Its host took it away, and confirmed that.
     Withdrawn,
@@ -403,7 +403,7 @@ impl Clients {
                     let is_stale = cached.fresh_until <= now;
                     counts.add(if is_stale { "stale" } else { place });
                     if cached.refresh_from <= now && cached.fresh_until > now {
-                        // Nobody waits for it.
+                        // In the background.
                         drop(host.flight(url, asker));
                     }
                     cached.client
@@ -489,7 +489,7 @@ impl Clients {
         }
     }
 
-    /// Is the client's document still what its grants rest on? Asks nobody.
+    /// Is the client's document still what its grants rest on? No network.
     ///
     /// # Errors
     ///
@@ -516,8 +516,8 @@ impl Clients {
         }
     }
 
-    /// A grant of the client was used: strangers do not push it out of memory, and its host is asked when that is
-    /// due, while nobody waits.
+    /// A grant of the client was used: strangers do not push it out of memory, and its host is asked in the
+    /// background when that is due.
     pub fn used(&self, client_id: &ClientId, now: UnixTime) {
         let Ok(Found::Url(client_id)) = self.find(client_id) else {
             return;
@@ -564,7 +564,7 @@ impl Clients {
         }
         let (wire, fetched) = self.0.host.fetch(client_id, Charge::Administrator).await;
         let last_good = self.0.cache.last_good(client_id).await?;
-        // A copy that serves while the host is down is no answer to whoever asked for a new one.
+        // The caller asked for a new copy: one that serves while the host is down is no answer.
         let unread = fetched.as_ref().err().map(Refusal::from);
         let taken = self
             .0

@@ -125,7 +125,7 @@ fn sentence(text: &str) -> String {
     }
 }
 
-/// What a value looks like, for whoever writes it.
+/// What a value looks like, for the administrator who writes it.
 fn form(key: &Key) -> String {
     let ty = key.ty.as_str();
     let ty = ty
@@ -251,7 +251,7 @@ fn document() -> String {
     let mut text = "\
 # Configuration
 
-For whoever sets up or runs a server: every key, with its default and its environment variable. This page is generated from
+For operators who set up or run a server: every key, with its default and its environment variable. This page is generated from
 the source: `cargo test --lib` holds it, and writes the new text where it differs.
 
 **Contents:** [Do this](#do-this) · [Where a setting comes from](#where-a-setting-comes-from)"

@@ -11,7 +11,7 @@ use crate::{
     },
 };
 
-/// The session of an administrator; `None`: nobody is signed in.
+/// The session of an administrator; `None`: no person is signed in.
 pub(super) async fn administrator(
     app: &App,
     headers: &HeaderMap,

@@ -201,7 +201,7 @@ impl Store {
         self.db.optional(Query::new(FIND).bind(client_id)).await
     }
 
-    /// The clients that were read last, at most so many.
+    /// The clients that were read last, at most `most`.
     pub async fn clients(&self, now: UnixTime, most: i64) -> Result<Vec<ListedClient>, StoreError> {
         self.db.all(Query::new(LIST).bind(now).bind(most)).await
     }

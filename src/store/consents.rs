@@ -47,7 +47,7 @@ row! {
 }
 
 impl Store {
-    /// Consents that stand, the newest first, at most so many; `which.id` says nothing about them.
+    /// Consents that stand, the newest first, at most `most`; `which.id` says nothing about them.
     ///
     /// # Errors
     ///

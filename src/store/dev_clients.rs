@@ -71,7 +71,7 @@ impl Store {
             .await
     }
 
-    /// The documents of everybody, newest first, at most so many.
+    /// The documents of all people, newest first, at most `most`.
     pub async fn all_dev_clients(
         &self,
         now: UnixTime,

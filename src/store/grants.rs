@@ -219,7 +219,7 @@ impl Store {
         self.db.one(Query::new(LIVE).bind(now)).await
     }
 
-    /// Live grants, the newest first, so many at most.
+    /// Live grants, the newest first, at most `most`.
     pub async fn grants(
         &self,
         which: &Which,
@@ -333,7 +333,7 @@ impl Store {
                 let grant: Option<GrantRow> = tx
                     .optional(Query::new(FIND).bind(&family).bind(&client_id).bind(now))
                     .await?;
-                // Whoever has the token only, and neither the proof nor the key, ends nothing.
+                // A caller that has only the token, and neither the proof nor the key, ends nothing.
                 let Some(grant) = grant.filter(|grant| grant.fits(method, jkt.as_deref())) else {
                     return Ok(Rotated::Unknown);
                 };

@@ -8,7 +8,7 @@ const GIVEN: &str = "LOCK TABLE interactions, consents, device_codes, authorizat
 const ACCOUNTS: &str = "LOCK TABLE users IN SHARE ROW EXCLUSIVE MODE";
 const REGISTRATIONS: &str = "LOCK TABLE registered_clients IN SHARE ROW EXCLUSIVE MODE";
 
-/// The first step of a unit of work that ends what somebody has: it waits for the writers that are giving something, and
+/// The first step of a unit of work that ends what a person or a client has: it waits for the writers that are giving something, and
 /// holds up others until it is durable. So it ends what those gave, and these see what it changed.
 pub(super) async fn stop_giving(tx: &mut Tx) -> Result<(), StoreError> {
     tx.lock(GIVEN).await

@@ -127,7 +127,7 @@ impl Store {
         Ok(rows.into_iter().next().map(|row| (row.session(), consents)))
     }
 
-    /// Live sessions, of this person if it is said, the newest first, at most so many.
+    /// Live sessions, of this person if it is said, the newest first, at most `most`.
     pub async fn sessions(
         &self,
         username: Option<&str>,

@@ -188,7 +188,7 @@ pub(crate) fn charge(rate: &Rate, source: IpAddr) -> Result<(), OAuthError> {
 }
 
 /// The key of a request's proof of possession, and what of it is to be spent; `None` where there is no proof. Its nonce
-/// is checked here, before anything is spent: whoever is told to use one may send the same assertion again.
+/// is checked here, before anything is spent: a client that has to use one may send the same assertion again.
 ///
 /// # Errors
 ///

@@ -45,7 +45,7 @@ pub(crate) enum PageError {
     AdministratorsOnly { username: String },
     /// Too many user codes were wrong, RFC 8628 §5.1: right ones wait, too.
     TooManyCodes(Duration),
-    /// A question that is answered already, or was put to somebody else.
+    /// A question that is answered already, or was put to another person.
     Gone,
     /// A set-up link that was used or has expired, or that is not needed any more.
     SetupLink,
@@ -146,6 +146,7 @@ impl From<AccountsError> for PageError {
 }
 
 /// What a page says.
+#[derive(Clone, Copy)]
 struct Words {
     status: StatusCode,
     title: &'static str,
@@ -153,22 +154,27 @@ struct Words {
     advice: &'static str,
 }
 
+/// A mistake of the app's.
+const BAD_REQUEST: Words = Words {
+    status: StatusCode::BAD_REQUEST,
+    title: "This request cannot be answered",
+    happened: "The app that sent you here made a mistake, so you cannot sign in to it now.",
+    advice: "Go back to the app. If it happens again, tell its developer what is written below.",
+};
+/// A mistake of ours.
+const INTERNAL: Words = Words {
+    status: StatusCode::INTERNAL_SERVER_ERROR,
+    title: "Something went wrong here",
+    happened: "The server could not answer. It is not your fault, nor the app's.",
+    advice: "Try again. If it happens again, tell the administrator the reference below.",
+};
+
 impl PageError {
     fn words(&self) -> Words {
         let (status, title, happened, advice) = match self {
-            Self::BadRequest(_) => (
-                StatusCode::BAD_REQUEST,
-                "This request cannot be answered",
-                "The app that sent you here made a mistake, so you cannot sign in to it now.",
-                "Go back to the app. If it happens again, tell its developer what is written below.",
-            ),
+            Self::BadRequest(_) => return BAD_REQUEST,
             Self::Client(refused) => return refused.words(),
-            Self::Internal(_) => (
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "Something went wrong here",
-                "The server could not answer. It is not your fault, nor the app's.",
-                "Try again. If it happens again, tell the administrator the reference below.",
-            ),
+            Self::Internal(_) => return INTERNAL,
             Self::Busy(_) => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "The server is busy",
@@ -376,7 +382,7 @@ impl RefusedClient {
                 happened: "The administrator of this server blocks this app, so you cannot sign in to it here. It is not your fault.",
                 advice: "If you need the app, ask the administrator of this server, with the reference below.",
             },
-            RefusalKind::Invalid => PageError::from(BadRequest::new("", "")).words(),
+            RefusalKind::Invalid => BAD_REQUEST,
             RefusalKind::Temporary(_) | RefusalKind::TooMany(_) => Words {
                 status: match self.refusal.kind {
                     RefusalKind::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
@@ -386,7 +392,7 @@ impl RefusedClient {
                 happened: "The description of the app that sent you here could not be read just now.",
                 advice: "Wait a moment and reload this page. You stay signed in here.",
             },
-            RefusalKind::Internal => PageError::Internal(String::new()).words(),
+            RefusalKind::Internal => INTERNAL,
         }
     }
 }

@@ -136,7 +136,7 @@ async fn open_sqlite(path: &Path, commits: Histogram) -> Result<Pool, StoreError
     })
 }
 
-/// A commit that is not synced is no commit: refuses a file system or a build that does not do as told.
+/// A commit that is not synced is no commit: refuses a file system or a build that does not sync.
 async fn check_durability(connection: &mut SqliteConnection) -> Result<(), StoreError> {
     let (journal,): (String,) = sqlx::query_as("PRAGMA journal_mode")
         .fetch_one(&mut *connection)
@@ -166,7 +166,7 @@ async fn check_commits(mut connection: PgConnection) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// The file holds password hashes and keys: nobody else on the machine reads it.
+/// The file holds password hashes and keys: only its owner may read it.
 #[cfg(unix)]
 fn keep_private(path: &Path) -> Result<(), StoreError> {
     use std::os::unix::fs::PermissionsExt;
